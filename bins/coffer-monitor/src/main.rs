@@ -1,0 +1,2 @@
+//! The `coffer-monitor` program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `coffer-unpack` program.
+fn main() {}

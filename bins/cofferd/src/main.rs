@@ -1,0 +1,2 @@
+//! The `cofferd` program.
+fn main() {}
