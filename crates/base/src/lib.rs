@@ -1,1 +1,15 @@
-//! Coffer: base.
+//! What the standard library should have: undo guards, error chains, running a program, sizes, failure points.
+//!
+//! Never: anything that knows what an instance, a pool or a daemon is; any `unsafe`.
+
+pub mod bytes;
+pub mod chain;
+pub mod fault;
+pub mod progress;
+pub mod run;
+pub mod undo;
+
+pub use bytes::Bytes;
+pub use chain::chain;
+pub use progress::Progress;
+pub use undo::Undo;

@@ -1,0 +1,59 @@
+//! Named failure points, compiled out unless the crate's `fault` feature is on.
+//!
+//! A test names a point and what happens there in the environment variable `COFFER_FAULT`, as `POINT=ACTION`:
+//! `kill` ends the process as `kill -9` does, `error` makes the point return an error.
+
+/// Every failure point by name, so that a test can go through all of them.
+///
+/// The names read `use case.step-just-finished`.
+pub const POINTS: &[&str] = &[
+    "create.recorded",
+    "create.volume-made",
+    "create.backup-written",
+    "create.finished",
+    "start.volume-mounted",
+    "start.devices-ready",
+    "start.monitor-spawned",
+    "start.running",
+    "stop.asked",
+    "stop.ended",
+    "stop.devices-removed",
+    "delete.marked",
+    "delete.volume-removed",
+    "delete.forgotten",
+    "image.received",
+    "image.stored",
+    "image.recorded",
+    "pool.recorded",
+    "pool.made",
+    "network.recorded",
+    "network.up",
+];
+
+/// Marks a place where a test may cut the use case.
+///
+/// # Errors
+/// Only in a build with the `fault` feature, when `COFFER_FAULT` names this point with the action `error`.
+#[cfg(feature = "fault")]
+pub fn point(name: &'static str) -> std::io::Result<()> {
+    debug_assert!(POINTS.contains(&name), "failure point {name} is missing in POINTS");
+    let Ok(wanted) = std::env::var("COFFER_FAULT") else { return Ok(()) };
+    match wanted.split_once('=') {
+        Some((point, "kill")) if point == name => {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            Ok(())
+        }
+        Some((point, "error")) if point == name => Err(std::io::Error::other(format!("failure point {name}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Marks a place where a test may cut the use case; does nothing in this build.
+///
+/// # Errors
+/// None in this build.
+#[cfg(not(feature = "fault"))]
+#[inline(always)]
+pub fn point(_name: &'static str) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Btrfs ioctls: subvolumes and snapshots.

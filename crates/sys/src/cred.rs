@@ -1,0 +1,1 @@
+//! Identities: uids, gids, capabilities, keyrings, resource limits.

@@ -1,0 +1,1 @@
+//! Walks by openat2 that cannot leave a root.

@@ -1,0 +1,1 @@
+//! Unix sockets: descriptors passed along, peers identified.
