@@ -2,9 +2,29 @@
 //!
 //! Never: a system call, a file, a clock; a value that has to be checked again below the edge.
 
+pub mod config;
+pub mod device;
+pub mod entity;
+pub mod filter;
+pub mod gate;
+pub mod idmap;
+pub mod instance;
+pub mod key;
+pub mod keys;
 pub mod names;
+pub mod status;
 
+pub use config::Config;
+pub use device::{Device, DeviceKind, Devices};
+pub use entity::{Alias, Image, Network, Pool, Profile, Project, Volume, VolumeKind};
+pub use gate::{Checked, GateError};
+pub use idmap::{IdMap, IdRange};
+pub use instance::{Instance, Phase};
 pub use names::{
-    AliasName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName, ProjectName, SnapshotName,
-    VolumeName,
+    AliasName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName, ProjectName,
+    SnapshotName, VolumeName,
 };
+pub use status::Status;
+
+/// A moment, in UTC, to the nanosecond.
+pub type Time = jiff::Timestamp;

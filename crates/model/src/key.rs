@@ -1,0 +1,351 @@
+//! What one configuration key is: its type, default, reach and documentation in one row.
+//!
+//! The tables are in [`crate::keys`]. Validation, the manual and shell completion all read them.
+
+use coffer_base::Bytes;
+
+/// One row of a table of configuration keys.
+#[derive(Debug)]
+pub struct Key {
+    /// The key. A final `.*` stands for any one or more further segments.
+    pub name: &'static str,
+    /// What values it takes.
+    pub value: Value,
+    /// What an absent key means, as text for the manual; empty where it means "nothing".
+    pub default: &'static str,
+    /// Whether a change takes effect on a running instance; otherwise at its next start.
+    pub live: bool,
+    /// Which class of restricted projects' rules it falls under.
+    pub class: Class,
+    /// Whether this server does it.
+    pub support: Support,
+    /// What it is for: one sentence or two.
+    pub doc: &'static str,
+}
+
+/// What values a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// `true`, `false`, `1`, `0`, `yes`, `no`, `on`, `off`.
+    Bool,
+    /// A whole number within bounds, both included.
+    Int(i64, i64),
+    /// A size such as `512MiB`.
+    Size,
+    /// A size, or a share of the host's such as `50%`.
+    SizeOrPercent,
+    /// A number of CPUs, or a set such as `0-3,6`.
+    Cpus,
+    /// A share such as `50%`, or a hard limit such as `25ms/100ms`.
+    CpuAllowance,
+    /// A process resource limit: `N`, `SOFT:HARD` or `unlimited`.
+    ResourceLimit,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// One line of text without control characters.
+    Line,
+    /// Any text up to 1 MiB without NUL.
+    Text,
+}
+
+/// Which rules of a restricted project a key falls under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Allowed everywhere.
+    Free,
+    /// Reaches the kernel or the runtime directly: `restricted.containers.lowlevel`.
+    LowLevel,
+    /// `restricted.containers.nesting`.
+    Nesting,
+    /// `restricted.containers.privilege`.
+    Privilege,
+    /// `restricted.containers.interception`.
+    Interception,
+}
+
+/// Whether this server does what a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It does.
+    Yes,
+    /// It does not; setting the key is refused with this reason.
+    No(&'static str),
+}
+
+/// Why a key or its value is refused.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum KeyError {
+    /// No table knows the key.
+    #[error("unknown {entity} configuration key {key:?}{}", hint.as_ref().map(|near| format!("; did you mean {near:?}?")).unwrap_or_default())]
+    Unknown {
+        /// What was configured.
+        entity: &'static str,
+        /// The key.
+        key: String,
+        /// A known key that looks alike.
+        hint: Option<String>,
+    },
+    /// The key is known, but this server does not do it.
+    #[error("{entity} configuration key {key:?} is not supported: {why}")]
+    Unsupported {
+        /// What was configured.
+        entity: &'static str,
+        /// The key.
+        key: String,
+        /// The reason.
+        why: &'static str,
+    },
+    /// The value is not of the key's type.
+    #[error("invalid value {value:?} for {entity} configuration key {key:?}: {why}")]
+    Value {
+        /// What was configured.
+        entity: &'static str,
+        /// The key.
+        key: String,
+        /// The value, cut after 100 characters.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Finds a key's row: an exact name first, else the longest `.*` row that fits.
+#[must_use]
+pub fn find(table: &'static [Key], name: &str) -> Option<&'static Key> {
+    let exact = table.iter().find(|row| row.name == name);
+    exact.or_else(|| table.iter().filter(|row| wild(row.name, name)).max_by_key(|row| row.name.len()))
+}
+
+/// Checks one key and its value against a table.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn check(entity: &'static str, table: &'static [Key], name: &str, value: &str) -> Result<&'static Key, KeyError> {
+    let Some(row) = find(table, name) else {
+        return Err(KeyError::Unknown { entity, key: name.to_owned(), hint: near(table, name) });
+    };
+    if value.is_empty() {
+        return Ok(row);
+    }
+    if let Support::No(why) = row.support {
+        return Err(KeyError::Unsupported { entity, key: name.to_owned(), why });
+    }
+    row.value.check(value).map_err(|why| KeyError::Value {
+        entity,
+        key: name.to_owned(),
+        value: value.chars().take(100).collect(),
+        why,
+    })?;
+    Ok(row)
+}
+
+impl Value {
+    /// Says what is wrong with a value, if anything.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    pub fn check(self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Bool => match text.to_ascii_lowercase().as_str() {
+                "true" | "false" | "1" | "0" | "yes" | "no" | "on" | "off" => Ok(()),
+                _ => Err("it must be true or false".into()),
+            },
+            Self::Int(low, high) => match text.parse::<i64>() {
+                Ok(number) if (low..=high).contains(&number) => Ok(()),
+                _ if high == i64::MAX => Err(format!("it must be a whole number of at least {low}")),
+                _ => Err(format!("it must be a whole number from {low} to {high}")),
+            },
+            Self::Size => text.parse::<Bytes>().map(drop).map_err(|error| error.to_string()),
+            Self::SizeOrPercent => match text.strip_suffix('%') {
+                Some(share) => percent(share),
+                None => text.parse::<Bytes>().map(drop).map_err(|error| error.to_string()),
+            },
+            Self::Cpus => Cpus::parse(text).map(drop),
+            Self::CpuAllowance => CpuAllowance::parse(text).map(drop),
+            Self::ResourceLimit => ResourceLimit::parse(text).map(drop),
+            Self::Choice(words) => {
+                if words.contains(&text) {
+                    Ok(())
+                } else {
+                    Err(format!("it must be one of {}", words.join(", ")))
+                }
+            }
+            Self::Line => {
+                if text.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
+                    Err("it must be one line without control characters".into())
+                } else if text.len() > 64 << 10 {
+                    Err("it must not be longer than 64 KiB".into())
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Text => {
+                if text.contains('\0') {
+                    Err("it must not hold a NUL character".into())
+                } else if text.len() > 1 << 20 {
+                    Err("it must not be longer than 1 MiB".into())
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}
+
+fn percent(text: &str) -> Result<(), String> {
+    match text.parse::<u64>() {
+        Ok(1..=100) => Ok(()),
+        _ => Err("the share must be from 1% to 100%".into()),
+    }
+}
+
+/// A request for CPUs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cpus {
+    /// This many, chosen by the server.
+    Count(u32),
+    /// Exactly these, in order, without repeats.
+    Set(Vec<u32>),
+}
+
+impl Cpus {
+    /// Reads `4`, `0-3`, `1,5,7-9`. One number alone is a count; `1-1` pins one CPU.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const WHY: &str = "it must be a number of CPUs or a set such as 0-3,6";
+        if let Ok(count) = text.parse::<u32>() {
+            return if count == 0 { Err("it must be at least 1".into()) } else { Ok(Self::Count(count)) };
+        }
+        let mut set = std::collections::BTreeSet::new();
+        for part in text.split(',') {
+            let (low, high) = part.split_once('-').unwrap_or((part, part));
+            let (low, high): (u32, u32) = (low.trim().parse().map_err(|_| WHY)?, high.trim().parse().map_err(|_| WHY)?);
+            if low > high || high > 8191 {
+                return Err(WHY.into());
+            }
+            set.extend(low..=high);
+        }
+        Ok(Self::Set(set.into_iter().collect()))
+    }
+}
+
+/// A limit on CPU time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuAllowance {
+    /// A share in percent that counts only when CPUs are busy.
+    Share(u32),
+    /// A hard limit: this many microseconds in each period of microseconds.
+    Quota {
+        /// Microseconds of CPU time.
+        quota: u64,
+        /// Length of the period in microseconds.
+        period: u64,
+    },
+}
+
+impl CpuAllowance {
+    /// Reads `50%` or `25ms/100ms`.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        const WHY: &str = "it must be a share such as 50% or a time such as 25ms/100ms";
+        if let Some(share) = text.strip_suffix('%') {
+            return match share.parse::<u32>() {
+                Ok(share @ 1..=100) => Ok(Self::Share(share)),
+                _ => Err("the share must be from 1% to 100%".into()),
+            };
+        }
+        let (quota, period) = text.split_once('/').ok_or(WHY)?;
+        let milliseconds = |part: &str| part.trim().strip_suffix("ms").and_then(|number| number.parse::<u64>().ok());
+        match (milliseconds(quota), milliseconds(period)) {
+            (Some(quota @ 1..=1_000_000), Some(period @ 1..=1000)) => Ok(Self::Quota { quota: quota * 1000, period: period * 1000 }),
+            (Some(_), Some(_)) => Err("the period must be from 1ms to 1000ms".into()),
+            _ => Err(WHY.into()),
+        }
+    }
+}
+
+/// A process resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceLimit {
+    /// The soft limit; `None` is unlimited.
+    pub soft: Option<u64>,
+    /// The hard limit; `None` is unlimited.
+    pub hard: Option<u64>,
+}
+
+impl ResourceLimit {
+    /// Reads `N`, `SOFT:HARD` or `unlimited`.
+    ///
+    /// # Errors
+    /// A sentence for the user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let one = |part: &str| match part {
+            "unlimited" => Ok(None),
+            number => number.parse().map(Some).map_err(|_| "it must be a number, SOFT:HARD or unlimited".to_owned()),
+        };
+        let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+        Ok(Self { soft: one(soft)?, hard: one(hard)? })
+    }
+}
+
+fn wild(row: &str, name: &str) -> bool {
+    row.strip_suffix('*').is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+}
+
+/// A known key at most two edits away.
+fn near(table: &'static [Key], name: &str) -> Option<String> {
+    let best = table.iter().map(|row| (distance(row.name, name), row.name)).min()?;
+    (best.0 <= 2).then(|| best.1.to_owned())
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = (diagonal + usize::from(x != y)).min(above + 1).min(row[j] + 1);
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: Value, text: &str, fine: bool) {
+        assert_eq!(value.check(text).is_ok(), fine, "{text:?}: {:?}", value.check(text));
+    }
+
+    #[test]
+    fn values() {
+        check(Value::Bool, "yes", true);
+        check(Value::Bool, "ja", false);
+        check(Value::Int(0, 10), "11", false);
+        check(Value::SizeOrPercent, "50%", true);
+        check(Value::SizeOrPercent, "0%", false);
+        check(Value::Line, "a\nb", false);
+        check(Value::Line, "a\u{2028}b", false);
+        check(Value::Cpus, "0-3,6", true);
+        check(Value::Cpus, "3-1", false);
+        check(Value::CpuAllowance, "25ms/100ms", true);
+        check(Value::CpuAllowance, "25/100", false);
+        check(Value::ResourceLimit, "1024:unlimited", true);
+    }
+
+    #[test]
+    fn a_typing_error_gets_a_hint() {
+        let error = super::check("instance", crate::keys::INSTANCE, "limits.memroy", "1").unwrap_err();
+        assert_eq!(error.to_string(), "unknown instance configuration key \"limits.memroy\"; did you mean \"limits.memory\"?");
+    }
+}
