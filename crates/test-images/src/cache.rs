@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Image;
-use crate::tool::{self, ImageError, at, run};
+use crate::tool::{ImageError, at, run};
 
 /// Returns the image made from this recipe, making it if needed; several processes may ask at once.
 pub fn ensure(cache: &Path, name: &str, recipe: &str, make: impl FnOnce(&Path) -> Result<(), ImageError>) -> Result<Image, ImageError> {
@@ -62,7 +62,7 @@ fn pack(work: &Path) -> Result<(), ImageError> {
 
 /// Writes `metadata.yaml` beside the root file system.
 pub fn write_metadata(image: &Path, os: &str, release: &str, version: &str) -> Result<(), ImageError> {
-    let architecture = tool::run("uname", ["-m"])?;
+    let architecture = run("uname", ["-m"])?;
     let architecture = architecture.trim();
     let text = format!(
         "architecture: {architecture}\ncreation_date: 1764000000\nexpiry_date: 0\nproperties:\n  architecture: {architecture}\n  \

@@ -56,7 +56,11 @@ pub fn make(work: &Path, release: Release) -> Result<(), ImageError> {
     let include = format!("--include={PACKAGES}");
     let keyring = "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg";
     // Documentation and translations are half of the files and none of the behaviour.
-    let lean = ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*"];
+    let lean = [
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+    ];
     let mut args = vec!["--variant=minbase", "--mode=root", "--format=directory", "--aptopt=Acquire::Retries \"3\"", keyring, &include];
     args.extend(lean);
     let target = root.display().to_string();

@@ -1,0 +1,111 @@
+//! Rules of the house that a lint of the compiler cannot hold: where `unsafe` may stand, who may start programs.
+
+use std::path::{Path, PathBuf};
+
+use crate::Outcome;
+use crate::run::top;
+
+/// A word that may stand only in some places.
+struct Rule {
+    /// How the code reads that is meant.
+    word: &'static str,
+    /// The files or folders where it may stand, from the top of the repository.
+    allowed: &'static [&'static str],
+    /// Why.
+    why: &'static str,
+}
+
+const RULES: [Rule; 4] = [
+    Rule { word: "unsafe {", allowed: &["crates/sys/src"], why: "unsafe stands in crates/sys only" },
+    Rule { word: "allow(unsafe_code)", allowed: &["crates/sys/src"], why: "unsafe stands in crates/sys only" },
+    Rule {
+        word: "Command::new(",
+        allowed: &[
+            "crates/base/src/run.rs",
+            // The daemon's two own programs, by absolute path and with descriptors to inherit.
+            "crates/runtime/src",
+            "crates/image/src",
+            // The user's editor, named by the user.
+            "crates/cli/src",
+            "crates/test-images",
+            "crates/testkit",
+            "bench",
+            "tests",
+            "xtask",
+        ],
+        why: "programs are started through coffer_base::run::Program",
+    },
+    Rule { word: "thread::sleep(", allowed: &[], why: "nothing sleeps: wait for an event with a deadline" },
+];
+
+/// Checks every source file.
+///
+/// # Errors
+/// Lists the lines that break a rule.
+pub fn check() -> Outcome {
+    let top = top();
+    let mut wrong = Vec::new();
+    for file in sources(&top)? {
+        let name = file.strip_prefix(&top).unwrap_or(&file).to_path_buf();
+        let text = std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+        wrong.extend(violations(&name, &text));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("rules of the house are broken:\n  {}", wrong.join("\n  "))) }
+}
+
+fn violations(name: &Path, text: &str) -> Vec<String> {
+    // This file names the words themselves.
+    if name == Path::new("xtask/src/rules.rs") {
+        return Vec::new();
+    }
+    let mut wrong = Vec::new();
+    for rule in RULES.iter().filter(|rule| !rule.allowed.iter().any(|place| name.starts_with(place))) {
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if code.contains(rule.word) {
+                wrong.push(format!("{}:{}: {}", name.display(), number + 1, rule.why));
+            }
+        }
+    }
+    wrong
+}
+
+/// Finds the Rust files of the repository.
+fn sources(top: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> = ["crates", "bins", "xtask", "bench", "tests"].iter().map(|name| top.join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(|error| format!("reading {}: {error}", folder.display()))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| format!("reading {}: {error}", folder.display()))?;
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, text: &str, expect: usize) {
+        assert_eq!(violations(Path::new(name), text).len(), expect, "{name}: {text}");
+    }
+
+    #[test]
+    fn words_may_stand_only_in_their_places() {
+        check("crates/sys/src/mount.rs", "unsafe { x() }", 0);
+        check("crates/storage/src/lib.rs", "unsafe { x() }", 1);
+        check("crates/storage/src/lib.rs", "// unsafe { x() }", 0);
+        check("crates/storage/src/lib.rs", "Command::new(\"rm\")", 1);
+        check("crates/base/src/run.rs", "Command::new(\"rm\")", 0);
+        check("tests/main.rs", "std::thread::sleep(second)", 1);
+    }
+}

@@ -1,0 +1,86 @@
+//! Counts what `cargo test` ran, from what it wrote.
+
+/// How many tests did what.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Ran to their end and were not wrong; tests that skipped themselves are among them.
+    ended_well: usize,
+    failed: usize,
+    /// Said `skipped: why` and returned.
+    skipped_themselves: usize,
+    /// Marked as ignored in the source.
+    ignored: usize,
+    /// Test programs that began and that gave a summary: the difference crashed.
+    began: usize,
+    summed_up: usize,
+}
+
+impl Tally {
+    /// Takes one line of cargo's output in.
+    pub fn line(&mut self, line: &str) {
+        let line = line.trim();
+        if line.starts_with("skipped: ") {
+            self.skipped_themselves += 1;
+        } else if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.began += 1;
+        } else if let Some(summary) = line.strip_prefix("test result: ") {
+            self.summed_up += 1;
+            self.ended_well += before(summary, " passed");
+            self.failed += before(summary, " failed");
+            self.ignored += before(summary, " ignored");
+        }
+    }
+
+    /// How many tests failed; a test program that crashed counts as one.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failed + self.began.saturating_sub(self.summed_up)
+    }
+
+    /// The one line that ends a run.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let passed = self.ended_well.saturating_sub(self.skipped_themselves);
+        format!("{passed} passed, {} failed, {} skipped", self.failed(), self.skipped_themselves + self.ignored)
+    }
+}
+
+/// Reads the number that stands before a word: 3 in `ok. 3 passed; …`.
+fn before(text: &str, word: &str) -> usize {
+    let Some(end) = text.find(word) else { return 0 };
+    text[..end].rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(output: &str, expect: &str) {
+        let mut tally = Tally::default();
+        output.lines().for_each(|line| tally.line(line));
+        assert_eq!(tally.sentence(), expect);
+    }
+
+    #[test]
+    fn sums_up_all_programs() {
+        check(
+            "running 3 tests\ntest a ... ok\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+             running 2 tests\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n",
+            "4 passed, 1 failed, 0 skipped",
+        );
+    }
+
+    #[test]
+    fn a_test_that_skipped_itself_did_not_pass() {
+        check(
+            "running 2 tests\n---- x stdout ----\nskipped: no root\ntest result: ok. 2 passed; 0 failed; 1 ignored\n",
+            "1 passed, 0 failed, 2 skipped",
+        );
+    }
+
+    #[test]
+    fn a_crashed_program_is_a_failure() {
+        check("running 2 tests\n", "0 passed, 1 failed, 0 skipped");
+    }
+}
