@@ -1,1 +1,21 @@
-//! Netlink sockets.
+//! Netlink: links, addresses and routes of this or another network namespace, and nftables set elements.
+//!
+//! Synchronous, and small enough for the monitor: messages are written into one buffer ([`Batch`]) and sent by one call
+//! ([`Socket::execute`]), answers are read as attributes where they lie. [`RouteSocket`] puts names on what the product needs
+//! of `NETLINK_ROUTE`; [`nftables`] does the same for `NETLINK_NETFILTER`.
+
+mod address;
+mod link;
+mod message;
+mod namespace;
+pub mod nftables;
+pub mod packet;
+mod route;
+mod socket;
+
+pub use address::{Address, Scope};
+pub use link::{BridgeFacts, Counters, Link, LinkChange, NewBridge, NewVeth};
+pub use message::{Attributes, Batch};
+pub use namespace::Namespace;
+pub use route::{Destination, Route};
+pub use socket::{Protocol, RouteSocket, Socket};

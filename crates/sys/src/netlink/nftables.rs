@@ -1,0 +1,220 @@
+//! nftables without the `nft` program: elements of sets that exist, and a look at tables and chains.
+
+use std::io;
+
+use super::message::{Attributes, Batch, text, u32_at};
+use super::socket::{Protocol, Socket};
+
+const SUBSYSTEM: u16 = 10 << 8;
+const GET_TABLE: u16 = SUBSYSTEM | 1;
+const GET_CHAIN: u16 = SUBSYSTEM | 4;
+const NEW_SET_ELEMENT: u16 = SUBSYSTEM | 12;
+const GET_SET_ELEMENT: u16 = SUBSYSTEM | 13;
+const DELETE_SET_ELEMENT: u16 = SUBSYSTEM | 14;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const TABLE_NAME: u16 = 1;
+const TABLE_USERDATA: u16 = 6;
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const HOOK_NUMBER: u16 = 1;
+const LIST_TABLE: u16 = 1;
+const LIST_SET: u16 = 2;
+const LIST_ELEMENTS: u16 = 3;
+const LIST_ELEMENT: u16 = 1;
+const ELEMENT_KEY: u16 = 1;
+const DATA_VALUE: u16 = 1;
+
+/// The family that a table belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+    /// Frames on bridges.
+    Bridge,
+}
+
+/// A key to add to or remove from a set.
+///
+/// Concatenated keys are written part by part, each padded with zeros to a multiple of four bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// The set's name.
+    pub set: &'a str,
+    /// The key's bytes.
+    pub key: Vec<u8>,
+}
+
+/// A base chain of another owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseChain {
+    /// The table's family.
+    pub family: Family,
+    /// The table's name.
+    pub table: String,
+    /// The chain's name.
+    pub name: String,
+    /// The place in the packet's path: 0 prerouting, 1 input, 2 forward, 3 output, 4 postrouting.
+    pub hook: u32,
+    /// Whether packets that no rule decides on are dropped.
+    pub drops: bool,
+}
+
+/// A connection to nftables of the namespace it was opened in.
+#[derive(Debug)]
+pub struct Nftables {
+    socket: Socket,
+}
+
+impl Nftables {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `EPROTONOSUPPORT` if the kernel has no nftables.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { socket: Socket::open(Protocol::Netfilter)? })
+    }
+
+    /// Adds elements to sets of one table, all or none; those that are there already stay.
+    ///
+    /// # Errors
+    /// `ENOENT` if the table or a set is missing, `ENFILE` if a set is full, `EPERM` without `CAP_NET_ADMIN`.
+    pub fn add(&mut self, family: Family, table: &str, elements: &[Element<'_>]) -> io::Result<()> {
+        self.change(NEW_SET_ELEMENT, libc::NLM_F_CREATE, family, table, elements)
+    }
+
+    /// Removes elements from sets of one table; those that are not there are none to remove.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_ADMIN`.
+    pub fn remove(&mut self, family: Family, table: &str, elements: &[Element<'_>]) -> io::Result<()> {
+        match self.change(DELETE_SET_ELEMENT, 0, family, table, elements) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) && elements.len() > 1 => {
+                elements.iter().try_for_each(|element| self.remove(family, table, std::slice::from_ref(element)))
+            }
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Lists the keys of a set.
+    ///
+    /// # Errors
+    /// `ENOENT` if the table or the set is missing.
+    pub fn elements(&mut self, family: Family, table: &str, set: &str) -> io::Result<Vec<Vec<u8>>> {
+        let mut request = Batch::new();
+        request.message(GET_SET_ELEMENT, libc::NLM_F_DUMP, &header(family)).text(LIST_TABLE, table).text(LIST_SET, set);
+        let mut keys = Vec::new();
+        self.socket.ask(request, |_, payload| {
+            let lists = Attributes::after(4, payload).filter(|&(kind, _)| kind == LIST_ELEMENTS);
+            let elements = lists.flat_map(|(_, list)| Attributes::new(list));
+            let parts = elements.flat_map(|(_, element)| Attributes::new(element)).filter(|&(kind, _)| kind == ELEMENT_KEY);
+            keys.extend(parts.flat_map(|(_, key)| Attributes::new(key)).map(|(_, value)| value.to_vec()));
+        })?;
+        Ok(keys)
+    }
+
+    /// Reads a table's comment; the outer none says that there is no such table, the inner that it has no comment.
+    ///
+    /// # Errors
+    /// What the kernel reports, but not that there is no such table.
+    pub fn table_comment(&mut self, family: Family, table: &str) -> io::Result<Option<Option<String>>> {
+        let mut request = Batch::new();
+        request.message(GET_TABLE, libc::NLM_F_ACK, &header(family)).text(TABLE_NAME, table);
+        let mut comment = None;
+        let asked = self.socket.ask(request, |_, payload| {
+            let data = Attributes::after(4, payload).find(|&(kind, _)| kind == TABLE_USERDATA);
+            comment = data.and_then(|(_, data)| comment_in(data));
+        });
+        match asked {
+            Ok(()) => Ok(Some(comment)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lists the chains that hang on a hook, of the families IPv4, IPv6 and both.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn base_chains(&mut self) -> io::Result<Vec<BaseChain>> {
+        let mut chains = Vec::new();
+        for family in [Family::Inet, Family::Ipv4, Family::Ipv6] {
+            let mut request = Batch::new();
+            request.message(GET_CHAIN, libc::NLM_F_DUMP, &header(family));
+            self.socket.ask(request, |_, payload| chains.extend(base_chain(family, payload)))?;
+        }
+        Ok(chains)
+    }
+
+    fn change(&mut self, kind: u16, flags: i32, family: Family, table: &str, elements: &[Element<'_>]) -> io::Result<()> {
+        if elements.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.message(BATCH_BEGIN, 0, &frame());
+        for element in elements {
+            batch.message(kind, flags | libc::NLM_F_ACK, &header(family)).text(LIST_TABLE, table).text(LIST_SET, element.set);
+            batch.nested(LIST_ELEMENTS, |list| {
+                list.nested(LIST_ELEMENT, |entry| {
+                    entry.nested(ELEMENT_KEY, |key| {
+                        key.attribute(DATA_VALUE, &element.key);
+                    });
+                });
+            });
+        }
+        batch.message(BATCH_END, 0, &frame());
+        self.socket.execute_expecting(batch, 1, elements.len()).map_err(|(_, error)| error)
+    }
+}
+
+/// `struct nfgenmsg` of a message to nftables.
+fn header(family: Family) -> [u8; 4] {
+    let number = match family {
+        Family::Inet => 1,
+        Family::Ipv4 => 2,
+        Family::Ipv6 => 10,
+        Family::Bridge => 7,
+    };
+    [number, 0, 0, 0]
+}
+
+/// `struct nfgenmsg` of a batch's first and last message: it names the subsystem, in network byte order.
+fn frame() -> [u8; 4] {
+    [0, 0, 0, 10]
+}
+
+/// Finds the comment in a table's user data: entries of type, length, value; the comment is type 0 and ends with a zero byte.
+fn comment_in(mut data: &[u8]) -> Option<String> {
+    while let [kind, length, rest @ ..] = data {
+        let (value, next) = rest.split_at_checked(usize::from(*length))?;
+        if *kind == 0 {
+            return Some(text(value));
+        }
+        data = next;
+    }
+    None
+}
+
+fn base_chain(family: Family, payload: &[u8]) -> Option<BaseChain> {
+    let (mut table, mut name, mut hook, mut drops) = (String::new(), String::new(), None, false);
+    for (kind, value) in Attributes::after(4, payload) {
+        match kind {
+            CHAIN_TABLE => table = text(value),
+            CHAIN_NAME => name = text(value),
+            CHAIN_HOOK => {
+                let number = Attributes::new(value).find(|&(kind, _)| kind == HOOK_NUMBER);
+                hook = number.and_then(|(_, value)| u32_at(value, 0)).map(u32::from_be);
+            }
+            CHAIN_POLICY => drops = u32_at(value, 0) == Some(0),
+            _ => {}
+        }
+    }
+    Some(BaseChain { family, table, name, hook: hook?, drops })
+}
