@@ -1,0 +1,102 @@
+//! The API extensions this server announces.
+
+/// Names of everything beyond API 1.0 that this server does.
+///
+/// Announcing one is a promise and a switch: clients change what they send. A name stands here only once the server
+/// behaves as LXD documents it. The three extensions that turn sync calls into async ones
+/// (`storage_and_profile_operations`, `storage_and_network_operations`, `project_delete_operation`) must never stand here:
+/// 5.0 clients break on them.
+pub const EXTENSIONS: &[&str] = &[
+    // Protocol.
+    "etag",
+    "patch",
+    "api_filtering",
+    "entity_description",
+    "operation_description",
+    "event_lifecycle",
+    "event_location",
+    "event_project",
+    "usedby_consistency",
+    "profile_usedby",
+    "api_os",
+    // Instances.
+    "instances",
+    "container_full",
+    "instance_get_full",
+    "instance_all_projects",
+    "instance_bulk_state_change",
+    "instance_create_start",
+    "container_last_used_at",
+    "container_image_properties",
+    "container_cpu_time",
+    "container_stop_priority",
+    "container_host_shutdown_timeout",
+    "container_protection_delete",
+    "image_types",
+    // Exec and console.
+    "container_exec_recording",
+    "container_exec_signal_handling",
+    "container_exec_user_group_cwd",
+    "console",
+    // Isolation and limits.
+    "id_map",
+    "id_map_base",
+    "id_map_current",
+    "container_syscall_filtering",
+    "resource_limits",
+    "kernel_limits",
+    "kernel_features",
+    "lxc_features",
+    // Images.
+    "image_compression_algorithm",
+    "image_create_aliases",
+    "compression_squashfs",
+    // Networks.
+    "network",
+    "network_state",
+    "network_state_bond_bridge",
+    "network_leases",
+    "network_leases_location",
+    "network_dhcp_expiry",
+    "network_dhcp_gateway",
+    "network_dns_search",
+    "network_hwaddr",
+    "network_nat_order",
+    "network_nat_address",
+    "network_routes",
+    "network_firewall_filtering",
+    "instance_nic_network",
+    "container_nic_ipfilter",
+    "firewall_driver",
+    // Storage.
+    "storage",
+    "storage_volatile_initial_source",
+    "storage_btrfs_mount_options",
+    "server_supported_storage_drivers",
+    "resources",
+    "resources_v2",
+    // Projects: the default one is listed and shown.
+    "projects",
+    // Preparing a server.
+    "init_preseed",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::EXTENSIONS;
+
+    #[test]
+    fn each_extension_stands_once() {
+        let mut names = EXTENSIONS.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), EXTENSIONS.len());
+    }
+
+    #[test]
+    fn nothing_that_breaks_old_clients_is_announced() {
+        for name in ["storage_and_profile_operations", "storage_and_network_operations", "project_delete_operation", "virtual-machines"] {
+            assert!(!EXTENSIONS.contains(&name), "{name}");
+        }
+    }
+}
