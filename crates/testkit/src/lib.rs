@@ -1,1 +1,47 @@
-//! Coffer: testkit.
+//! Runs the real product for tests: a daemon in its own state directory, its own network, mount and cgroup namespaces.
+//!
+//! Never: a change to the host that outlives the test (the pen takes everything with it, even when the test program is
+//! killed); a part of the product linked in, so that what is tested is what users run.
+//!
+//! A test that cannot run here prints `skipped: why` and returns; `cargo xtask test` counts those lines.
+
+mod api;
+mod daemon;
+pub mod images;
+mod invocation;
+mod pen;
+mod terminal;
+mod wait;
+mod world;
+
+pub use api::{Answer, Api};
+pub use daemon::{Daemon, Options, has_fault_points};
+pub use invocation::{Done, Invocation};
+pub use pen::Pen;
+pub use terminal::Terminal;
+pub use world::World;
+
+/// Says that a test cannot run here, and why; the test returns after it.
+pub fn skipped(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Returns true on a machine where containers can be started at all; else says why not.
+#[must_use]
+pub fn can_run() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skipped("containers need root");
+    }
+    root
+}
+
+/// Says whether the genuine `lxc` client is installed; else prints why the test is skipped.
+#[must_use]
+pub fn has_genuine_client() -> bool {
+    let there = std::path::Path::new(daemon::GENUINE_CLIENT).exists();
+    if !there {
+        skipped("the genuine lxc client is not installed (package lxd-client)");
+    }
+    there
+}
