@@ -1,1 +1,86 @@
 //! Namespaces.
+
+use std::io;
+use std::ops::BitOr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A set of kinds of namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(u32);
+
+impl Namespaces {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+    /// Mounts.
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS as u32);
+    /// Control groups' root.
+    pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u32);
+    /// Host and domain name.
+    pub const UTS: Self = Self(libc::CLONE_NEWUTS as u32);
+    /// System V and POSIX message queues, semaphores, shared memory.
+    pub const IPC: Self = Self(libc::CLONE_NEWIPC as u32);
+    /// User and group ids, capabilities, keyrings.
+    pub const USER: Self = Self(libc::CLONE_NEWUSER as u32);
+    /// Process ids. A process that joins or makes one is itself not in it, its children are.
+    pub const PID: Self = Self(libc::CLONE_NEWPID as u32);
+    /// Network.
+    pub const NET: Self = Self(libc::CLONE_NEWNET as u32);
+    /// Clocks. A process that makes one is itself not in it, its children and its next program are.
+    pub const TIME: Self = Self(0x80);
+
+    /// The kernel's bits.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Says whether all of `other` are in the set.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Namespaces {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Moves the calling thread into new namespaces.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`, `ENOSPC` if there are too many.
+///
+/// Source: unshare(2).
+pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: no pointers are passed, and none of our flags unshares the descriptor table, which others could rely on.
+    let result = unsafe { libc::unshare(namespaces.0 as libc::c_int) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Moves the calling thread into these namespaces of the process behind `target`, a pidfd, or into the one namespace
+/// that `target` is a descriptor of.
+///
+/// # Errors
+/// `ESRCH` if the process is gone, `EPERM` without the capabilities there, `EINVAL` if the process has several threads
+/// and a user or time namespace is to be joined.
+///
+/// Source: setns(2); by pidfd Linux 5.8.
+pub fn join(target: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: no pointers are passed; the descriptor is open for the whole call.
+    let result = unsafe { libc::setns(target.as_raw_fd(), namespaces.0 as libc::c_int) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the host name of the current UTS namespace.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` there, `EINVAL` over 64 bytes.
+///
+/// Source: sethostname(2).
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    Ok(rustix::system::sethostname(name.as_bytes())?)
+}

@@ -1,0 +1,59 @@
+//! Network interfaces of a spec.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A link of the host that moves into the instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Nic {
+    /// The link's name in the monitor's network namespace.
+    pub host_name: String,
+    /// Its name inside.
+    pub name: String,
+    /// Hardware address, `00:16:3e:…`; kept as it is unless said.
+    #[serde(default)]
+    pub hwaddr: Option<String>,
+    /// Largest packet in bytes; kept as it is unless said.
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// Addresses set before init runs. Duplicate address detection is left out for them.
+    #[serde(default)]
+    pub addresses: Vec<Address>,
+    /// Routes set before init runs, in this order.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// The link is set up before init runs.
+    #[serde(default = "yes")]
+    pub up: bool,
+    /// The link belongs to the host and goes back under `host-name` when the instance ends; else it ends with it.
+    #[serde(default)]
+    pub give_back: bool,
+}
+
+/// An address with the length of its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Bits of its network: 0 to 32 or 128.
+    pub prefix: u8,
+}
+
+/// A route through the interface that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Route {
+    /// Destination network; absent for the default route of the gateway's family.
+    #[serde(default)]
+    pub destination: Option<Address>,
+    /// The next router; absent for a network that is on the link.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
+}
+
+fn yes() -> bool {
+    true
+}
