@@ -3,6 +3,7 @@
 //! Invariants: descriptors are owned or borrowed, never bare numbers; processes are pidfds, never pids that may be
 //! recycled; one call a block, with a SAFETY comment that names what the callee demands. No policy, no product words.
 
+pub mod bpf;
 pub mod btrfs;
 pub mod cred;
 pub mod loop_device;

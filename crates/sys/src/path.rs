@@ -1,1 +1,580 @@
 //! Walks by openat2 that cannot leave a root.
+//!
+//! Paths that a container, an image, a backup or a caller of the API chose are always a [`Root`] and a path in it. A
+//! leading `/` and `..` end at the root, symbolic links are resolved inside it, and magic links of `/proc` are refused.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, Uid};
+use rustix::io::Errno;
+
+/// A directory that no walk leaves.
+#[derive(Debug)]
+pub struct Root {
+    dir: OwnedFd,
+    resolve: ResolveFlags,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: OsString,
+    /// What it is; [`FileType::Unknown`] is never given.
+    pub kind: FileType,
+}
+
+impl Root {
+    /// Opens a directory of the host. The path must come from us, not from outside.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `EACCES`.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let dir = rustix::fs::open(path.as_ref(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self::from_fd(dir))
+    }
+
+    /// Makes an open directory the root of walks.
+    #[must_use]
+    pub fn from_fd(dir: OwnedFd) -> Self {
+        Self { dir, resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS }
+    }
+
+    /// The same root, but a path with a symbolic link anywhere is refused with `ELOOP`.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn strict(&self) -> io::Result<Self> {
+        Ok(Self { dir: self.dir.try_clone()?, resolve: self.resolve | ResolveFlags::NO_SYMLINKS })
+    }
+
+    /// The same root, but a path that leads over a mount point is refused with `EXDEV`.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn within_mount(&self) -> io::Result<Self> {
+        Ok(Self { dir: self.dir.try_clone()?, resolve: self.resolve | ResolveFlags::NO_XDEV })
+    }
+
+    /// Opens a directory below as a root of its own; links are followed inside this root.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ELOOP`.
+    pub fn dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
+        let dir = self.walk(path.as_ref(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Self { dir, resolve: self.resolve })
+    }
+
+    /// Opens a handle (`O_PATH`) to whatever is there; a link in the last place is the link itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ELOOP`.
+    pub fn handle(&self, path: impl AsRef<Path>) -> io::Result<OwnedFd> {
+        self.walk(path.as_ref(), OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+    }
+
+    /// Opens a handle (`O_PATH`) to whatever is there, a link in the last place followed too.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ELOOP`.
+    pub fn handle_followed(&self, path: impl AsRef<Path>) -> io::Result<OwnedFd> {
+        self.walk(path.as_ref(), OFlags::PATH, Mode::empty())
+    }
+
+    /// Opens a regular file for reading. Anything else, a device or a pipe, is not even touched.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EINVAL` if it is no regular file.
+    pub fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        self.open_regular(path.as_ref(), OFlags::RDONLY)
+    }
+
+    /// Opens an existing regular file for reading and writing.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EINVAL` if it is no regular file.
+    pub fn open_file_for_writing(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        self.open_regular(path.as_ref(), OFlags::RDWR)
+    }
+
+    fn open_regular(&self, path: &Path, access: OFlags) -> io::Result<File> {
+        let handle = self.handle_followed(path)?;
+        if kind_of(&rustix::fs::fstat(&handle)?) != FileType::RegularFile {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(reopen(handle.as_fd(), access)?.into())
+    }
+
+    /// Makes a new file for writing.
+    ///
+    /// # Errors
+    /// `EEXIST` if the name is taken, by a link that leads nowhere too.
+    pub fn create_file(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(mode))?.into())
+    }
+
+    /// Opens a regular file for writing with nothing in it, made if it is not there.
+    ///
+    /// # Errors
+    /// `EINVAL` if it is there and no regular file.
+    pub fn create_or_empty_file(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<File> {
+        match self.create_file(path.as_ref(), mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = self.open_regular(path.as_ref(), OFlags::RDWR)?;
+                file.set_len(0)?;
+                Ok(file)
+            }
+            other => other,
+        }
+    }
+
+    /// Reads a regular file of at most `most` bytes.
+    ///
+    /// # Errors
+    /// `EFBIG` if it is longer, and as [`Root::open_file`].
+    pub fn read(&self, path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most { Err(Errno::FBIG.into()) } else { Ok(bytes) }
+    }
+
+    /// Replaces a file by one with these bytes, so that whoever reads it sees the old or the new ones, also after a crash.
+    ///
+    /// # Errors
+    /// `ENOSPC`, `EROFS`; the old file stays then.
+    pub fn replace_file(&self, path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        let mut temporary = OsString::from(".");
+        temporary.push(name);
+        temporary.push(".new");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file: File = rustix::fs::openat(&dir, &temporary, flags, Mode::from_raw_mode(mode))?.into();
+        let written = rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(io::Error::from);
+        let written = written.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
+        let renamed = written.and_then(|()| Ok(rustix::fs::renameat(&dir, &temporary, &dir, name)?));
+        if renamed.is_err() {
+            let _ = rustix::fs::unlinkat(&dir, &temporary, AtFlags::empty());
+        }
+        renamed
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// `EEXIST`, `ENOENT` if the parent is missing.
+    pub fn create_dir(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        Ok(rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Makes a directory and those above it where they are missing, and opens it.
+    ///
+    /// # Errors
+    /// `ENOTDIR` if something on the way is there and no directory.
+    pub fn create_dir_all(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
+        let path = path.as_ref();
+        match self.dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            self.create_dir_all(parent, mode)?;
+        }
+        match self.create_dir(path, mode) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.dir(path),
+        }
+    }
+
+    /// Makes a symbolic link with any text.
+    ///
+    /// # Errors
+    /// `EEXIST`.
+    pub fn symlink(&self, target: impl AsRef<Path>, path: impl AsRef<Path>) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        Ok(rustix::fs::symlinkat(target.as_ref(), &dir, name)?)
+    }
+
+    /// Gives a file a second name. A link in the last place is linked itself.
+    ///
+    /// # Errors
+    /// `EEXIST`, `EXDEV` across file systems.
+    pub fn hard_link(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+        let (from_dir, from_name) = self.parent(from.as_ref())?;
+        let (to_dir, to_name) = self.parent(to.as_ref())?;
+        Ok(rustix::fs::linkat(&from_dir, from_name, &to_dir, to_name, AtFlags::empty())?)
+    }
+
+    /// Renames, over an existing file too.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EXDEV` across file systems, `ENOTEMPTY` over a full directory.
+    pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::empty())
+    }
+
+    /// Renames, but never over something.
+    ///
+    /// # Errors
+    /// `EEXIST`, and as [`Root::rename`].
+    pub fn rename_new(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+        self.rename_with(from.as_ref(), to.as_ref(), RenameFlags::NOREPLACE)
+    }
+
+    /// Lets two files or directories change places at once.
+    ///
+    /// # Errors
+    /// `ENOENT` if one is missing.
+    pub fn exchange(&self, one: impl AsRef<Path>, other: impl AsRef<Path>) -> io::Result<()> {
+        self.rename_with(one.as_ref(), other.as_ref(), RenameFlags::EXCHANGE)
+    }
+
+    fn rename_with(&self, from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
+        let (from_dir, from_name) = self.parent(from)?;
+        let (to_dir, to_name) = self.parent(to)?;
+        Ok(rustix::fs::renameat_with(&from_dir, from_name, &to_dir, to_name, flags)?)
+    }
+
+    /// Removes a file, or a link itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`.
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        Ok(rustix::fs::unlinkat(&dir, name, AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`, `ENOTEMPTY`.
+    pub fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        Ok(rustix::fs::unlinkat(&dir, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Removes a file or a directory with everything in it. Links are removed, never followed. Nothing there is fine.
+    ///
+    /// # Errors
+    /// `EBUSY` if something in it is a mount point, `EROFS`, `EPERM` for immutable files.
+    pub fn remove_all(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        match self.parent(path.as_ref()) {
+            Ok((dir, name)) => remove_tree(dir.as_fd(), name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a symbolic link.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EINVAL` if it is no link.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        let text = rustix::fs::readlinkat(&dir, name, Vec::new())?;
+        Ok(PathBuf::from(OsStr::from_bytes(text.as_bytes())))
+    }
+
+    /// Says what is there; a link in the last place is the link itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ELOOP`.
+    pub fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(self.handle(path)?)?)
+    }
+
+    /// Says what is there, a link in the last place followed too.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ELOOP`.
+    pub fn metadata_followed(&self, path: impl AsRef<Path>) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(self.handle_followed(path)?)?)
+    }
+
+    /// Says whether something is there, be it a link that leads nowhere.
+    #[must_use]
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.handle(path).is_ok()
+    }
+
+    /// Lists a directory without `.` and `..`, in no order.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`.
+    pub fn entries(&self, path: impl AsRef<Path>) -> io::Result<Vec<Entry>> {
+        let dir = self.walk(path.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut entries = Vec::new();
+        for entry in Dir::new(dir.try_clone()?)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => kind_of(&rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?),
+                kind => kind,
+            };
+            entries.push(Entry { name: OsStr::from_bytes(name.to_bytes()).to_owned(), kind });
+        }
+        Ok(entries)
+    }
+
+    /// Changes owner and group; a link in the last place is changed itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EPERM`.
+    pub fn change_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> io::Result<()> {
+        let handle = self.handle(path)?;
+        Ok(rustix::fs::chownat(&handle, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)?)
+    }
+
+    /// Changes the permission bits; the file must not be a link.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EOPNOTSUPP` for a link.
+    pub fn change_mode(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        let handle = self.handle(path)?;
+        if kind_of(&rustix::fs::fstat(&handle)?) == FileType::Symlink {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        // fchmod(2) wants more than an O_PATH handle; the handle's own magic link cannot be swapped by others.
+        Ok(rustix::fs::chmod(own_link(handle.as_fd()), Mode::from_raw_mode(mode))?)
+    }
+
+    /// Changes the times; a link in the last place is changed itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EPERM`.
+    pub fn change_times(&self, path: impl AsRef<Path>, times: &Timestamps) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        Ok(rustix::fs::utimensat(&dir, name, times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Makes a device node, a named pipe or a socket file.
+    ///
+    /// # Errors
+    /// `EEXIST`; `EPERM` without `CAP_MKNOD`.
+    pub fn make_node(&self, path: impl AsRef<Path>, kind: FileType, mode: u32, major: u32, minor: u32) -> io::Result<()> {
+        let (dir, name) = self.parent(path.as_ref())?;
+        Ok(rustix::fs::mknodat(&dir, name, kind, Mode::from_raw_mode(mode), rustix::fs::makedev(major, minor))?)
+    }
+
+    /// Opens the directory that holds the last component of `path`, for calls that take a name in it.
+    ///
+    /// # Errors
+    /// `EINVAL` if the path does not end with a name; `ENOENT`, `ENOTDIR`, `ELOOP` for what is above it.
+    pub fn parent<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let Some(Component::Normal(name)) = path.components().next_back() else { return Err(Errno::INVAL.into()) };
+        let above = path.parent().unwrap_or(Path::new(""));
+        Ok((self.walk(above, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?, name))
+    }
+
+    fn walk(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+        // Somebody who renames directories meanwhile makes the kernel unsure (EAGAIN); give up when it goes on.
+        for _ in 0..1000 {
+            match rustix::fs::openat2(&self.dir, &path, flags | OFlags::CLOEXEC, mode, self.resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+/// Opens again what a handle (`O_PATH`) stands for, with other access.
+///
+/// # Errors
+/// `EACCES`, `EROFS`; `ELOOP` for a link.
+///
+/// Source: proc(5), `/proc/self/fd`.
+pub fn reopen(handle: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(own_link(handle), access | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?)
+}
+
+/// Says what kind of file this is.
+#[must_use]
+pub fn kind_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn own_link(handle: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", handle.as_raw_fd())
+}
+
+/// How deep a tree is removed in place; what is deeper is first moved up, so that descriptors do not run out.
+const DEEP: usize = 100;
+
+fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        // Linux says EISDIR for a directory, other systems and some file systems EPERM.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let mut moved = 0;
+    loop {
+        let before = moved;
+        empty_dir(top.as_fd(), top.as_fd(), 0, &mut moved)?;
+        // What was moved up lies in the top directory under new names; it may itself be deep again.
+        if moved == before {
+            break;
+        }
+    }
+    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn empty_dir(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize, moved: &mut u64) -> io::Result<()> {
+    let names: Vec<CString> =
+        Dir::read_from(dir)?.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>()?;
+    for name in names.iter().filter(|name| name.as_c_str() != c"." && name.as_c_str() != c"..") {
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if depth >= DEEP {
+            move_up(dir, name, top, moved)?;
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let below = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        empty_dir(top, below.as_fd(), depth + 1, moved)?;
+        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Moves `name` to the top directory under a name that is free there.
+fn move_up(dir: BorrowedFd<'_>, name: &CString, top: BorrowedFd<'_>, moved: &mut u64) -> io::Result<()> {
+    loop {
+        *moved += 1;
+        match rustix::fs::renameat_with(dir, name, top, format!(".coffer-removed-{moved}"), RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("coffer-path-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(path.join("root/etc")).unwrap();
+            std::fs::write(path.join("secret"), "outside").unwrap();
+            Self(path)
+        }
+
+        fn root(&self) -> Root {
+            Root::open(self.0.join("root")).unwrap()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn check_errno<T>(result: io::Result<T>, expect: i32) {
+        let got = result.map(|_| 0).unwrap_or_else(|error| error.raw_os_error().unwrap_or(-1));
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn nothing_leads_out() {
+        let place = Place::new("out");
+        let root = place.root();
+        root.symlink("../secret", "up").unwrap();
+        root.symlink(place.0.join("secret"), "absolute").unwrap();
+        root.symlink("/proc/self/root/etc/hostname", "magic").unwrap();
+        for path in ["../secret", "/../secret", "up", "absolute", "etc/../../secret", "magic"] {
+            check_errno(root.read(path, 100), libc::ENOENT);
+        }
+        std::fs::write(place.0.join("root/secret"), "inside").unwrap();
+        assert_eq!(root.read("../secret", 100).unwrap(), b"inside");
+        assert_eq!(root.read("up", 100).unwrap(), b"inside");
+        check_errno(root.strict().unwrap().read("up", 100), libc::ELOOP);
+        check_errno(Root::open("/proc/self").unwrap().read("cwd/x", 1), libc::ELOOP);
+    }
+
+    #[test]
+    fn files_are_made_read_replaced_renamed_and_removed() {
+        let place = Place::new("files");
+        let root = place.root();
+        root.create_dir_all("a/b/c", 0o755).unwrap();
+        root.create_file("a/b/f", 0o600).unwrap().write_all(b"one").unwrap();
+        check_errno(root.create_file("a/b/f", 0o600), libc::EEXIST);
+        root.replace_file("a/b/f", b"two", 0o640).unwrap();
+        assert_eq!(root.read("a/b/f", 3).unwrap(), b"two");
+        check_errno(root.read("a/b/f", 2), libc::EFBIG);
+        assert_eq!(root.metadata("a/b/f").unwrap().st_mode & 0o777, 0o640);
+        root.rename("a/b/f", "g").unwrap();
+        root.create_file("h", 0o600).unwrap();
+        check_errno(root.rename_new("g", "h"), libc::EEXIST);
+        root.exchange("g", "h").unwrap();
+        assert_eq!(root.read("h", 9).unwrap(), b"two");
+        root.change_mode("h", 0o400).unwrap();
+        let mut names: Vec<_> = root.entries("/").unwrap().into_iter().map(|entry| entry.name).collect();
+        names.sort();
+        assert_eq!(names, ["a", "etc", "g", "h"]);
+        root.remove_all("a").unwrap();
+        root.remove_all("nothing/there").unwrap();
+        assert!(!root.exists("a"));
+    }
+
+    #[test]
+    fn pipes_and_directories_are_not_opened_as_files() {
+        let place = Place::new("kinds");
+        let root = place.root();
+        root.make_node("pipe", FileType::Fifo, 0o600, 0, 0).unwrap();
+        check_errno(root.open_file("pipe"), libc::EINVAL);
+        check_errno(root.open_file("etc"), libc::EINVAL);
+        check_errno(root.create_dir("..", 0o755), libc::EINVAL);
+        check_errno(root.remove_dir("/"), libc::EINVAL);
+    }
+
+    #[test]
+    fn very_deep_trees_are_removed_and_links_are_not_followed() {
+        let place = Place::new("deep");
+        let root = place.root();
+        root.create_dir("deep", 0o755).unwrap();
+        let mut at = root.dir("deep").unwrap();
+        for _ in 0..700 {
+            at.create_dir("d", 0o755).unwrap();
+            at = at.dir("d").unwrap();
+        }
+        at.symlink(place.0.as_path(), "link").unwrap();
+        root.remove_all("deep").unwrap();
+        assert!(!root.exists("deep"));
+        assert!(place.0.join("secret").exists());
+    }
+}
