@@ -1,0 +1,3 @@
+//! Bridges for real, in namespaces of their own.
+
+fn main() {}
