@@ -1,0 +1,98 @@
+//! What can go wrong between a client and its server.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a call did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server refused the request and said why.
+    #[error("{text}")]
+    Refused {
+        /// The HTTP status.
+        code: u16,
+        /// The server's words.
+        text: String,
+    },
+    /// The operation the request started has failed or was cancelled.
+    #[error("{text}")]
+    OperationFailed {
+        /// The server's words.
+        text: String,
+    },
+    /// Nobody answers on the socket.
+    #[error("the server at {} can't be reached: is cofferd running, and may you use its socket?", socket.display())]
+    Connecting {
+        /// The unix socket.
+        socket: PathBuf,
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The connection broke.
+    #[error("talking to the server about {path}")]
+    Exchanging {
+        /// Path of the request.
+        path: String,
+        /// What broke.
+        #[source]
+        cause: hyper::Error,
+    },
+    /// The request could not be written as HTTP.
+    #[error("writing the request for {path}")]
+    Writing {
+        /// Path of the request.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        cause: hyper::http::Error,
+    },
+    /// The answer is not what the API promises.
+    #[error("reading the answer to {path}")]
+    Reading {
+        /// Path of the request.
+        path: String,
+        /// Where it departs from the API.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// The answer lacks something the API promises.
+    #[error("the answer to {path} lacks {what}")]
+    Lacking {
+        /// Path of the request.
+        path: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A websocket broke.
+    #[error("talking on a websocket of the server")]
+    Websocket {
+        /// What broke.
+        #[source]
+        cause: io::Error,
+    },
+    /// A local file could not be read or written.
+    #[error("using the file {}", file.display())]
+    LocalFile {
+        /// The file.
+        file: PathBuf,
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+impl ClientError {
+    /// Returns the HTTP status, if the server refused the request.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            ClientError::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the server does not know the object.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+}

@@ -1,0 +1,111 @@
+//! Storage volumes.
+
+use coffer_api::{StorageVolume, StorageVolumePost, StorageVolumePut, StorageVolumeSnapshotsPost, StorageVolumeState, StorageVolumesPost};
+use hyper::Method;
+
+use crate::storage::pool_path;
+use crate::{ApiPath, Client, ClientError, Pending, Tagged};
+
+impl Client {
+    /// Lists the volumes of a pool.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn storage_volumes(&self, pool: &str, filter: &str, all_projects: bool) -> Result<Vec<StorageVolume>, ClientError> {
+        let mut path = pool_path(pool).then("volumes").query("recursion", "1");
+        if !filter.is_empty() {
+            path = path.query("filter", filter);
+        }
+        if all_projects {
+            path = path.query("all-projects", "true");
+        }
+        self.get(path).await
+    }
+
+    /// Reads a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn storage_volume(&self, pool: &str, kind: &str, name: &str) -> Result<Tagged<StorageVolume>, ClientError> {
+        self.get_tagged(volume_path(pool, kind, name)).await
+    }
+
+    /// Reads the use of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn storage_volume_state(&self, pool: &str, kind: &str, name: &str) -> Result<StorageVolumeState, ClientError> {
+        self.get(volume_path(pool, kind, name).then("state")).await
+    }
+
+    /// Makes a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn create_storage_volume(&self, pool: &str, volume: &StorageVolumesPost) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, pool_path(pool).then("volumes").segment(&volume.kind), Some(volume), "").await
+    }
+
+    /// Replaces a volume's configuration.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn update_storage_volume(
+        &self,
+        pool: &str,
+        kind: &str,
+        name: &str,
+        volume: &StorageVolumePut,
+        etag: &str,
+    ) -> Result<Pending, ClientError> {
+        self.begin(Method::PUT, volume_path(pool, kind, name), Some(volume), etag).await
+    }
+
+    /// Renames or moves a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn move_storage_volume(
+        &self,
+        pool: &str,
+        kind: &str,
+        name: &str,
+        request: &StorageVolumePost,
+    ) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, volume_path(pool, kind, name), Some(request), "").await
+    }
+
+    /// Deletes a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn delete_storage_volume(&self, pool: &str, kind: &str, name: &str) -> Result<Pending, ClientError> {
+        self.begin::<()>(Method::DELETE, volume_path(pool, kind, name), None, "").await
+    }
+
+    /// Takes a snapshot of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn create_storage_volume_snapshot(
+        &self,
+        pool: &str,
+        name: &str,
+        request: &StorageVolumeSnapshotsPost,
+    ) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, volume_path(pool, "custom", name).then("snapshots"), Some(request), "").await
+    }
+
+    /// Deletes a snapshot of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn delete_storage_volume_snapshot(&self, pool: &str, name: &str, snapshot: &str) -> Result<Pending, ClientError> {
+        let path = volume_path(pool, "custom", name).then("snapshots").segment(snapshot);
+        self.begin::<()>(Method::DELETE, path, None, "").await
+    }
+}
+
+fn volume_path(pool: &str, kind: &str, name: &str) -> ApiPath {
+    pool_path(pool).then("volumes").segment(kind).segment(name)
+}

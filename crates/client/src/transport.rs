@@ -1,0 +1,141 @@
+//! HTTP/1.1 over the server's socket, one connection kept for the next request.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use crate::upload::RequestBody;
+use crate::{ClientError, Endpoint};
+
+type Sender = SendRequest<RequestBody>;
+
+/// The connection to one server.
+pub(crate) struct Transport {
+    endpoint: Endpoint,
+    idle: Mutex<Option<Sender>>,
+}
+
+impl Transport {
+    pub(crate) fn new(endpoint: Endpoint) -> Transport {
+        Transport { endpoint, idle: Mutex::new(None) }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Sends a request and returns the answer's head, its body still to be read.
+    pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Download, ClientError> {
+        let path = request.uri().to_string();
+        let (mut sender, request) = match self.try_idle(request).await {
+            Ok(answered) => return Ok(Download { path, response: answered }),
+            Err(request) => (self.connect().await?, *request),
+        };
+        let response = sender.send_request(request).await.map_err(|cause| ClientError::Exchanging { path: path.clone(), cause })?;
+        self.keep(sender);
+        Ok(Download { path, response })
+    }
+
+    /// Sends on the kept connection; hands the request back if there is none or the server has closed it.
+    async fn try_idle(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Box<Request<RequestBody>>> {
+        let kept = self.idle.lock().ok().and_then(|mut idle| idle.take());
+        let Some(mut sender) = kept.filter(|sender| sender.is_ready()) else { return Err(Box::new(request)) };
+        match sender.try_send_request(request).await {
+            Ok(response) => {
+                self.keep(sender);
+                Ok(response)
+            }
+            Err(mut error) => match error.take_message() {
+                Some(request) => Err(Box::new(request)),
+                None => Err(Box::new(Request::new(RequestBody::Empty))),
+            },
+        }
+    }
+
+    fn keep(&self, sender: Sender) {
+        if let Ok(mut idle) = self.idle.lock() {
+            *idle = Some(sender);
+        }
+    }
+
+    async fn connect(&self) -> Result<Sender, ClientError> {
+        let Endpoint::Unix(socket) = &self.endpoint;
+        let stream = dial(socket).await?;
+        let path = || socket.display().to_string();
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|cause| ClientError::Exchanging { path: path(), cause })?;
+        // The task ends with the connection; its error also reaches whoever waits for an answer.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+/// Connects to a unix socket.
+pub(crate) async fn dial(socket: &Path) -> Result<UnixStream, ClientError> {
+    UnixStream::connect(socket).await.map_err(|cause| ClientError::Connecting { socket: socket.to_owned(), cause })
+}
+
+/// An answer whose body is still to be read.
+pub struct Download {
+    path: String,
+    response: Response<Incoming>,
+}
+
+impl Download {
+    /// Returns the HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Returns the headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Returns a header as text; empty if it is missing or no text.
+    pub fn header(&self, name: &str) -> &str {
+        self.response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Returns the length the server announced.
+    pub fn length(&self) -> Option<u64> {
+        self.header("content-length").parse().ok()
+    }
+
+    /// Returns the next piece of the body, `None` at its end.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.response.body_mut().frame().await {
+            let frame = frame.map_err(|cause| ClientError::Exchanging { path: self.path.clone(), cause })?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub async fn bytes(mut self) -> Result<Vec<u8>, ClientError> {
+        let mut all = Vec::with_capacity(self.length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0).min(64 << 20));
+        while let Some(chunk) = self.chunk().await? {
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
