@@ -27,6 +27,7 @@ pub struct Options {
     environment: Vec<(String, String)>,
     state_size: Option<u64>,
     hidden_files: Vec<&'static str>,
+    host_cgroups: bool,
 }
 
 impl Options {
@@ -41,6 +42,13 @@ impl Options {
     #[must_use]
     pub fn state_size(mut self, bytes: u64) -> Self {
         self.state_size = Some(bytes);
+        self
+    }
+
+    /// Lets the daemon see the host's cgroups instead of its pen's alone.
+    #[must_use]
+    pub fn host_cgroups(mut self) -> Self {
+        self.host_cgroups = true;
         self
     }
 
@@ -92,7 +100,7 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn start_genuine_lxd() -> Self {
-        let mut daemon = Self::prepare(Options::default());
+        let mut daemon = Self::prepare(Options::default().host_cgroups());
         daemon.genuine_lxd = true;
         daemon.launch();
         daemon
@@ -110,7 +118,8 @@ impl Daemon {
         for sub in ["state", "client", "home"] {
             fs::create_dir_all(dir.join(sub)).expect("a directory for the test");
         }
-        let daemon = Self { process: None, pen: Pen::new(), dir, options, genuine_lxd: false };
+        let pen = if options.host_cgroups { Pen::with_host_cgroups() } else { Pen::new() };
+        let daemon = Self { process: None, pen, dir, options, genuine_lxd: false };
         daemon.set_up_mounts();
         daemon
     }
@@ -244,6 +253,18 @@ impl Daemon {
     #[must_use]
     pub fn inside<A: AsRef<str>>(&self, program: &str, args: impl IntoIterator<Item = A>) -> Invocation {
         self.client(program, program, args)
+    }
+
+    /// Prepares a client outside the daemon's namespaces: a unix socket is reached from anywhere, and entering takes time.
+    #[must_use]
+    #[track_caller]
+    pub fn client_outside<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Invocation {
+        let (path, name) = if self.genuine_lxd { (PathBuf::from(GENUINE_CLIENT), "lxc") } else { (program("coffer"), "coffer") };
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let mut command = Command::new(path);
+        command.args(&args).env_clear().env("PATH", crate::pen::PATH).env("LC_ALL", "C.UTF-8");
+        self.surround(&mut command);
+        Invocation::new(command, format!("{name} {}", args.join(" ")))
     }
 
     fn client<A: AsRef<str>>(&self, path: &str, name: &str, args: impl IntoIterator<Item = A>) -> Invocation {

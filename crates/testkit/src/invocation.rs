@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::wait;
@@ -86,8 +86,8 @@ impl Invocation {
         let took = started.elapsed();
         // A command that ended early does not want the rest of its input.
         let _ = feeder.join();
-        let stdout = stdout.join().unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&stderr.join().unwrap_or_default()).into_owned();
+        let stdout = stdout.take();
+        let stderr = String::from_utf8_lossy(&stderr.take()).into_owned();
         let done = Done { words: self.words, code: code(status), stdout, stderr, took };
         assert!(in_time, "no end within {:?}: {done}", self.deadline);
         done
@@ -144,14 +144,34 @@ impl std::fmt::Display for Done {
     }
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+/// What a pipe brought so far, filled by a thread.
+struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    end: mpsc::Receiver<()>,
+}
+
+impl Collected {
+    /// Takes everything, once the pipe is at its end. A process that outlives the command may hold it open: it is not waited for.
+    fn take(self) -> Vec<u8> {
+        let _ = self.end.recv_timeout(Duration::from_secs(1));
+        self.bytes.lock().map(|mut bytes| std::mem::take(&mut *bytes)).unwrap_or_default()
+    }
+}
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> Collected {
+    let (sender, end) = mpsc::channel();
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let filled = Arc::clone(&bytes);
     std::thread::spawn(move || {
-        let mut bytes = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
         if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                filled.lock().expect("no thread panics with the lock").extend_from_slice(&buffer[..count]);
+            }
         }
-        bytes
-    })
+        let _ = sender.send(());
+    });
+    Collected { bytes, end }
 }
 
 fn code(status: std::process::ExitStatus) -> i32 {
@@ -184,6 +204,13 @@ mod tests {
     #[should_panic(expected = "no end within")]
     fn a_deadline_that_passes_fails_the_test() {
         sh("exec tail -f /dev/null").deadline(Duration::from_millis(50)).run();
+    }
+
+    #[test]
+    fn a_process_that_stays_behind_is_not_waited_for() {
+        let done = sh("sleep 5 & echo done").run();
+        assert_eq!(done.text(), "done\n");
+        assert!(done.took < Duration::from_secs(4), "{:?}", done.took);
     }
 
     #[test]

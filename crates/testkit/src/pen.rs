@@ -19,17 +19,32 @@ pub struct Pen {
 }
 
 impl Pen {
-    /// Makes a pen.
+    /// Makes a pen whose cgroups look like the top of every hierarchy from inside.
     ///
     /// # Panics
     /// The program `coffer-test-pen` is not built, or the kernel refuses the namespaces.
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
+        Self::hold("own-cgroups")
+    }
+
+    /// Makes a pen that sees the host's cgroups: for liblxc, which wants to see the cgroup of process 1.
+    ///
+    /// # Panics
+    /// As [`Pen::new`].
+    #[must_use]
+    #[track_caller]
+    pub fn with_host_cgroups() -> Self {
+        Self::hold("host-cgroups")
+    }
+
+    #[track_caller]
+    fn hold(view: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("coffer-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut command = Command::new(program("coffer-test-pen"));
-        command.args(["hold", &name]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["hold", &name, view]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut holder = command.spawn().expect("the pen's holder");
         let leash = holder.stdin.take();
         let mut line = String::new();

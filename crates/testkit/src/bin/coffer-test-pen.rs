@@ -1,8 +1,10 @@
 //! Holds the namespaces and cgroups that a test's daemon lives in, and takes everything in them down at the end.
 //!
 //! ```text
-//! coffer-test-pen hold NAME     outside: makes the cgroups NAME and NAME/daemon in every hierarchy, starts the inside,
-//!                               prints "ready PID" (the inside's), waits for the end of its standard input, cleans up
+//! coffer-test-pen hold NAME VIEW
+//!                               outside: makes the cgroups NAME and NAME/daemon in every hierarchy, starts the inside,
+//!                               prints "ready PID" (the inside's), waits for the end of its standard input, cleans up;
+//!                               VIEW is `own-cgroups`, NAME looks like the top to the inside, or `host-cgroups`
 //! coffer-test-pen inside        inside: own network, mounts and cgroup view; waits for the end of its standard input
 //! coffer-test-pen join GROUP PROGRAM ARGS…
 //!                               moves itself into that cgroup of every hierarchy and becomes PROGRAM
@@ -27,31 +29,32 @@ fn main() -> Outcome {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["hold", name] => hold(name),
+        ["hold", name, "own-cgroups"] => hold(name, &["--cgroup"]),
+        ["hold", name, "host-cgroups"] => hold(name, &[]),
         ["inside"] => inside(),
         ["join", group, program, rest @ ..] => join(group, program, rest),
-        _ => Err("usage: coffer-test-pen hold NAME | inside | join GROUP PROGRAM ARGS".into()),
+        _ => Err("usage: coffer-test-pen hold NAME own-cgroups|host-cgroups | inside | join GROUP PROGRAM ARGS".into()),
     }
 }
 
-fn hold(name: &str) -> Outcome {
+fn hold(name: &str, view: &[&str]) -> Outcome {
     let hierarchies = hierarchies()?;
     let groups: Vec<_> = hierarchies.iter().map(|hierarchy| hierarchy.point.join(name)).collect();
     for (hierarchy, group) in hierarchies.iter().zip(&groups) {
         prepare(hierarchy, group)?;
     }
-    let held = keep_inside(name);
+    let held = keep_inside(name, view);
     for group in &groups {
         remove(group);
     }
     held
 }
 
-fn keep_inside(name: &str) -> Outcome {
+fn keep_inside(name: &str, view: &[&str]) -> Outcome {
     let me = std::env::current_exe()?;
-    let unshare = ["unshare", "--net", "--mount", "--cgroup", "--propagation", "private", "--"];
+    let unshare = ["unshare", "--net", "--mount", "--propagation", "private"];
     let mut command = Command::new(&me);
-    command.args(["join", name]).args(unshare).arg(&me).arg("inside");
+    command.args(["join", name]).args(unshare).args(view).arg("--").arg(&me).arg("inside");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
     child.stdout.take().map(BufReader::new).ok_or("no pipe")?.read_line(&mut line)?;
