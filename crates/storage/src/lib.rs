@@ -1,1 +1,28 @@
-//! Coffer: storage.
+//! Storage pools and volumes: one small trait with optional powers, one driver a folder.
+//!
+//! Invariants: knows no database, no operation, no HTTP; never follows a symbolic link inside a volume and never leaves a
+//! pool, because every step below a pool's top is made by directory descriptors; never shows half a volume under its
+//! name: what is being made or removed stands in the pool's scratch directory until it is whole or gone.
+//!
+//! A pool looks as LXD's does: `storage-pools/POOL/{containers,containers-snapshots,custom,custom-snapshots,images}/`,
+//! with `[PROJECT_]NAME/` below, and `[PROJECT_]NAME/SNAPSHOT/` below the snapshots' directories.
+
+pub mod config;
+pub mod error;
+pub mod kind;
+pub mod pool;
+pub mod tree;
+pub mod volume;
+
+mod btrfs;
+mod dir;
+mod mounts;
+mod place;
+
+pub use error::{Class, StorageError};
+pub use kind::DriverKind;
+pub use pool::{
+    Enforcement, Fill, FillError, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage, copy_between, create_from_image, create_pool,
+    leftovers, open_pool,
+};
+pub use volume::Volume;

@@ -1,0 +1,295 @@
+//! The configuration keys of pools and volumes: one row each, read by validation and by the manual.
+
+use std::path::Path;
+
+use coffer_base::Bytes;
+use coffer_model::key::{self, Class, Key, Support, Value};
+use coffer_model::{Config, PoolName, VolumeKind};
+
+use crate::btrfs;
+use crate::error::StorageError;
+use crate::kind::DriverKind;
+
+const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
+    Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
+}
+
+/// The keys of a `dir` pool.
+pub static DIR_POOL: &[Key] = &[
+    row(
+        "source",
+        Value::Line,
+        "the pool's place in the state directory",
+        "An empty directory of the host, owned by root, that holds the volumes.",
+    ),
+    row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
+    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
+    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+    row("volume.size", Value::Size, "", "The size of new volumes. Enforced where the file system has project quotas."),
+    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
+    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
+    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
+    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
+    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
+];
+
+/// The keys of a `btrfs` pool.
+pub static BTRFS_POOL: &[Key] = &[
+    row(
+        "source",
+        Value::Line,
+        "a file that the server makes",
+        "A block device, an empty directory or a new path on a btrfs file system, or the UUID of a file system that was made for this pool.",
+    ),
+    row("source.wipe", Value::Bool, "false", "Whether what is on the block device is overwritten when the pool is made."),
+    row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
+    row(
+        "size",
+        Value::Size,
+        "20% of the free space, at least 5 GiB and at most 30 GiB",
+        "The size of the file that the server makes. It can grow.",
+    ),
+    row(
+        "btrfs.mount_options",
+        Value::Line,
+        "user_subvol_rm_allowed",
+        "Mount options, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
+    ),
+    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
+    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+    row("volume.size", Value::Size, "", "The size of new volumes."),
+    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
+    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
+    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
+    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
+    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
+];
+
+/// The keys of the root volume of an instance and of an image volume.
+pub static INSTANCE_VOLUME: &[Key] = &[
+    row("size", Value::Size, "the pool's volume.size", "The most bytes that the volume may hold."),
+    row("volatile.idmap.last", Value::Text, "", "The id map that the files on disk are shifted by."),
+    row("volatile.idmap.next", Value::Text, "", "The id map that the files are to be shifted by next."),
+    row("volatile.uuid", Value::Line, "random", "The volume's own identity."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the volume."),
+];
+
+/// The keys of a user's volume.
+pub static CUSTOM_VOLUME: &[Key] = &[
+    row("size", Value::Size, "the pool's volume.size", "The most bytes that the volume may hold."),
+    row(
+        "security.shifted",
+        Value::Bool,
+        "the pool's volume.security.shifted",
+        "Whether instances with different id maps see the same owners in it.",
+    ),
+    row("security.unmapped", Value::Bool, "the pool's volume.security.unmapped", "Whether owners are stored unmapped."),
+    row(
+        "snapshots.expiry",
+        Value::Line,
+        "the pool's volume.snapshots.expiry",
+        "After what time a snapshot is removed: `1M 2H 3d 4w 5m 6y`.",
+    ),
+    row(
+        "snapshots.pattern",
+        Value::Line,
+        "the pool's volume.snapshots.pattern",
+        "The name of snapshots made by schedule; `%d` is a number.",
+    ),
+    row(
+        "snapshots.schedule",
+        Value::Line,
+        "the pool's volume.snapshots.schedule",
+        "When snapshots are made: a cron expression, or `@hourly`, `@daily`, …",
+    ),
+    row("volatile.idmap.last", Value::Text, "", "The id map that the files on disk are shifted by."),
+    row("volatile.idmap.next", Value::Text, "", "The id map that the files are to be shifted by next."),
+    row("volatile.uuid", Value::Line, "random", "The volume's own identity."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the volume."),
+];
+
+/// The table of a driver's pools.
+#[must_use]
+pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
+    match driver {
+        DriverKind::Dir => DIR_POOL,
+        DriverKind::Btrfs => BTRFS_POOL,
+    }
+}
+
+/// The table of a kind of volumes. It is the same for all drivers so far.
+#[must_use]
+pub fn volume_keys(kind: VolumeKind) -> &'static [Key] {
+    match kind {
+        VolumeKind::Container | VolumeKind::Image => INSTANCE_VOLUME,
+        VolumeKind::Custom => CUSTOM_VOLUME,
+    }
+}
+
+/// Checks every key of a pool. Looks at no file and no device.
+///
+/// # Errors
+/// [`StorageError::Key`] for an unknown key or a value of the wrong type, [`StorageError::Value`] for one without sense.
+pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Result<(), StorageError> {
+    for (name, value) in config.iter() {
+        check("storage pool", pool, pool_keys(driver), name, value)?;
+    }
+    let refuse = |key, why: String| Err(StorageError::Value { pool: pool.clone(), key, why });
+    if let Some(source) = config.get("source") {
+        let identity = driver == DriverKind::Btrfs && source.parse::<uuid::Uuid>().is_ok();
+        if !identity && !Path::new(source).is_absolute() {
+            return refuse("source", format!("{source:?} is no absolute path"));
+        }
+        if Path::new(source).components().any(|part| part == std::path::Component::ParentDir) {
+            return refuse("source", "it must not contain ..".into());
+        }
+    }
+    if let Some(size) = config.parse::<Bytes>("size")
+        && size < btrfs::LEAST_SIZE
+    {
+        return refuse("size", format!("a btrfs file system needs at least {}", btrfs::LEAST_SIZE));
+    }
+    if let Some(options) = config.get("btrfs.mount_options")
+        && let Err(why) = btrfs::check_options(options)
+    {
+        return refuse("btrfs.mount_options", why);
+    }
+    check_snapshot_keys(pool, config, "volume.")
+}
+
+/// Checks that a pool's configuration may be changed from `old` to `new`.
+///
+/// # Errors
+/// Those of [`check_pool`]; [`StorageError::Value`] for a key that cannot be changed, or a size that shrinks.
+pub fn check_change(pool: &PoolName, driver: DriverKind, old: &Config, new: &Config) -> Result<(), StorageError> {
+    check_pool(pool, driver, new)?;
+    let refuse = |key, why: &str| Err(StorageError::Value { pool: pool.clone(), key, why: why.into() });
+    for key in ["source", "source.wipe", "volatile.initial_source"] {
+        if old.get(key) != new.get(key) {
+            return refuse(key, "it cannot be changed once the pool is made");
+        }
+    }
+    match (old.parse::<Bytes>("size"), new.parse::<Bytes>("size")) {
+        (Some(old), Some(new)) if new < old => refuse("size", "a pool cannot shrink"),
+        (Some(_), None) => refuse("size", "it cannot be removed once the pool is made"),
+        (None, Some(_)) => refuse("size", "only a pool in a file that the server made has a size"),
+        (Some(_), Some(_)) | (None, None) => Ok(()),
+    }
+}
+
+/// Checks every key of a volume.
+///
+/// # Errors
+/// Those of [`check_pool`].
+pub fn check_volume(pool: &PoolName, kind: VolumeKind, config: &Config) -> Result<(), StorageError> {
+    for (name, value) in config.iter() {
+        check("storage volume", pool, volume_keys(kind), name, value)?;
+    }
+    if config.flag("security.shifted", false) && config.flag("security.unmapped", false) {
+        let why = "it cannot be used together with security.unmapped".into();
+        return Err(StorageError::Value { pool: pool.clone(), key: "security.shifted", why });
+    }
+    check_snapshot_keys(pool, config, "")
+}
+
+fn check(entity: &'static str, pool: &PoolName, table: &'static [Key], name: &str, value: &str) -> Result<(), StorageError> {
+    key::check(entity, table, name, value).map(drop).map_err(|cause| StorageError::Key { pool: pool.clone(), cause })
+}
+
+/// Says what is wrong with a value, if anything.
+type Rule = fn(&str) -> Result<(), &'static str>;
+
+fn check_snapshot_keys(pool: &PoolName, config: &Config, prefix: &str) -> Result<(), StorageError> {
+    let rules: [(&'static str, Rule); 3] = [("snapshots.expiry", expiry), ("snapshots.pattern", pattern), ("snapshots.schedule", schedule)];
+    for (key, rule) in rules {
+        if let Some(value) = config.get(&format!("{prefix}{key}")) {
+            rule(value).map_err(|why| StorageError::Value { pool: pool.clone(), key, why: why.into() })?;
+        }
+    }
+    Ok(())
+}
+
+fn expiry(text: &str) -> Result<(), &'static str> {
+    let part = |part: &str| {
+        let digits = part.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        digits.parse::<u32>().is_ok() && matches!(&part[digits.len()..], "S" | "M" | "H" | "d" | "w" | "m" | "y")
+    };
+    if text.split_whitespace().all(part) { Ok(()) } else { Err("it must be a time such as 1M 2H 3d 4w 5m 6y") }
+}
+
+fn pattern(text: &str) -> Result<(), &'static str> {
+    if text.contains('/') { Err("it must not contain a slash") } else { Ok(()) }
+}
+
+fn schedule(text: &str) -> Result<(), &'static str> {
+    const WORDS: [&str; 8] = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@annually", "@yearly", "@startup"];
+    let word = |part: &str| WORDS.contains(&part.trim());
+    let field = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*/,-?".contains(&byte));
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let cron = fields.len() == 5 && fields.into_iter().all(field);
+    if cron || text.split(',').all(word) {
+        Ok(())
+    } else {
+        Err("it must be a cron expression of five fields, or words such as @daily, separated by commas")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_base::chain;
+
+    #[track_caller]
+    fn check(driver: DriverKind, keys: &[(&str, &str)], expect: &str) {
+        let config: Config = keys.iter().copied().collect();
+        let got = check_pool(&"p".parse().unwrap(), driver, &config).map_or_else(|error| chain(&error), |()| "fine".into());
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn pools() {
+        check(DriverKind::Dir, &[("source", "/srv/p"), ("rsync.bwlimit", "1MiB"), ("user.note", "x\ny")], "fine");
+        check(
+            DriverKind::Dir,
+            &[("btrfs.mount_options", "ssd")],
+            "configuring storage pool p: unknown storage pool configuration key \"btrfs.mount_options\"",
+        );
+        check(DriverKind::Dir, &[("source", "srv")], "storage pool p: key source: \"srv\" is no absolute path");
+        check(DriverKind::Btrfs, &[("source", "/srv/../etc")], "storage pool p: key source: it must not contain ..");
+        check(DriverKind::Btrfs, &[("source", "1aa22a9f-8ea8-4c36-b7c8-02a8d0cbbc15")], "fine");
+        check(DriverKind::Btrfs, &[("size", "1MiB")], "storage pool p: key size: a btrfs file system needs at least 128.00MiB");
+        check(DriverKind::Btrfs, &[("btrfs.mount_options", "compress=zstd:3,noatime")], "fine");
+        check(
+            DriverKind::Btrfs,
+            &[("btrfs.mount_options", "device=/dev/sda")],
+            "storage pool p: key btrfs.mount_options: mount option \"device=/dev/sda\" is not allowed",
+        );
+        check(
+            DriverKind::Btrfs,
+            &[("volume.snapshots.schedule", "often")],
+            "storage pool p: key snapshots.schedule: it must be a cron expression of five fields, or words such as @daily, separated by commas",
+        );
+    }
+
+    #[test]
+    fn a_source_stays_and_a_size_only_grows() {
+        let pool: PoolName = "p".parse().unwrap();
+        let old: Config = [("source", "/a"), ("size", "5GiB")].into_iter().collect();
+        let change = |key: &str, value: &str| {
+            let mut new = old.clone();
+            new.set(key, value);
+            check_change(&pool, DriverKind::Btrfs, &old, &new).map_or_else(|error| chain(&error), |()| "fine".into())
+        };
+        assert_eq!(change("size", "6GiB"), "fine");
+        assert_eq!(change("size", "4GiB"), "storage pool p: key size: a pool cannot shrink");
+        assert_eq!(change("source", "/b"), "storage pool p: key source: it cannot be changed once the pool is made");
+    }
+
+    #[test]
+    fn snapshot_keys() {
+        assert!(expiry("1d 2H").is_ok() && expiry("soon").is_err() && expiry("1x").is_err());
+        assert!(schedule("@daily,@startup").is_ok() && schedule("*/5 0 * * 1-5").is_ok() && schedule("* * *").is_err());
+    }
+}

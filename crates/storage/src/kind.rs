@@ -1,0 +1,98 @@
+//! Which drivers there are.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::StorageError;
+
+/// A storage driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DriverKind {
+    /// Plain directories on any file system.
+    Dir,
+    /// Subvolumes and snapshots of a btrfs file system.
+    Btrfs,
+}
+
+/// LXD's drivers that this server does not have.
+const NOT_SUPPORTED: [&str; 6] = ["zfs", "lvm", "ceph", "cephfs", "cephobject", "overlay"];
+
+impl DriverKind {
+    /// Every driver.
+    pub const ALL: [Self; 2] = [Self::Dir, Self::Btrfs];
+
+    /// The driver's name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dir => "dir",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// Says whether this host can run the driver: the kernel knows the file system and the programs are installed.
+    #[must_use]
+    pub fn available(self) -> bool {
+        match self {
+            Self::Dir => true,
+            Self::Btrfs => crate::btrfs::available(),
+        }
+    }
+
+    /// The version of what stands behind the driver, as `environment.storage_version` shows it.
+    #[must_use]
+    pub fn version(self) -> String {
+        match self {
+            Self::Dir => "1".into(),
+            Self::Btrfs => crate::btrfs::version(),
+        }
+    }
+
+    /// Says whether instances of a pool share their image's data instead of having a copy each.
+    #[must_use]
+    pub fn shares_data(self) -> bool {
+        match self {
+            Self::Dir => false,
+            Self::Btrfs => true,
+        }
+    }
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DriverKind {
+    type Err = StorageError;
+
+    fn from_str(text: &str) -> Result<Self, StorageError> {
+        if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.as_str() == text) {
+            return Ok(kind);
+        }
+        match NOT_SUPPORTED.into_iter().find(|name| *name == text) {
+            Some(name) => Err(StorageError::UnsupportedDriver { name }),
+            None => Err(StorageError::UnknownDriver { name: text.into() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expect: &str) {
+        let got = text.parse::<DriverKind>().map(|kind| kind.to_string()).unwrap_or_else(|error| error.to_string());
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn drivers_by_name() {
+        check("dir", "dir");
+        check("btrfs", "btrfs");
+        check("zfs", "storage driver zfs is not supported yet: use dir or btrfs");
+        check("floppy", "unknown storage driver \"floppy\": use dir or btrfs");
+    }
+}

@@ -1,0 +1,310 @@
+//! A storage pool: what every driver can do, and the powers that only some have.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use coffer_base::{Bytes, Progress};
+use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
+
+use crate::error::StorageError;
+use crate::kind::DriverKind;
+use crate::volume::Volume;
+use crate::{btrfs, config, dir, tree};
+
+/// What a pool is made of or opened from.
+#[derive(Debug, Clone)]
+pub struct PoolSpec {
+    /// Its name.
+    pub name: PoolName,
+    /// Its driver.
+    pub driver: DriverKind,
+    /// Its configuration; making the pool fills in what is left open: `source`, `size`, `volatile.initial_source`.
+    pub config: Config,
+    /// The server's state directory, which holds `storage-pools/` and `disks/`.
+    pub state_dir: PathBuf,
+}
+
+/// What the code that fills a new volume may say.
+pub type FillError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Puts the content into a new volume, given its empty directory.
+pub type Fill<'a> = &'a mut dyn FnMut(BorrowedFd<'_>) -> Result<(), FillError>;
+
+/// Space and inodes of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Bytes in all.
+    pub space_total: u64,
+    /// Bytes in use.
+    pub space_used: u64,
+    /// Inodes in all; 0 where the file system does not count them.
+    pub inodes_total: u64,
+    /// Inodes in use.
+    pub inodes_used: u64,
+}
+
+/// How much a volume holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that the volume holds, shared with others or not. This is what a limit counts.
+    pub used: u64,
+    /// Bytes that would be freed with the volume, where that is known.
+    pub exclusive: Option<u64>,
+    /// The most bytes it may hold, where that is limited.
+    pub limit: Option<u64>,
+}
+
+/// Whether a size that was asked for is enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforcement {
+    /// It is: a write beyond it fails.
+    Enforced,
+    /// It is not, because of this.
+    Ignored(&'static str),
+}
+
+/// Something that stands in a pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Found {
+    /// A volume or snapshot.
+    Volume(Volume),
+    /// Something that this server would not have put there, by its path below the pool.
+    Foreign(PathBuf),
+}
+
+/// A storage pool that is ready for use. There is one object for each pool: it also holds the pool's locks.
+///
+/// What is made appears under its name only when it is whole, and what is removed loses its name at once.
+pub trait Pool: Send + Sync {
+    /// The pool's name.
+    fn name(&self) -> &PoolName;
+
+    /// Its driver.
+    fn driver(&self) -> DriverKind;
+
+    /// Where it stands on the host.
+    fn path(&self) -> &Path;
+
+    /// Space and inodes, in use and in all.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if the pool is gone.
+    fn resources(&self) -> Result<Resources, StorageError>;
+
+    /// Makes a changed configuration, which [`config::check_change`] has let pass, take effect.
+    ///
+    /// # Errors
+    /// The kernel's answers while growing or remounting.
+    fn update(&self, config: &Config) -> Result<(), StorageError>;
+
+    /// Takes the pool off the host's file tree; opening it again brings it back.
+    ///
+    /// # Errors
+    /// Of class [`InUse`](crate::Class::InUse) while instances run from it.
+    fn unmount(&self) -> Result<(), StorageError>;
+
+    /// Removes the pool and the image volumes in it, and gives back what it was made of.
+    ///
+    /// # Errors
+    /// [`StorageError::NotEmpty`] if it holds instances' or users' volumes, before anything is changed.
+    fn delete(&self) -> Result<(), StorageError>;
+
+    /// Lists what stands in the pool.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if the pool is gone.
+    fn list(&self) -> Result<Vec<Found>, StorageError>;
+
+    /// Removes what was left half made or half removed, and says how many things that were.
+    ///
+    /// To be called when nothing else works on the pool: at the server's start.
+    ///
+    /// # Errors
+    /// The first thing that could not be removed.
+    fn clear_temporaries(&self) -> Result<usize, StorageError>;
+
+    /// Makes a volume and lets `fill` put its content in. If that fails there is no volume.
+    ///
+    /// # Errors
+    /// [`StorageError::VolumeExists`]; [`StorageError::Fill`] with what `fill` said.
+    fn create(&self, volume: &Volume, fill: Fill<'_>) -> Result<(), StorageError>;
+
+    /// Makes a volume with the content of another one of this pool, and the named snapshots of that too.
+    ///
+    /// A snapshot may be copied into a volume; it has none itself.
+    ///
+    /// # Errors
+    /// [`StorageError::VolumeExists`], [`StorageError::NoVolume`], the kernel's answers.
+    fn copy(&self, from: &Volume, to: &Volume, snapshots: &[SnapshotName], progress: &Progress) -> Result<(), StorageError>;
+
+    /// Renames a volume, its snapshots along with it, or a snapshot.
+    ///
+    /// # Errors
+    /// [`StorageError::VolumeExists`], [`StorageError::NoVolume`].
+    fn rename(&self, from: &Volume, to: &Volume) -> Result<(), StorageError>;
+
+    /// Removes a volume or a snapshot.
+    ///
+    /// # Errors
+    /// [`StorageError::HasSnapshots`], [`StorageError::MountedInside`], [`StorageError::NoVolume`]: nothing was changed.
+    /// [`StorageError::Reclaim`]: it is gone, but not all of its space is free.
+    fn delete_volume(&self, volume: &Volume) -> Result<(), StorageError>;
+
+    /// Says whether a volume or snapshot is there.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if the pool is gone.
+    fn exists(&self, volume: &Volume) -> Result<bool, StorageError>;
+
+    /// Makes a volume's content reachable and hands out its directory, open for reading.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`].
+    fn mount(&self, volume: &Volume) -> Result<OwnedFd, StorageError>;
+
+    /// Ends what [`Pool::mount`] began; the descriptors must be closed.
+    ///
+    /// # Errors
+    /// The kernel's answers.
+    fn unmount_volume(&self, volume: &Volume) -> Result<(), StorageError>;
+
+    /// How much a volume holds, if that can be said without walking through it.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`].
+    fn usage(&self, volume: &Volume) -> Result<Option<Usage>, StorageError>;
+
+    /// Limits how much a volume may hold, or lifts the limit.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`], the kernel's answers.
+    fn set_quota(&self, volume: &Volume, size: Option<Bytes>) -> Result<Enforcement, StorageError>;
+
+    /// Snapshots, if the driver has them.
+    fn snapshots(&self) -> Option<&dyn Snapshots>;
+
+    /// Image volumes that new volumes are cloned from, if that is cheap; else images are unpacked into each volume.
+    fn images(&self) -> Option<&dyn Images>;
+}
+
+/// The power to keep earlier states of volumes.
+pub trait Snapshots {
+    /// Keeps the present state of a volume under a name.
+    ///
+    /// Files that are open or being written come as they are in that moment.
+    ///
+    /// # Errors
+    /// [`StorageError::VolumeExists`], [`StorageError::NoVolume`].
+    fn snapshot(&self, volume: &Volume, name: &SnapshotName) -> Result<(), StorageError>;
+
+    /// Gives a volume the content of one of its snapshots. Its size limit stays. The volume must not be in use.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`]; on any error before [`StorageError::Reclaim`] the volume is as it was.
+    fn restore(&self, volume: &Volume, name: &SnapshotName) -> Result<(), StorageError>;
+
+    /// The names of a volume's snapshots, sorted.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] if the pool is gone.
+    fn list(&self, volume: &Volume) -> Result<Vec<SnapshotName>, StorageError>;
+}
+
+/// The power to clone new volumes from an image that was unpacked once.
+pub trait Images {
+    /// Makes sure that the image is unpacked in the pool; says whether it had to be done now.
+    ///
+    /// Callers that want the same image at the same time wait for the first one.
+    ///
+    /// # Errors
+    /// [`StorageError::Fill`] with what `fill` said; then there is no image volume.
+    fn ensure(&self, image: &Fingerprint, fill: Fill<'_>) -> Result<bool, StorageError>;
+
+    /// Makes a volume with the content of an image that [`Images::ensure`] has seen to.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`] for the image, [`StorageError::VolumeExists`] for the volume.
+    fn clone_image(&self, image: &Fingerprint, volume: &Volume) -> Result<(), StorageError>;
+}
+
+/// Makes a pool. On failure everything is taken back, and `warn` hears what could not be.
+///
+/// # Errors
+/// [`StorageError::Key`], [`StorageError::Value`], [`StorageError::Source`] and [`StorageError::PoolExists`] before
+/// anything is changed; the kernel's and the programs' answers.
+pub fn create_pool(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Result<Box<dyn Pool>, StorageError> {
+    config::check_pool(&spec.name, spec.driver, &spec.config)?;
+    match spec.driver {
+        DriverKind::Dir => dir::create(spec, warn),
+        DriverKind::Btrfs => btrfs::create(spec, warn),
+    }
+}
+
+/// Opens a pool that was made before, mounting it where that is needed. May be called again at any time.
+///
+/// # Errors
+/// [`StorageError::Unavailable`] if what it was made of is not there; it never makes a pool.
+pub fn open_pool(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
+    match spec.driver {
+        DriverKind::Dir => dir::open(spec),
+        DriverKind::Btrfs => btrfs::open(spec),
+    }
+}
+
+/// Makes a volume from an image in the cheapest way that the pool has.
+///
+/// # Errors
+/// Those of [`Images::ensure`] and [`Images::clone_image`], or of [`Pool::create`].
+pub fn create_from_image(pool: &dyn Pool, volume: &Volume, image: &Fingerprint, fill: Fill<'_>) -> Result<(), StorageError> {
+    match pool.images() {
+        Some(images) => {
+            images.ensure(image, fill)?;
+            images.clone_image(image, volume)
+        }
+        None => pool.create(volume, fill),
+    }
+}
+
+/// Makes a volume with the content of one in another pool, and the named snapshots of that too.
+///
+/// # Errors
+/// Those of [`Pool::mount`] on one side and [`Pool::create`] on the other; then there is no new volume.
+pub fn copy_between(
+    source: &dyn Pool,
+    from: &Volume,
+    target: &dyn Pool,
+    to: &Volume,
+    snapshots: &[SnapshotName],
+    progress: &Progress,
+) -> Result<(), StorageError> {
+    let copy = |from: &Volume, to: &Volume| {
+        let directory = source.mount(from)?;
+        target.create(to, &mut |new| Ok(tree::copy(directory.as_fd(), new, progress)?))
+    };
+    let mut made = Vec::new();
+    let pairs = snapshots.iter().map(|name| (from.snapshot(name), to.snapshot(name))).chain([(from.clone(), to.clone())]);
+    for (from, to) in pairs {
+        if let Err(error) = copy(&from, &to) {
+            for volume in &made {
+                // What cannot be taken back shows as a leftover.
+                let _ = target.delete_volume(volume);
+            }
+            return Err(error);
+        }
+        made.push(to);
+    }
+    Ok(())
+}
+
+/// What stands in a pool without being known: volumes to remove or to adopt, and foreign things.
+///
+/// # Errors
+/// Those of [`Pool::list`].
+pub fn leftovers(pool: &dyn Pool, known: &BTreeSet<Volume>) -> Result<Vec<Found>, StorageError> {
+    let unknown = |found: &Found| match found {
+        Found::Volume(volume) => !known.contains(volume),
+        Found::Foreign(_) => true,
+    };
+    Ok(pool.list()?.into_iter().filter(unknown).collect())
+}

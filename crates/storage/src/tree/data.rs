@@ -1,0 +1,104 @@
+//! The content of one file into another: shared where the file system can, holes kept, else copied in the kernel.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// Files up to this many bytes are read and written: that is quicker than asking the kernel to copy so little.
+const SMALL: usize = 128 << 10;
+
+/// Copies contents, remembering what the two file systems can do.
+pub(super) struct Copier {
+    share: bool,
+    in_kernel: bool,
+    buffer: Vec<u8>,
+}
+
+impl Copier {
+    pub(super) fn new() -> Self {
+        Self { share: true, in_kernel: true, buffer: vec![0; SMALL] }
+    }
+
+    /// Copies all of `source`, which has about `size` bytes of which `allocated` are on the device, into an empty file.
+    pub(super) fn copy(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64, allocated: u64) -> io::Result<()> {
+        if size == 0 {
+            return Ok(());
+        }
+        if self.share {
+            match rustix::fs::ioctl_ficlone(target, source) {
+                Ok(()) => return Ok(()),
+                Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::NOSYS) => self.share = false,
+                // This one file cannot be shared (a swap file, another block size, not copied on write).
+                Err(Errno::INVAL | Errno::TXTBSY | Errno::PERM) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        if allocated < size {
+            return self.sparse(source, target, size);
+        }
+        if size <= SMALL as u64 {
+            return self.by_hand(source, target, 0, u64::MAX);
+        }
+        self.range(source, target, 0, u64::MAX)
+    }
+
+    /// Copies what lies between holes.
+    fn sparse(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> io::Result<()> {
+        let mut at = 0;
+        while at < size {
+            let data = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => break,
+                // The file system cannot tell holes from data.
+                Err(Errno::INVAL) => return self.range(source, target, 0, u64::MAX),
+                Err(errno) => return Err(errno.into()),
+            };
+            let hole = rustix::fs::seek(source, SeekFrom::Hole(data))?;
+            self.range(source, target, data, hole - data)?;
+            at = hole;
+        }
+        // A hole at the end is made by the size alone.
+        let written = rustix::fs::fstat(target)?.st_size as u64;
+        if written < size {
+            rustix::fs::ftruncate(target, size)?;
+        }
+        Ok(())
+    }
+
+    /// Copies up to `length` bytes from `start`, to the same place; stops at the end of the file.
+    fn range(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, start: u64, length: u64) -> io::Result<()> {
+        let (mut from, mut to, mut left) = (start, start, length);
+        while self.in_kernel && left > 0 {
+            let wanted = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
+            match rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), wanted) {
+                Ok(0) => return Ok(()),
+                Ok(count) => left -= count as u64,
+                Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => self.in_kernel = false,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        if left == 0 { Ok(()) } else { self.by_hand(source, target, from, left) }
+    }
+
+    fn by_hand(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, start: u64, length: u64) -> io::Result<()> {
+        let (mut at, mut left) = (start, length);
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(SMALL).min(SMALL);
+            let count = rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut self.buffer[..wanted], at))?;
+            if count == 0 {
+                return Ok(());
+            }
+            let mut written = 0;
+            while written < count {
+                let rest = &self.buffer[written..count];
+                written += rustix::io::retry_on_intr(|| rustix::io::pwrite(target, rest, at + written as u64))?;
+            }
+            at += count as u64;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! Whole trees of files: copied, removed, measured, shifted — always by descriptors, never through a symbolic link, never
+//! into another mount, however deep they are.
+
+mod attributes;
+mod copy;
+mod data;
+mod descent;
+mod measure;
+mod remove;
+mod shift;
+mod walk;
+
+pub use copy::copy;
+pub use measure::measure;
+pub use remove::remove;
+pub use shift::{Shift, shift};
+pub(crate) use walk::{Entry, Visit, walk};
+
+use std::io;
+use std::path::Path;
+
+/// Where in a tree something failed, and how.
+#[derive(Debug, thiserror::Error)]
+#[error("at {}", path.display())]
+pub struct TreeError {
+    /// The place below the tree's top; `.` is the top itself.
+    pub path: Box<Path>,
+    /// The kernel's answer.
+    #[source]
+    pub cause: io::Error,
+}

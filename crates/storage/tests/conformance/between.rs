@@ -1,0 +1,44 @@
+//! Copies from every driver to every other.
+
+use std::os::fd::AsFd;
+
+use coffer_base::Progress;
+use coffer_storage::{DriverKind, Pool, Volume, copy_between, create_pool};
+
+use crate::cases::instance;
+use crate::ground::Ground;
+use crate::sample::{self, check_same, describe, path_of};
+
+/// The rules, by name.
+pub const ALL: &[(&str, fn())] = &[("between::copies_are_equal", copies_are_equal)];
+
+fn copies_are_equal() {
+    if !DriverKind::Btrfs.available() {
+        return println!("     (skipped: no btrfs on this host)");
+    }
+    let grounds = [
+        Ground::new(DriverKind::Dir),
+        Ground::new(DriverKind::Dir).mount("tmpfs", "tmpfs".as_ref(), "state", ""),
+        Ground::new(DriverKind::Btrfs).with("size", "512MiB"),
+    ];
+    let pools: Vec<Box<dyn Pool>> = grounds.iter().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap()).collect();
+    let (volume, copy, snapshot) = (instance("web"), instance("copy"), "s0".parse().unwrap());
+    let tree = |pool: &dyn Pool, volume: &Volume| describe(&path_of(pool.mount(volume).unwrap().as_fd()));
+    // The one with the fewest kinds of attributes first: what it cannot hold is not in the sample.
+    for (from, source) in pools.iter().enumerate() {
+        source.create(&volume, &mut sample::fill).unwrap();
+        source.snapshots().unwrap().snapshot(&volume, &snapshot).unwrap();
+        for (_, target) in pools.iter().enumerate().filter(|(to, _)| *to != from) {
+            copy_between(source.as_ref(), &volume, target.as_ref(), &copy, std::slice::from_ref(&snapshot), &Progress::default()).unwrap();
+            check_same(&tree(source.as_ref(), &volume), &tree(target.as_ref(), &copy));
+            check_same(&tree(source.as_ref(), &volume), &tree(target.as_ref(), &copy.snapshot(&snapshot)));
+            target.delete_volume(&copy.snapshot(&snapshot)).unwrap();
+            target.delete_volume(&copy).unwrap();
+        }
+        source.delete_volume(&volume.snapshot(&snapshot)).unwrap();
+        source.delete_volume(&volume).unwrap();
+    }
+    for pool in pools {
+        pool.delete().unwrap();
+    }
+}

@@ -1,0 +1,487 @@
+//! What every driver must do with volumes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use coffer_base::{Bytes, Progress, chain};
+use coffer_model::{Fingerprint, ProjectName, SnapshotName};
+use coffer_storage::{
+    Class, DriverKind, Enforcement, FillError, Found, Pool, PoolSpec, Volume, create_from_image, leftovers, open_pool, tree,
+};
+use rustix::fs::{IFlags, Mode, OFlags};
+
+use crate::sample::{self, check_same, describe, path_of};
+
+/// A rule.
+pub struct Case {
+    pub name: &'static str,
+    pub run: fn(&dyn Pool, &PoolSpec),
+}
+
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every rule.
+        pub const ALL: &[Case] = &[$(Case { name: stringify!($name), run: $name }),*];
+    };
+}
+
+cases!(
+    a_new_volume_is_whole_and_private,
+    a_failed_fill_leaves_nothing,
+    an_image_is_unpacked_as_often_as_needed,
+    clones_at_once_share_one_unpacking,
+    snapshots_keep_and_restore,
+    copies_are_equal_and_independent,
+    a_copy_takes_snapshots_along,
+    a_failed_copy_leaves_nothing,
+    renaming_takes_snapshots_along,
+    deleting_is_all_or_nothing,
+    deleting_follows_no_link,
+    deep_and_locked_trees_can_be_copied_and_deleted,
+    mounts_inside_protect_a_volume,
+    sizes_are_enforced_or_said_to_be_ignored,
+    nested_subvolumes_go_along,
+    owners_can_be_shifted,
+    leftovers_are_named_and_temporaries_cleared,
+    the_pool_comes_back_after_unmounting,
+    resources_are_plausible,
+);
+
+pub fn instance(name: &str) -> Volume {
+    Volume::instance(&ProjectName::default_project(), &name.parse().unwrap())
+}
+
+pub fn fingerprint(digit: char) -> Fingerprint {
+    digit.to_string().repeat(64).parse().unwrap()
+}
+
+fn name(text: &str) -> SnapshotName {
+    text.parse().unwrap()
+}
+
+fn path(pool: &dyn Pool, volume: &Volume) -> PathBuf {
+    path_of(pool.mount(volume).unwrap().as_fd())
+}
+
+fn write(pool: &dyn Pool, volume: &Volume, text: &str) {
+    fs::write(path(pool, volume).join("state"), text).unwrap();
+}
+
+fn read(pool: &dyn Pool, volume: &Volume) -> String {
+    fs::read_to_string(path(pool, volume).join("state")).unwrap_or_else(|error| error.to_string())
+}
+
+fn delete(pool: &dyn Pool, volumes: &[&Volume]) {
+    for volume in volumes {
+        pool.delete_volume(volume).unwrap();
+        assert!(!pool.exists(volume).unwrap());
+    }
+}
+
+fn empty(pool: &dyn Pool, volume: &Volume) {
+    pool.create(volume, &mut |_| Ok(())).unwrap();
+}
+
+#[track_caller]
+fn check_class<T>(result: Result<T, coffer_storage::StorageError>, class: Class, text: &str) {
+    let error = result.err().expect("it should be refused");
+    assert_eq!(error.class(), class, "{}", chain(&error));
+    assert!(chain(&error).contains(text), "{}", chain(&error));
+}
+
+fn a_new_volume_is_whole_and_private(pool: &dyn Pool, _: &PoolSpec) {
+    let volume = Volume::instance(&"dev".parse().unwrap(), &"web".parse().unwrap());
+    pool.create(&volume, &mut sample::fill).unwrap();
+    let place = pool.path().join("containers/dev_web");
+    assert_eq!(path(pool, &volume), place);
+    assert_eq!(fs::read_to_string(place.join("rootfs/etc/hostname")).unwrap(), "sample\n");
+    for (inner, mode) in [("", 0o711), ("containers", 0o700), ("images", 0o700), ("custom", 0o700), ("containers/dev_web", 0o700)] {
+        let stat = fs::metadata(pool.path().join(inner)).unwrap();
+        assert_eq!((stat.mode() & 0o7777, stat.uid()), (mode, 0), "{inner}");
+    }
+    check_class(pool.create(&volume, &mut |_| panic!("not to be filled")), Class::Exists, "has instance volume dev_web already");
+    check_class(pool.mount(&instance("nobody")), Class::NotFound, "has no instance volume nobody");
+    let data = Volume::custom(&ProjectName::default_project(), &"data_1".parse().unwrap());
+    empty(pool, &data);
+    assert_eq!(pool.list().unwrap().into_iter().filter(|found| *found == Found::Volume(data.clone())).count(), 1);
+    delete(pool, &[&volume, &data]);
+    check_class(pool.delete_volume(&volume), Class::NotFound, "has no instance volume dev_web");
+}
+
+fn a_failed_fill_leaves_nothing(pool: &dyn Pool, _: &PoolSpec) {
+    let volume = instance("web");
+    let failed = pool.create(&volume, &mut |directory| {
+        sample::fill(directory)?;
+        Err(FillError::from(std::io::Error::from_raw_os_error(28)))
+    });
+    check_class(failed, Class::NoSpace, "filling instance volume web in storage pool pool: No space left");
+    assert!(!pool.exists(&volume).unwrap());
+    // Even a top that says it is open to all ends up closed.
+    let open = |directory: std::os::fd::BorrowedFd<'_>| Ok(rustix::fs::fchmod(directory, Mode::from_raw_mode(0o777))?);
+    pool.create(&volume, &mut { open }).unwrap();
+    assert_eq!(fs::metadata(path(pool, &volume)).unwrap().mode() & 0o7777, 0o700);
+    delete(pool, &[&volume]);
+}
+
+fn an_image_is_unpacked_as_often_as_needed(pool: &dyn Pool, _: &PoolSpec) {
+    let unpacked = AtomicUsize::new(0);
+    let mut fill = |directory: std::os::fd::BorrowedFd<'_>| {
+        unpacked.fetch_add(1, Ordering::Relaxed);
+        sample::fill(directory)
+    };
+    let (one, two) = (instance("one"), instance("two"));
+    create_from_image(pool, &one, &fingerprint('a'), &mut fill).unwrap();
+    create_from_image(pool, &two, &fingerprint('a'), &mut fill).unwrap();
+    check_class(create_from_image(pool, &two, &fingerprint('a'), &mut fill), Class::Exists, "has instance volume two already");
+    assert_eq!(unpacked.into_inner(), if pool.images().is_some() { 1 } else { 2 });
+    check_same(&describe(&path(pool, &one)), &describe(&path(pool, &two)));
+    write(pool, &one, "changed");
+    assert!(read(pool, &two).contains("No such file"));
+    delete(pool, &[&one, &two]);
+    if pool.images().is_some() {
+        let image = Volume::image(&fingerprint('a'));
+        assert!(fs::write(path(pool, &image).join("state"), "x").unwrap_err().to_string().contains("Read-only"));
+        delete(pool, &[&image]);
+    }
+}
+
+fn clones_at_once_share_one_unpacking(pool: &dyn Pool, _: &PoolSpec) {
+    let unpacked = AtomicUsize::new(0);
+    let volumes: Vec<Volume> = (0..8).map(|number| instance(&format!("c{number}"))).collect();
+    std::thread::scope(|scope| {
+        for volume in &volumes {
+            scope.spawn(|| {
+                let mut fill = |directory: std::os::fd::BorrowedFd<'_>| {
+                    unpacked.fetch_add(1, Ordering::Relaxed);
+                    sample::fill(directory)
+                };
+                create_from_image(pool, volume, &fingerprint('b'), &mut fill).unwrap();
+            });
+        }
+    });
+    assert_eq!(unpacked.into_inner(), if pool.images().is_some() { 1 } else { 8 });
+    delete(pool, &volumes.iter().collect::<Vec<_>>());
+    if pool.images().is_some() {
+        delete(pool, &[&Volume::image(&fingerprint('b'))]);
+    }
+}
+
+fn snapshots_keep_and_restore(pool: &dyn Pool, _: &PoolSpec) {
+    let snapshots = pool.snapshots().unwrap();
+    let volume = instance("web");
+    pool.create(&volume, &mut sample::fill).unwrap();
+    write(pool, &volume, "one");
+    let first = describe(&path(pool, &volume));
+    snapshots.snapshot(&volume, &name("s1")).unwrap();
+    write(pool, &volume, "two");
+    fs::remove_file(path(pool, &volume).join("rootfs/etc/hostname")).unwrap();
+    snapshots.snapshot(&volume, &name("s2")).unwrap();
+    check_class(snapshots.snapshot(&volume, &name("s2")), Class::Exists, "has instance volume snapshot web/s2 already");
+    assert_eq!(snapshots.list(&volume).unwrap(), [name("s1"), name("s2")]);
+    assert_eq!(pool.path().join("containers-snapshots/web/s1"), path(pool, &volume.snapshot(&name("s1"))));
+    check_same(&first, &describe(&path(pool, &volume.snapshot(&name("s1")))));
+
+    snapshots.restore(&volume, &name("s1")).unwrap();
+    check_same(&first, &describe(&path(pool, &volume)));
+    write(pool, &volume, "three");
+    snapshots.restore(&volume, &name("s2")).unwrap();
+    assert_eq!(read(pool, &volume), "two");
+    check_class(snapshots.restore(&volume, &name("s3")), Class::NotFound, "has no instance volume snapshot web/s3");
+    assert_eq!(read(pool, &volume), "two");
+    delete(pool, &[&volume.snapshot(&name("s1")), &volume.snapshot(&name("s2")), &volume]);
+    assert!(!pool.path().join("containers-snapshots/web").exists());
+}
+
+fn copies_are_equal_and_independent(pool: &dyn Pool, _: &PoolSpec) {
+    let (one, two) = (instance("one"), instance("two"));
+    pool.create(&one, &mut sample::fill).unwrap();
+    pool.copy(&one, &two, &[], &Progress::default()).unwrap();
+    check_same(&describe(&path(pool, &one)), &describe(&path(pool, &two)));
+    write(pool, &two, "mine");
+    assert!(read(pool, &one).contains("No such file"));
+    check_class(pool.copy(&one, &two, &[], &Progress::default()), Class::Exists, "has instance volume two already");
+    assert_eq!(read(pool, &two), "mine");
+    delete(pool, &[&one, &two]);
+}
+
+fn a_copy_takes_snapshots_along(pool: &dyn Pool, _: &PoolSpec) {
+    let snapshots = pool.snapshots().unwrap();
+    let (one, two) = (instance("one"), instance("two"));
+    empty(pool, &one);
+    for text in ["s0", "s1", "s2"] {
+        write(pool, &one, text);
+        snapshots.snapshot(&one, &name(text)).unwrap();
+    }
+    write(pool, &one, "now");
+    pool.copy(&one, &two, &[name("s0"), name("s2")], &Progress::default()).unwrap();
+    assert_eq!(snapshots.list(&two).unwrap(), [name("s0"), name("s2")]);
+    assert_eq!((read(pool, &two), read(pool, &two.snapshot(&name("s2")))), ("now".into(), "s2".into()));
+    // A snapshot becomes a volume that can be written.
+    let three = instance("three");
+    pool.copy(&one.snapshot(&name("s1")), &three, &[], &Progress::default()).unwrap();
+    assert_eq!(read(pool, &three), "s1");
+    write(pool, &three, "mine");
+    for volume in [&one, &two] {
+        for snapshot in snapshots.list(volume).unwrap() {
+            delete(pool, &[&volume.snapshot(&snapshot)]);
+        }
+    }
+    delete(pool, &[&one, &two, &three]);
+}
+
+fn a_failed_copy_leaves_nothing(pool: &dyn Pool, _: &PoolSpec) {
+    let snapshots = pool.snapshots().unwrap();
+    let (one, two) = (instance("one"), instance("two"));
+    empty(pool, &one);
+    snapshots.snapshot(&one, &name("s0")).unwrap();
+    let failed = pool.copy(&one, &two, &[name("s0"), name("gone")], &Progress::default());
+    check_class(failed, Class::NotFound, "has no instance volume snapshot one/gone");
+    assert!(!pool.exists(&two).unwrap() && snapshots.list(&two).unwrap().is_empty());
+    assert!(!pool.path().join("containers-snapshots/two").exists());
+    delete(pool, &[&one.snapshot(&name("s0")), &one]);
+}
+
+fn renaming_takes_snapshots_along(pool: &dyn Pool, _: &PoolSpec) {
+    let snapshots = pool.snapshots().unwrap();
+    let (old, new, other) = (instance("old"), instance("new"), instance("other"));
+    empty(pool, &old);
+    empty(pool, &other);
+    write(pool, &old, "text");
+    snapshots.snapshot(&old, &name("s0")).unwrap();
+    check_class(pool.rename(&old, &other), Class::Exists, "has instance volume other already");
+    pool.rename(&old, &new).unwrap();
+    assert!(!pool.exists(&old).unwrap() && snapshots.list(&old).unwrap().is_empty());
+    assert_eq!((read(pool, &new), read(pool, &new.snapshot(&name("s0")))), ("text".into(), "text".into()));
+    pool.rename(&new.snapshot(&name("s0")), &new.snapshot(&name("s1"))).unwrap();
+    assert_eq!(snapshots.list(&new).unwrap(), [name("s1")]);
+    check_class(pool.rename(&old, &instance("older")), Class::NotFound, "has no instance volume old");
+    delete(pool, &[&new.snapshot(&name("s1")), &new, &other]);
+}
+
+fn deleting_is_all_or_nothing(pool: &dyn Pool, _: &PoolSpec) {
+    let volume = instance("web");
+    empty(pool, &volume);
+    write(pool, &volume, "text");
+    pool.snapshots().unwrap().snapshot(&volume, &name("s0")).unwrap();
+    check_class(pool.delete_volume(&volume), Class::InUse, "still has snapshots, s0 for one: delete them first");
+    assert_eq!(read(pool, &volume), "text");
+    // Somebody who still has a file open does not keep the volume.
+    let held = fs::File::open(path(pool, &volume).join("state")).unwrap();
+    delete(pool, &[&volume.snapshot(&name("s0")), &volume]);
+    drop(held);
+}
+
+fn deleting_follows_no_link(pool: &dyn Pool, spec: &PoolSpec) {
+    let canary = spec.state_dir.join("canary");
+    fs::create_dir_all(canary.join("inner")).unwrap();
+    fs::write(canary.join("inner/file"), "text").unwrap();
+    let volume = instance("web");
+    pool.create(&volume, &mut |directory| {
+        let top = path_of(directory);
+        std::os::unix::fs::symlink(&canary, top.join("rootfs"))?;
+        std::os::unix::fs::symlink(&canary, top.join("templates"))?;
+        Ok(fs::hard_link(top.join("templates"), top.join("other"))?)
+    })
+    .unwrap();
+    tree::measure(pool.mount(&volume).unwrap().as_fd()).unwrap();
+    delete(pool, &[&volume]);
+    assert_eq!(fs::read_to_string(canary.join("inner/file")).unwrap(), "text");
+    fs::remove_dir_all(canary).unwrap();
+}
+
+fn deep_and_locked_trees_can_be_copied_and_deleted(pool: &dyn Pool, _: &PoolSpec) {
+    const DEPTH: usize = 1500;
+    let (volume, copy) = (instance("deep"), instance("copy"));
+    let mut locked = false;
+    pool.create(&volume, &mut |directory| {
+        let mut at = rustix::io::dup(directory)?;
+        for level in 0..DEPTH {
+            let name = format!("directory-{level}");
+            rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU)?;
+            at = rustix::fs::openat(&at, name.as_str(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        }
+        let file = rustix::fs::openat(&at, "locked", OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR)?;
+        rustix::fs::linkat(&at, "locked", directory, "link", rustix::fs::AtFlags::empty())?;
+        locked = lock(&file) && lock(&at);
+        Ok(())
+    })
+    .unwrap();
+    pool.copy(&volume, &copy, &[], &Progress::default()).unwrap();
+    let mut at: OwnedFd = pool.mount(&copy).unwrap();
+    for level in 0..DEPTH {
+        at = rustix::fs::openat(&at, format!("directory-{level}"), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    let link = rustix::fs::statat(&at, "locked", rustix::fs::AtFlags::empty()).unwrap();
+    assert_eq!(link.st_nlink, 2);
+    drop(at);
+    delete(pool, &[&volume, &copy]);
+    if !locked {
+        println!("     (skipped: this file system has no immutable files)");
+    }
+}
+
+fn lock(file: &OwnedFd) -> bool {
+    rustix::fs::ioctl_getflags(file).and_then(|flags| rustix::fs::ioctl_setflags(file, flags | IFlags::IMMUTABLE)).is_ok()
+}
+
+fn mounts_inside_protect_a_volume(pool: &dyn Pool, _: &PoolSpec) {
+    let snapshots = pool.snapshots().unwrap();
+    let (volume, copy) = (instance("web"), instance("copy"));
+    empty(pool, &volume);
+    write(pool, &volume, "text");
+    snapshots.snapshot(&volume, &name("s0")).unwrap();
+    let point = path(pool, &volume).join("mnt");
+    fs::create_dir(&point).unwrap();
+    rustix::mount::mount("tmpfs", &point, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+    fs::write(point.join("inside"), "x").unwrap();
+    check_class(snapshots.restore(&volume, &name("s0")), Class::InUse, "is mounted there");
+    delete(pool, &[&volume.snapshot(&name("s0"))]);
+    check_class(pool.delete_volume(&volume), Class::InUse, "is mounted there");
+    assert_eq!(read(pool, &volume), "text");
+    pool.copy(&volume, &copy, &[], &Progress::default()).unwrap();
+    assert!(!path(pool, &copy).join("mnt/inside").exists());
+    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::empty()).unwrap();
+    delete(pool, &[&volume, &copy]);
+}
+
+fn sizes_are_enforced_or_said_to_be_ignored(pool: &dyn Pool, _: &PoolSpec) {
+    let volume = instance("web");
+    empty(pool, &volume);
+    if let Enforcement::Ignored(why) = pool.set_quota(&volume, Some(Bytes(16 << 20))).unwrap() {
+        assert!(!why.is_empty());
+        assert_eq!(pool.usage(&volume).unwrap(), None);
+        delete(pool, &[&volume]);
+        return;
+    }
+    let big = path(pool, &volume).join("big");
+    let error = fs::write(&big, vec![1; 32 << 20]).and_then(|()| fs::File::open(&big)?.sync_all()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::QuotaExceeded, "{error}");
+    fs::remove_file(&big).unwrap();
+    // Nobody else is hurt, and the limit stays through a restore and goes when asked.
+    let other = instance("other");
+    empty(pool, &other);
+    fs::write(path(pool, &other).join("big"), vec![1; 32 << 20]).unwrap();
+    pool.snapshots().unwrap().snapshot(&volume, &name("s0")).unwrap();
+    pool.snapshots().unwrap().restore(&volume, &name("s0")).unwrap();
+    let usage = pool.usage(&volume).unwrap().unwrap();
+    assert_eq!(usage.limit, Some(16 << 20));
+    assert!(usage.used < 16 << 20, "{usage:?}");
+    pool.set_quota(&volume, None).unwrap();
+    assert_eq!(pool.usage(&volume).unwrap().unwrap().limit, None);
+    fs::write(path(pool, &volume).join("big"), vec![1; 32 << 20]).unwrap();
+    delete(pool, &[&volume.snapshot(&name("s0")), &volume, &other]);
+}
+
+fn nested_subvolumes_go_along(pool: &dyn Pool, _: &PoolSpec) {
+    if pool.driver() != DriverKind::Btrfs {
+        return;
+    }
+    let snapshots = pool.snapshots().unwrap();
+    let (volume, copy) = (instance("web"), instance("copy"));
+    pool.create(&volume, &mut |directory| {
+        fs::create_dir_all(path_of(directory).join("var/lib/docker"))?;
+        let inner = rustix::fs::openat(directory, "var/lib/docker", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        for outer in ["one", "two"] {
+            coffer_sys::btrfs::create_subvolume(inner.as_fd(), outer.as_ref())?;
+            let outer = rustix::fs::openat(&inner, outer, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+            coffer_sys::btrfs::create_subvolume(outer.as_fd(), "nested".as_ref())?;
+            let nested = rustix::fs::openat(&outer, "nested", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+            fs::write(path_of(nested.as_fd()).join("file"), "deep")?;
+            coffer_sys::btrfs::set_read_only(nested.as_fd(), true)?;
+            coffer_sys::btrfs::set_read_only(outer.as_fd(), true)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let deep = "var/lib/docker/two/nested/file";
+    let check = |volume: &Volume| assert_eq!(fs::read_to_string(path(pool, volume).join(deep)).unwrap(), "deep");
+    snapshots.snapshot(&volume, &name("s0")).unwrap();
+    check(&volume.snapshot(&name("s0")));
+    pool.copy(&volume, &copy, &[name("s0")], &Progress::default()).unwrap();
+    check(&copy);
+    write(pool, &copy, "writable");
+    assert!(fs::write(path(pool, &copy).join("var/lib/docker/one/x"), "x").is_err(), "read-only ones stay so");
+    snapshots.restore(&volume, &name("s0")).unwrap();
+    check(&volume);
+    for volume in [&volume, &copy] {
+        delete(pool, &[&volume.snapshot(&name("s0")), volume]);
+    }
+}
+
+fn owners_can_be_shifted(pool: &dyn Pool, _: &PoolSpec) {
+    let volume = instance("web");
+    pool.create(&volume, &mut sample::fill).unwrap();
+    let before = describe(&path(pool, &volume));
+    let map = coffer_model::IdMap { host: coffer_model::IdRange { start: 1_000_000, size: 65536 } };
+    let directory = pool.mount(&volume).unwrap();
+    tree::shift(directory.as_fd(), tree::Shift::In(map)).unwrap();
+    tree::shift(directory.as_fd(), tree::Shift::In(map)).unwrap();
+    let root = path(pool, &volume).join("rootfs");
+    let su = fs::metadata(root.join("bin/su")).unwrap();
+    assert_eq!((su.uid(), su.mode() & 0o7777), (1_000_000, 0o4755));
+    assert_eq!(fs::symlink_metadata(root.join("links/0")).unwrap().uid(), 1_000_033);
+    tree::shift(directory.as_fd(), tree::Shift::Out(map)).unwrap();
+    check_same(&before, &describe(&path(pool, &volume)));
+    fs::write(root.join("foreign"), "").unwrap();
+    std::os::unix::fs::chown(root.join("foreign"), Some(70_000), None).unwrap();
+    let error = tree::shift(directory.as_fd(), tree::Shift::In(map)).unwrap_err();
+    assert_eq!(chain(&error), "at rootfs/foreign: id 70000 is not in the id map");
+    delete(pool, &[&volume]);
+}
+
+fn leftovers_are_named_and_temporaries_cleared(pool: &dyn Pool, _: &PoolSpec) {
+    let (known, unknown) = (instance("known"), instance("unknown"));
+    empty(pool, &known);
+    empty(pool, &unknown);
+    pool.snapshots().unwrap().snapshot(&unknown, &name("s0")).unwrap();
+    fs::create_dir(pool.path().join("containers/not_a_name!")).unwrap();
+    let left = leftovers(pool, &BTreeSet::from([known.clone()])).unwrap();
+    let foreign = Found::Foreign("containers/not_a_name!".into());
+    let expect = [foreign, Found::Volume(unknown.clone()), Found::Volume(unknown.snapshot(&name("s0")))];
+    assert_eq!(left, expect);
+    check_class(pool.delete(), Class::InUse, "delete its volumes first");
+    fs::remove_dir(pool.path().join("containers/not_a_name!")).unwrap();
+
+    // What a server that was killed leaves behind.
+    let scratch = pool.path().join(".coffer-tmp");
+    fs::create_dir_all(scratch.join("1-1/rootfs/etc")).unwrap();
+    fs::set_permissions(scratch.join("1-1"), fs::Permissions::from_mode(0)).unwrap();
+    fs::write(scratch.join("1-2"), "x").unwrap();
+    if pool.driver() == DriverKind::Btrfs {
+        let opened = fs::File::open(&scratch).unwrap();
+        coffer_sys::btrfs::create_subvolume(opened.as_fd(), "1-3".as_ref()).unwrap();
+    } else {
+        fs::create_dir(scratch.join("1-3")).unwrap();
+    }
+    assert_eq!(pool.clear_temporaries().unwrap(), 3);
+    delete(pool, &[&unknown.snapshot(&name("s0")), &unknown, &known]);
+}
+
+fn the_pool_comes_back_after_unmounting(pool: &dyn Pool, spec: &PoolSpec) {
+    let volume = instance("web");
+    empty(pool, &volume);
+    write(pool, &volume, "text");
+    let mut filled = spec.clone();
+    // What creation filled in is what is kept and what the pool is opened from.
+    assert!(filled.config.get("source").is_some());
+    open_pool(&filled).unwrap();
+    pool.unmount().unwrap();
+    let again = open_pool(&filled).unwrap();
+    assert_eq!(read(again.as_ref(), &volume), "text");
+    open_pool(&filled).unwrap();
+    if path(pool, &volume).exists() {
+        delete(pool, &[&volume]);
+    }
+    filled.config.set("source", "/nowhere/at/all");
+    check_class(open_pool(&filled).map(drop), Class::Unavailable, "storage pool pool is not available");
+}
+
+fn resources_are_plausible(pool: &dyn Pool, _: &PoolSpec) {
+    let resources = pool.resources().unwrap();
+    assert!(resources.space_total > 100 << 20 && resources.space_used < resources.space_total, "{resources:?}");
+    assert!(resources.inodes_used <= resources.inodes_total);
+}

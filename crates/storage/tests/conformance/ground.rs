@@ -1,0 +1,178 @@
+//! What pools are made on: file systems in files, mounted in this process's own namespace.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use coffer_model::Config;
+use coffer_storage::{DriverKind, PoolSpec};
+use coffer_sys::loop_device::LoopDevice;
+use rustix::mount::{MountFlags, UnmountFlags};
+
+/// A kind of ground.
+pub struct Maker {
+    pub name: &'static str,
+    pub make: fn() -> Result<Ground, String>,
+}
+
+/// Every kind of ground.
+pub const ALL: &[Maker] = &[
+    Maker { name: "dir_on_host", make: || Ok(Ground::new(DriverKind::Dir)) },
+    Maker { name: "dir_on_tmpfs", make: || Ok(Ground::new(DriverKind::Dir).mount("tmpfs", Path::new("tmpfs"), "state", "")) },
+    Maker { name: "dir_on_ext4", make: || dir_on("ext4", &["-q"]) },
+    Maker { name: "dir_on_xfs", make: || dir_on("xfs", &["-q"]) },
+    Maker { name: "dir_on_btrfs", make: || dir_on("btrfs", &["-q"]) },
+    Maker { name: "btrfs_in_file", make: || btrfs(|ground| Ok(ground.with("size", "1GiB"))) },
+    Maker { name: "btrfs_on_device", make: || btrfs(Ground::device) },
+    Maker { name: "btrfs_in_directory", make: || btrfs(|ground| Ok(ground.file_system("btrfs", &["-q"], "host")?.directory("host/pool"))) },
+    Maker {
+        name: "btrfs_in_new_subvolume",
+        make: || btrfs(|ground| Ok(ground.file_system("btrfs", &["-q"], "host")?.source("host/pool"))),
+    },
+    Maker {
+        name: "btrfs_in_place",
+        make: || btrfs(|ground| Ok(ground.file_system("btrfs", &["-q"], "state")?.source("state/storage-pools/pool"))),
+    },
+];
+
+/// Something to make a pool on, which goes when this value does.
+pub struct Ground {
+    pub driver: DriverKind,
+    pub config: Config,
+    mounts: Vec<PathBuf>,
+    device: Option<LoopDevice>,
+    directory: tempfile::TempDir,
+}
+
+fn dir_on(kind: &str, options: &[&str]) -> Result<Ground, String> {
+    Ok(Ground::new(DriverKind::Dir).file_system(kind, options, "host")?.directory("host/pool"))
+}
+
+fn btrfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
+    if DriverKind::Btrfs.available() { make(Ground::new(DriverKind::Btrfs)) } else { Err("no btrfs on this host".into()) }
+}
+
+impl Ground {
+    pub fn new(driver: DriverKind) -> Self {
+        let directory = tempfile::Builder::new().prefix("coffer-storage-").tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("state")).unwrap();
+        Self { driver, config: Config::default(), mounts: Vec::new(), device: None, directory }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.config.set(key, value);
+        self
+    }
+
+    pub fn source(self, name: &str) -> Self {
+        let path = self.path(name);
+        self.with("source", path.to_str().unwrap())
+    }
+
+    pub fn directory(self, name: &str) -> Self {
+        std::fs::create_dir(self.path(name)).unwrap();
+        self.source(name)
+    }
+
+    pub fn spec(&self, name: &str) -> PoolSpec {
+        PoolSpec { name: name.parse().unwrap(), driver: self.driver, config: self.config.clone(), state_dir: self.path("state") }
+    }
+
+    /// Makes a file system in a file and mounts it.
+    pub fn file_system(self, kind: &str, options: &[&str], name: &str) -> Result<Self, String> {
+        let file = self.path(&format!("{name}.img"));
+        File::create(&file).unwrap().set_len(1 << 30).unwrap();
+        let made =
+            Command::new(format!("mkfs.{kind}")).args(options).arg(&file).output().map_err(|error| format!("mkfs.{kind}: {error}"))?;
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let device = LoopDevice::attach(open(&file).as_fd()).map_err(|error| format!("loop device: {error}"))?;
+        Ok(self.mount(kind, &device.path(), name, ""))
+    }
+
+    pub fn mount(mut self, kind: &str, device: &Path, name: &str, data: &str) -> Self {
+        let target = self.path(name);
+        std::fs::create_dir_all(&target).unwrap();
+        let data = std::ffi::CString::new(data).unwrap();
+        rustix::mount::mount(device, &target, kind, MountFlags::empty(), Some(data.as_c_str())).unwrap();
+        self.mounts.push(target);
+        self
+    }
+
+    /// Takes a block device as the source.
+    pub fn device(mut self) -> Result<Self, String> {
+        let file = self.path("device.img");
+        File::create(&file).unwrap().set_len(1 << 30).unwrap();
+        let device = LoopDevice::attach(open(&file).as_fd()).map_err(|error| format!("loop device: {error}"))?;
+        self.config.set("source", device.path().to_str().unwrap());
+        self.device = Some(device);
+        Ok(self)
+    }
+
+    /// After a pool was deleted its ground must be as it was.
+    pub fn check_untouched(&self) {
+        if let Some(device) = &self.device {
+            let opened = open(&device.path());
+            assert_eq!(coffer_sys::btrfs::superblock_id(opened.as_fd()).unwrap(), None, "the device still holds a file system");
+        }
+        let source = self.path("host/pool");
+        if self.mounts.contains(&self.path("host")) {
+            let made_by_us = self.config.get("source").is_some() && !source.exists();
+            assert!(made_by_us || std::fs::read_dir(source).unwrap().next().is_none());
+        }
+        let disks = self.path("state/disks");
+        assert!(!disks.exists() || std::fs::read_dir(disks).unwrap().next().is_none());
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let pools = self.path("state/storage-pools");
+        for pool in std::fs::read_dir(pools).into_iter().flatten().flatten() {
+            // Only there if a case failed.
+            let _ = rustix::mount::unmount(pool.path(), UnmountFlags::DETACH);
+        }
+        for mount in self.mounts.iter().rev() {
+            rustix::mount::unmount(mount, UnmountFlags::DETACH).unwrap();
+        }
+        if let Some(device) = self.device.take() {
+            let _ = device.detach();
+        }
+    }
+}
+
+/// What the kernel holds for others to see: loop devices that are attached to files of these tests, and mounts.
+pub struct Leaks {
+    loops: usize,
+    mounts: usize,
+}
+
+impl Leaks {
+    pub fn now() -> Self {
+        Self { loops: loops().len(), mounts: mounts() }
+    }
+
+    #[track_caller]
+    pub fn check(&self) {
+        assert_eq!(mounts(), self.mounts, "mounts are left");
+        assert_eq!(loops().len(), self.loops, "loop devices are left: {:?}", loops());
+    }
+}
+
+fn mounts() -> usize {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count()
+}
+
+fn loops() -> Vec<String> {
+    let attached = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("loop/backing_file")).ok();
+    let files = std::fs::read_dir("/sys/block").unwrap().flatten().filter_map(attached);
+    files.filter(|file| file.contains("coffer-storage-")).collect()
+}
+
+fn open(path: &Path) -> File {
+    File::options().read(true).write(true).open(path).unwrap()
+}

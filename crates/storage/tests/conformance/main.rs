@@ -1,0 +1,97 @@
+//! One set of rules, held by every driver on every kind of ground it can stand on.
+//!
+//! Runs in a mount namespace of its own. `conformance NAME…` runs only the cases or grounds whose names contain one of
+//! the words; `conformance latency` prints how long the daily steps take instead.
+
+mod between;
+mod cases;
+mod ground;
+mod latency;
+mod pools;
+mod sample;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, ExitCode};
+
+use ground::{Ground, Leaks};
+
+const MARK: &str = "COFFER_STORAGE_TEST_NAMESPACE";
+
+fn main() -> ExitCode {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: storage drivers need root");
+        return ExitCode::SUCCESS;
+    }
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if std::env::var_os(MARK).is_none() {
+        let this = std::env::current_exe().unwrap();
+        let status = Command::new("unshare").args(["--mount", "--propagation", "private"]).arg(this).args(&words).env(MARK, "1").status();
+        return if status.unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if words.first().is_some_and(|word| word == "latency") {
+        latency::print();
+        return ExitCode::SUCCESS;
+    }
+    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
+    let mut failed = Vec::new();
+    let mut run = |name: String, test: &mut dyn FnMut()| {
+        if !wanted(&name) {
+            return;
+        }
+        let fine = catch_unwind(AssertUnwindSafe(test)).is_ok();
+        println!("test {name} ... {}", if fine { "ok" } else { "FAILED" });
+        if !fine {
+            failed.push(name);
+        }
+    };
+    for make in ground::ALL {
+        let leaks = Leaks::now();
+        let ground = match (make.make)() {
+            Ok(ground) => ground,
+            Err(why) => {
+                println!("test {} ... skipped: {why}", make.name);
+                continue;
+            }
+        };
+        if !cases::ALL.iter().any(|case| wanted(&format!("{}::{}", make.name, case.name))) {
+            continue;
+        }
+        on_ground(make.name, &ground, &mut run);
+        drop(ground);
+        run(format!("{}::leaves_nothing", make.name), &mut || leaks.check());
+    }
+    for (name, case) in pools::ALL.iter().chain(between::ALL) {
+        let leaks = Leaks::now();
+        run((*name).to_owned(), &mut || {
+            case();
+            leaks.check();
+        });
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("failed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+fn on_ground(name: &str, ground: &Ground, run: &mut dyn FnMut(String, &mut dyn FnMut())) {
+    let mut spec = ground.spec("pool");
+    let pool = coffer_storage::create_pool(&mut spec, &|warning| panic!("{warning}")).unwrap();
+    for case in cases::ALL {
+        run(format!("{name}::{}", case.name), &mut || {
+            (case.run)(pool.as_ref(), &spec);
+            let left = pool.list().unwrap();
+            let images: Vec<_> = left
+                .iter()
+                .filter(|found| !matches!(found, coffer_storage::Found::Volume(v) if v.kind() == coffer_model::VolumeKind::Image))
+                .collect();
+            assert!(images.is_empty(), "the case left {images:?}");
+            assert_eq!(pool.clear_temporaries().unwrap(), 0, "the case left temporaries");
+        });
+    }
+    run(format!("{name}::delete_pool"), &mut || {
+        pool.delete().unwrap();
+        assert!(!pool.path().exists());
+        ground.check_untouched();
+    });
+}
