@@ -1,0 +1,105 @@
+//! What starts containers without a daemon: crun and the tools of liblxc, on the same busybox root, without a network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use coffer_testkit::{Pen, images};
+use serde_json::{Value, json};
+
+use crate::Plan;
+use crate::samples::{Samples, Side};
+
+/// Runs the rounds inside a pen, by this program itself, so that entering it is not measured.
+///
+/// # Errors
+/// A tool or the pen fails.
+pub fn measure(plan: &Plan, samples: &mut Samples) -> Result<(), String> {
+    let dir = PathBuf::from(format!("/tmp/coffer-bench-{}", std::process::id()));
+    let root = dir.join("rootfs");
+    let unpacked = fs::create_dir_all(&root).map_err(|error| format!("creating {}: {error}", root.display())).and_then(|()| unpack(&dir));
+    let outcome = unpacked.and_then(|()| rounds(plan, &dir, samples));
+    let _ = fs::remove_dir_all(&dir);
+    outcome
+}
+
+fn unpack(dir: &Path) -> Result<(), String> {
+    let status = Command::new("tar").arg("--extract").arg("--file").arg(images::busybox().unified).arg("--directory").arg(dir).status();
+    if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err("tar cannot unpack the busybox image".into()) }
+}
+
+fn rounds(plan: &Plan, dir: &Path, samples: &mut Samples) -> Result<(), String> {
+    // liblxc wants to see the cgroup of process 1.
+    let pen = Pen::with_host_cgroups();
+    let me = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
+    let output = pen.daemon_command(&me.display().to_string()).arg("lone-inside").arg(dir).arg(plan.rounds.to_string()).output();
+    let output = output.map_err(|error| format!("starting the inside: {error}"))?;
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let mut words = line.split('\t');
+        if let (Some(side), Some(what), Some(figure)) = (words.next(), words.next(), words.next()) {
+            let side = if side == "crun" { Side::Crun } else { Side::Lxc };
+            match figure.parse() {
+                Ok(figure) => samples.figure(what, "no network", side, figure),
+                Err(_) => samples.note(format!("{side:?} cannot do {what}: {figure}")),
+            }
+        }
+    }
+    if output.status.success() { Ok(()) } else { Err(format!("the inside failed: {}", String::from_utf8_lossy(&output.stderr))) }
+}
+
+/// The inside: measures and prints a line for each figure.
+pub fn inside(args: &[String]) -> ExitCode {
+    let [dir, rounds] = args else { return ExitCode::FAILURE };
+    let (dir, rounds) = (Path::new(dir), rounds.parse().unwrap_or(1));
+    if prepare_crun(dir).is_none() || prepare_lxc(dir).is_none() {
+        eprintln!("crun or lxc-start cannot be prepared");
+        return ExitCode::FAILURE;
+    }
+    let (state, bundle, config) = (text(&dir.join("crun")), text(dir), text(&dir.join("lxc.conf")));
+    let crun = ["crun", "--root", &state, "--cgroup-manager", "cgroupfs"];
+    let lxc = |tool: &'static str| [tool, "-n", "lone", "-P", &bundle].map(str::to_owned);
+    for _ in 0..rounds {
+        time("crun", "start", crun.iter().chain(&["run", "--detach", "--bundle", &bundle, "lone"]));
+        time("crun", "exec true", crun.iter().chain(&["exec", "lone", "/bin/true"]));
+        time("crun", "kill", crun.iter().chain(&["delete", "--force", "lone"]));
+        time("lxc", "start", lxc("lxc-start").iter().map(String::as_str).chain(["-f", &config]));
+        time("lxc", "exec true", lxc("lxc-attach").iter().map(String::as_str).chain(["--", "/bin/true"]));
+        time("lxc", "kill", lxc("lxc-stop").iter().map(String::as_str).chain(["-k"]));
+    }
+    ExitCode::SUCCESS
+}
+
+fn time<W: AsRef<str>>(side: &str, what: &str, words: impl IntoIterator<Item = W>) {
+    let words: Vec<_> = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+    let mut command = Command::new(&words[0]);
+    // crun's container keeps its standard output: a pipe would never end.
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+    let began = Instant::now();
+    match command.status() {
+        Ok(status) if status.success() => println!("{side}\t{what}\t{}", began.elapsed().as_secs_f64() * 1e3),
+        other => println!("{side}\t{what}\t{other:?}"),
+    }
+}
+
+/// Writes an OCI bundle: crun's own default, with our root and a process that stays.
+fn prepare_crun(dir: &Path) -> Option<()> {
+    let output = Command::new("crun").arg("spec").current_dir(dir).output().ok()?;
+    output.status.success().then_some(())?;
+    let path = dir.join("config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+    spec["process"]["terminal"] = json!(false);
+    spec["process"]["args"] = json!(["/bin/sleep", "100000"]);
+    spec["root"] = json!({"path": "rootfs", "readonly": false});
+    fs::write(path, spec.to_string()).ok()
+}
+
+fn prepare_lxc(dir: &Path) -> Option<()> {
+    let root = dir.join("rootfs").display().to_string();
+    let config = format!("lxc.rootfs.path = dir:{root}\nlxc.net.0.type = empty\nlxc.uts.name = lone\nlxc.init.cmd = /bin/sleep 100000\nlxc.mount.auto = proc sys\n");
+    fs::write(dir.join("lxc.conf"), config).ok()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
