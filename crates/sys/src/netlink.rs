@@ -14,7 +14,7 @@ mod route;
 mod socket;
 
 pub use address::{Address, Scope};
-pub use link::{BridgeFacts, Counters, Link, LinkChange, NewBridge, NewVeth};
+pub use link::{BridgeFacts, Counters, Link, LinkChange, NewBridge, NewVeth, link_index};
 pub use message::{Attributes, Batch};
 pub use namespace::Namespace;
 pub use route::{Destination, Route};

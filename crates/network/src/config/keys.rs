@@ -35,7 +35,7 @@ pub const BRIDGE: &[Key] = &[
     row("ipv4.address", Line, "auto", Yes, "The bridge's IPv4 address and prefix, `auto` for a free one, `none` for no IPv4."),
     row("ipv4.dhcp", Bool, "true", Yes, "Whether instances are given IPv4 addresses."),
     row("ipv4.dhcp.expiry", Line, "1h", Yes, "How long a lease is valid: a number with s, m, h, d or w, or `infinite`."),
-    row("ipv4.dhcp.gateway", Line, "the bridge's address", Yes, "The router that instances are told of, or `none`."),
+    row("ipv4.dhcp.gateway", Line, "the bridge's address; none where nothing is routed", Yes, "The router that instances are told of, or `none`."),
     row("ipv4.dhcp.ranges", Line, "all addresses", Yes, "Ranges to choose addresses from, FIRST-LAST, separated by commas."),
     row("ipv4.firewall", Bool, "true", Yes, "Whether forwarding rules are made for IPv4; without them the network is as open as the host's other rules leave it."),
     row("ipv4.nat", Bool, "false; true with the address auto", Yes, "Whether IPv4 packets leave under the host's address."),

@@ -95,9 +95,9 @@ pub(super) fn ipv4(config: &Config) -> Result<Option<Ipv4>, ConfigError> {
     };
     let address = address(config, "ipv4.address", "it must be none, auto, or a host's address with a prefix of 8 to 30, such as 10.44.0.1/24", fits)?;
     let Some(address) = address else { return Ok(None) };
-    let dhcp = if config.flag("ipv4.dhcp", true) { Some(dhcp4(config, address)?) } else { None };
-    let routes = list(config, "ipv4.routes", network::<Ipv4Net>)?;
-    Ok(Some(Ipv4 { address, outside: outside(config, "ipv4")?, dhcp, routes }))
+    let outside = outside(config, "ipv4")?;
+    let dhcp = if config.flag("ipv4.dhcp", true) { Some(dhcp4(config, address, outside.routed)?) } else { None };
+    Ok(Some(Ipv4 { address, outside, dhcp, routes: list(config, "ipv4.routes", network::<Ipv4Net>)? }))
 }
 
 pub(super) fn ipv6(config: &Config) -> Result<Option<Ipv6>, ConfigError> {
@@ -164,11 +164,12 @@ fn outside<A: FromStr>(config: &Config, family: &str) -> Result<Outside<A>, Conf
     })
 }
 
-fn dhcp4(config: &Config, net: Ipv4Net) -> Result<Dhcp4, ConfigError> {
+fn dhcp4(config: &Config, net: Ipv4Net, routed: bool) -> Result<Dhcp4, ConfigError> {
     let gateway = match config.get("ipv4.dhcp.gateway") {
         Some("none") => None,
         Some(text) => Some(text.parse().map_err(|_| refuse(config, "ipv4.dhcp.gateway", "it must be an IPv4 address or none"))?),
-        None => Some(net.addr()),
+        // A bridge that forwards nothing is no way out, and must not take the place of one that is.
+        None => routed.then(|| net.addr()),
     };
     let mut ranges = list(config, "ipv4.dhcp.ranges", |text| range(text, |address: Ipv4Addr| net.contains(&address)))?;
     if ranges.is_empty() {

@@ -6,15 +6,12 @@ use super::message::{Attributes, Batch, text, u32_at};
 use super::socket::{Protocol, Socket};
 
 const SUBSYSTEM: u16 = 10 << 8;
-const GET_TABLE: u16 = SUBSYSTEM | 1;
 const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const NEW_SET_ELEMENT: u16 = SUBSYSTEM | 12;
 const GET_SET_ELEMENT: u16 = SUBSYSTEM | 13;
 const DELETE_SET_ELEMENT: u16 = SUBSYSTEM | 14;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
-const TABLE_NAME: u16 = 1;
-const TABLE_USERDATA: u16 = 6;
 const CHAIN_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
@@ -25,6 +22,7 @@ const LIST_SET: u16 = 2;
 const LIST_ELEMENTS: u16 = 3;
 const LIST_ELEMENT: u16 = 1;
 const ELEMENT_KEY: u16 = 1;
+const ELEMENT_TIMEOUT: u16 = 4;
 const DATA_VALUE: u16 = 1;
 
 /// The family that a table belongs to.
@@ -49,6 +47,15 @@ pub struct Element<'a> {
     pub set: &'a str,
     /// The key's bytes.
     pub key: Vec<u8>,
+}
+
+/// A key that a set holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// The key's bytes.
+    pub key: Vec<u8>,
+    /// Whether it goes away by itself after some time.
+    pub expires: bool,
 }
 
 /// A base chain of another owner.
@@ -107,36 +114,15 @@ impl Nftables {
     ///
     /// # Errors
     /// `ENOENT` if the table or the set is missing.
-    pub fn elements(&mut self, family: Family, table: &str, set: &str) -> io::Result<Vec<Vec<u8>>> {
+    pub fn elements(&mut self, family: Family, table: &str, set: &str) -> io::Result<Vec<Held>> {
         let mut request = Batch::new();
         request.message(GET_SET_ELEMENT, libc::NLM_F_DUMP, &header(family)).text(LIST_TABLE, table).text(LIST_SET, set);
-        let mut keys = Vec::new();
+        let mut all = Vec::new();
         self.socket.ask(request, |_, payload| {
             let lists = Attributes::after(4, payload).filter(|&(kind, _)| kind == LIST_ELEMENTS);
-            let elements = lists.flat_map(|(_, list)| Attributes::new(list));
-            let parts = elements.flat_map(|(_, element)| Attributes::new(element)).filter(|&(kind, _)| kind == ELEMENT_KEY);
-            keys.extend(parts.flat_map(|(_, key)| Attributes::new(key)).map(|(_, value)| value.to_vec()));
+            all.extend(lists.flat_map(|(_, list)| Attributes::new(list)).map(|(_, element)| held(element)));
         })?;
-        Ok(keys)
-    }
-
-    /// Reads a table's comment; the outer none says that there is no such table, the inner that it has no comment.
-    ///
-    /// # Errors
-    /// What the kernel reports, but not that there is no such table.
-    pub fn table_comment(&mut self, family: Family, table: &str) -> io::Result<Option<Option<String>>> {
-        let mut request = Batch::new();
-        request.message(GET_TABLE, libc::NLM_F_ACK, &header(family)).text(TABLE_NAME, table);
-        let mut comment = None;
-        let asked = self.socket.ask(request, |_, payload| {
-            let data = Attributes::after(4, payload).find(|&(kind, _)| kind == TABLE_USERDATA);
-            comment = data.and_then(|(_, data)| comment_in(data));
-        });
-        match asked {
-            Ok(()) => Ok(Some(comment)),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(all)
     }
 
     /// Lists the chains that hang on a hook, of the families IPv4, IPv6 and both.
@@ -190,16 +176,16 @@ fn frame() -> [u8; 4] {
     [0, 0, 0, 10]
 }
 
-/// Finds the comment in a table's user data: entries of type, length, value; the comment is type 0 and ends with a zero byte.
-fn comment_in(mut data: &[u8]) -> Option<String> {
-    while let [kind, length, rest @ ..] = data {
-        let (value, next) = rest.split_at_checked(usize::from(*length))?;
-        if *kind == 0 {
-            return Some(text(value));
+fn held(element: &[u8]) -> Held {
+    let mut held = Held::default();
+    for (kind, value) in Attributes::new(element) {
+        match kind {
+            ELEMENT_KEY => held.key = Attributes::new(value).next().map(|(_, key)| key.to_vec()).unwrap_or_default(),
+            ELEMENT_TIMEOUT => held.expires = true,
+            _ => {}
         }
-        data = next;
     }
-    None
+    held
 }
 
 fn base_chain(family: Family, payload: &[u8]) -> Option<BaseChain> {

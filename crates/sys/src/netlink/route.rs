@@ -56,12 +56,12 @@ impl RouteSocket {
         Ok(routes)
     }
 
-    /// Adds a route over a link, or puts it in the place of one to the same destination.
+    /// Adds a route over a link.
     ///
     /// # Errors
-    /// `ENETDOWN` if the link is off, `ENODEV` if it is gone.
+    /// `EEXIST` if there is one to the same destination, `ENETDOWN` if the link is off, `ENODEV` if it is gone.
     pub fn add_route(&mut self, to: Destination, gateway: Option<IpAddr>, index: u32) -> io::Result<()> {
-        let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+        let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
         let mut batch = Batch::new();
         write(&mut batch, libc::RTM_NEWROUTE, flags, to, gateway, index);
         self.change(batch)
