@@ -80,7 +80,8 @@ impl std::str::FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
-        writer.collect_str(self)
+        // A named newtype: JSON sees the text alone, writers of other forms may tell a time from a text that looks like one.
+        writer.serialize_newtype_struct("Timestamp", &format_args!("{self}"))
     }
 }
 

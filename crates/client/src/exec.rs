@@ -71,27 +71,30 @@ impl Client {
     }
 }
 
-/// Waits for the end of a command and returns its exit code.
-///
-/// # Errors
-/// If the command could not be started, or the server can't be reached.
-pub(crate) async fn exit_code(client: &Client, id: &str) -> Result<i32, ClientError> {
-    let operation = client.wait_operation(id, None).await?;
-    if operation.status_code.0 >= 400 {
-        return Err(ClientError::OperationFailed { text: operation.err });
-    }
-    let code = operation.metadata_value("return").and_then(|code| code.as_i64());
-    let code = code.and_then(|code| i32::try_from(code).ok());
-    code.ok_or_else(|| ClientError::Lacking { path: format!("/1.0/operations/{id}/wait"), what: "the exit code" })
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; 128 + number for signals.
+    pub code: i32,
+    /// The server's words if the command could not be started, else empty.
+    pub error: String,
 }
 
 impl ExecSession {
-    /// Returns a future of the command's exit code (128 + number for signals) that does not hold the session.
+    /// Returns a future of the command's end that does not hold the session.
     ///
     /// # Errors
-    /// The future fails if the command could not be started, or the server can't be reached.
-    pub fn exit_code(&self) -> impl Future<Output = Result<i32, ClientError>> + use<> {
+    /// The future fails if the operation does without a code, or the server can't be reached.
+    pub fn end(&self) -> impl Future<Output = Result<Ended, ClientError>> + Send + use<> {
         let (client, id) = (self.client.clone(), self.id.clone());
-        async move { exit_code(&client, &id).await }
+        async move {
+            let operation = client.wait_operation(&id, None).await?;
+            let code = operation.metadata_value("return").and_then(|code| code.as_i64());
+            match code.and_then(|code| i32::try_from(code).ok()) {
+                Some(code) => Ok(Ended { code, error: operation.err }),
+                None if !operation.err.is_empty() => Err(ClientError::OperationFailed { text: operation.err }),
+                None => Err(ClientError::Lacking { path: format!("/1.0/operations/{id}/wait"), what: "the exit code" }),
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName};
@@ -114,7 +114,7 @@ fn file_part(path: &PathBuf) -> Result<Part, ClientError> {
 }
 
 /// Returns the last part of a path with quotes and everything unprintable left out.
-fn file_name(path: &PathBuf) -> String {
+fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.chars().filter(|c| c.is_ascii_graphic() && *c != '"' && *c != '\\').collect()
 }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn file_names_cannot_break_headers() {
-        assert_eq!(file_name(&PathBuf::from("/a/b\"c\r\n.tar")), "bc.tar");
+        assert_eq!(file_name(Path::new("/a/b\"c\r\n.tar")), "bc.tar");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use console::ConsoleSession;
 pub use endpoint::{Endpoint, Family};
 pub use error::ClientError;
 pub use events::EventStream;
-pub use exec::{ExecSession, ExecStreams};
+pub use exec::{Ended, ExecSession, ExecStreams};
 pub use files::{FileKind, FileOwner, FileReply, NewFile};
 pub use image_files::{ImageDownload, ImageFile, ImageUpload};
 pub use operations::{Listener, Pending};

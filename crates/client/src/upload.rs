@@ -31,10 +31,13 @@ impl std::fmt::Debug for Source {
     }
 }
 
+/// Hears of bytes sent and bytes in all.
+type Watch = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
+
 /// A body made of parts, read by a thread of its own while earlier bytes are on their way.
 pub struct Upload {
     parts: Vec<Part>,
-    watch: Option<Arc<dyn Fn(u64, Option<u64>) + Send + Sync>>,
+    watch: Option<Watch>,
 }
 
 impl Upload {
