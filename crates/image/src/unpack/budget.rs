@@ -1,0 +1,42 @@
+//! Counting what an image holds against what it may hold.
+
+use super::failure::Failure;
+use super::order::Limits;
+
+/// What is left of the limits.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limits: Limits,
+    bytes: u64,
+    files: u64,
+}
+
+impl Budget {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, bytes: 0, files: 0 }
+    }
+
+    /// Counts bytes of content.
+    pub(super) fn bytes(&mut self, count: u64) -> Result<(), Failure> {
+        self.bytes = self.bytes.saturating_add(count);
+        if self.bytes <= self.limits.bytes { Ok(()) } else { Err(Failure::Limit { limit: self.limits.bytes, unit: "bytes".into() }) }
+    }
+
+    /// Counts one name.
+    pub(super) fn file(&mut self) -> Result<(), Failure> {
+        self.files += 1;
+        if self.files <= self.limits.files { Ok(()) } else { Err(Failure::Limit { limit: self.limits.files, unit: "files".into() }) }
+    }
+
+    pub(super) fn counted(&self) -> (u64, u64) {
+        (self.files, self.bytes)
+    }
+}
+
+impl Limits {
+    /// How many bytes an archive within these limits may decompress to: each name may take a header, a long name and a few
+    /// attributes. Holes take nothing.
+    pub(super) fn archive_bytes(self) -> u64 {
+        self.bytes.saturating_add(self.files.saturating_mul(4096)).saturating_add(64 << 20)
+    }
+}
