@@ -138,7 +138,10 @@ fn an_image_is_unpacked_as_often_as_needed(pool: &dyn Pool, _: &PoolSpec) {
     create_from_image(pool, &two, &fingerprint('a'), &mut fill).unwrap();
     check_class(create_from_image(pool, &two, &fingerprint('a'), &mut fill), Class::Exists, "has instance volume two already");
     assert_eq!(unpacked.into_inner(), if pool.images().is_some() { 1 } else { 2 });
-    check_same(&describe(&path(pool, &one)), &describe(&path(pool, &two)));
+    if pool.images().is_some() {
+        // What is unpacked twice differs at least in its times.
+        check_same(&describe(&path(pool, &one)), &describe(&path(pool, &two)));
+    }
     write(pool, &one, "changed");
     assert!(read(pool, &two).contains("No such file"));
     delete(pool, &[&one, &two]);

@@ -13,6 +13,8 @@ mod sample;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 
+use coffer_model::VolumeKind;
+use coffer_storage::{Found, Pool, create_pool};
 use ground::{Ground, Leaks};
 
 const MARK: &str = "COFFER_STORAGE_TEST_NAMESPACE";
@@ -76,22 +78,33 @@ fn main() -> ExitCode {
 
 fn on_ground(name: &str, ground: &Ground, run: &mut dyn FnMut(String, &mut dyn FnMut())) {
     let mut spec = ground.spec("pool");
-    let pool = coffer_storage::create_pool(&mut spec, &|warning| panic!("{warning}")).unwrap();
+    let pool = create_pool(&mut spec, &|warning| panic!("{warning}")).unwrap();
     for case in cases::ALL {
         run(format!("{name}::{}", case.name), &mut || {
             (case.run)(pool.as_ref(), &spec);
-            let left = pool.list().unwrap();
-            let images: Vec<_> = left
-                .iter()
-                .filter(|found| !matches!(found, coffer_storage::Found::Volume(v) if v.kind() == coffer_model::VolumeKind::Image))
-                .collect();
-            assert!(images.is_empty(), "the case left {images:?}");
+            let left: Vec<_> = pool.list().unwrap().into_iter().filter(|found| !is_image(found)).collect();
+            assert!(left.is_empty(), "the case left {left:?}");
             assert_eq!(pool.clear_temporaries().unwrap(), 0, "the case left temporaries");
         });
+        sweep(pool.as_ref());
     }
     run(format!("{name}::delete_pool"), &mut || {
         pool.delete().unwrap();
         assert!(!pool.path().exists());
         ground.check_untouched();
     });
+}
+
+fn is_image(found: &Found) -> bool {
+    matches!(found, Found::Volume(volume) if volume.kind() == VolumeKind::Image)
+}
+
+/// Removes what a case that failed has left, so that the next ones tell their own story.
+fn sweep(pool: &dyn Pool) {
+    for found in pool.list().unwrap().into_iter().rev() {
+        match found {
+            Found::Volume(volume) => drop(pool.delete_volume(&volume)),
+            Found::Foreign(path) => drop(std::fs::remove_dir_all(pool.path().join(path))),
+        }
+    }
 }
