@@ -1,1 +1,17 @@
-//! End-to-end tests.
+//! End-to-end tests of the whole product: real daemon, real kernel, real clients; one module a subject.
+//!
+//! Each test has a daemon in a pen of its own, so they run side by side. `cargo xtask test MODULE` runs one subject.
+
+mod bad_input;
+mod compatibility_names;
+mod debian;
+mod exec;
+mod faults;
+mod first_launch;
+mod genuine_lxc;
+mod limits;
+mod network;
+mod outlive;
+mod setting;
+mod storage;
+mod try_it;

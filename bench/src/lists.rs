@@ -43,7 +43,8 @@ fn read(contender: &Contender, count: usize, samples: &mut Samples) {
         Ok(took) => samples.time(&format!("list of {count} stopped"), "", contender.side, took),
         Err(why) => samples.note(format!("{:?}: {why}", contender.side)),
     }
-    for (what, path) in [("GET /1.0", "/1.0"), ("recursion=1", "/1.0/instances?recursion=1"), ("recursion=2", "/1.0/instances?recursion=2")] {
+    for (what, path) in [("GET /1.0", "/1.0"), ("recursion=1", "/1.0/instances?recursion=1"), ("recursion=2", "/1.0/instances?recursion=2")]
+    {
         let what = if path == "/1.0" { what.to_owned() } else { format!("GET {what} of {count} stopped") };
         let began = Instant::now();
         match contender.daemon.api().request("GET", path, None) {

@@ -96,7 +96,9 @@ fn prepare_crun(dir: &Path) -> Option<()> {
 
 fn prepare_lxc(dir: &Path) -> Option<()> {
     let root = dir.join("rootfs").display().to_string();
-    let config = format!("lxc.rootfs.path = dir:{root}\nlxc.net.0.type = empty\nlxc.uts.name = lone\nlxc.init.cmd = /bin/sleep 100000\nlxc.mount.auto = proc sys\n");
+    let config = format!(
+        "lxc.rootfs.path = dir:{root}\nlxc.net.0.type = empty\nlxc.uts.name = lone\nlxc.init.cmd = /bin/sleep 100000\nlxc.mount.auto = proc sys\n"
+    );
     fs::write(dir.join("lxc.conf"), config).ok()
 }
 

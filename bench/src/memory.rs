@@ -31,7 +31,10 @@ fn monitors(contender: &Contender) -> Vec<u32> {
             let read = |file: &str| String::from_utf8_lossy(&fs::read(format!("/proc/{number}/{file}")).unwrap_or_default()).into_owned();
             let line = read("cmdline");
             match contender.side {
-                Side::Ours => line.contains("coffer-monitor") && (line.contains(&state) || read("environ").contains(&state) || in_pen(contender, *number)),
+                Side::Ours => {
+                    line.contains("coffer-monitor")
+                        && (line.contains(&state) || read("environ").contains(&state) || in_pen(contender, *number))
+                }
                 Side::Lxd => line.starts_with("[lxc monitor]") && line.contains(&state),
                 Side::Crun | Side::Lxc => false,
             }

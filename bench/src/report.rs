@@ -34,7 +34,10 @@ const TARGETS: [(&str, Target); 11] = [
 pub fn write(samples: &Samples) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "# Results\n\n{}\n", surroundings());
-    let _ = writeln!(text, "Medians of interleaved runs, milliseconds unless said; ratio = LXD's figure by ours (ours by LXD's where more is better).\n");
+    let _ = writeln!(
+        text,
+        "Medians of interleaved runs, milliseconds unless said; ratio = LXD's figure by ours (ours by LXD's where more is better).\n"
+    );
     let _ = writeln!(text, "| what | where | Coffer | LXD | ratio | target | | rounds |\n|---|---|--:|--:|--:|--:|---|--:|");
     for (what, place) in samples.rows().iter().filter(|(_, place)| place != "no network") {
         row(samples, what, place, &mut text);
@@ -52,7 +55,10 @@ pub fn write(samples: &Samples) -> String {
 
 fn row(samples: &Samples, what: &str, place: &str, text: &mut String) {
     let [ours, lxd] = SIDES.map(|side| samples.median(what, place, side));
-    let target = TARGETS.iter().find(|(name, _)| name.strip_suffix('…').map_or(what == *name, |start| what.starts_with(start))).map(|(_, target)| target);
+    let target = TARGETS
+        .iter()
+        .find(|(name, _)| name.strip_suffix('…').map_or(what == *name, |start| what.starts_with(start)))
+        .map(|(_, target)| target);
     let more = matches!(target, Some(Target::More(_)));
     let ratio = ours.zip(lxd).map(|(ours, lxd)| if more { ours / lxd } else { lxd / ours });
     let wanted = match target {
@@ -71,9 +77,14 @@ fn row(samples: &Samples, what: &str, place: &str, text: &mut String) {
 }
 
 fn lone(samples: &Samples, text: &mut String) {
-    let _ = writeln!(text, "\n## Beside what starts containers without a daemon\n\nThe same busybox root; crun and lxc-start without a network, Coffer with one.\n");
+    let _ = writeln!(
+        text,
+        "\n## Beside what starts containers without a daemon\n\nThe same busybox root; crun and lxc-start without a network, Coffer with one.\n"
+    );
     let _ = writeln!(text, "| what | Coffer, client | Coffer, API | crun | lxc tools | not slower than crun |\n|---|--:|--:|--:|--:|---|");
-    for (what, client, api) in [("start", "start", "API: start"), ("exec true", "exec true", "API: exec true"), ("kill", "stop --force", "API: stop, force")] {
+    for (what, client, api) in
+        [("start", "start", "API: start"), ("exec true", "exec true", "API: exec true"), ("kill", "stop --force", "API: stop, force")]
+    {
         let ours = samples.median(client, "bb btrfs", Side::Ours);
         let bare = samples.median(api, "bb btrfs", Side::Ours);
         let crun = samples.median(what, "no network", Side::Crun);
@@ -96,7 +107,8 @@ fn absolute(samples: &Samples, text: &mut String) {
         let _ = writeln!(text, "\nLaunch to IPv4 shown is launch + {:.1} ms; the target is + 5 ms: {verdict}.", shown - launch);
     }
     if let Some(start) = samples.median("API: start", "bb btrfs", Side::Ours) {
-        let _ = writeln!(text, "\nThe floor of a start in plain system calls is 3.3 ms; the API's start is {:.1} ms above it.", start - 3.3);
+        let _ =
+            writeln!(text, "\nThe floor of a start in plain system calls is 3.3 ms; the API's start is {:.1} ms above it.", start - 3.3);
     }
 }
 

@@ -17,7 +17,7 @@ mod world;
 pub use api::{Answer, Api};
 pub use daemon::{Daemon, Options, has_fault_points};
 pub use invocation::{Done, Invocation};
-pub use pen::Pen;
+pub use pen::{Pen, program};
 pub use terminal::Terminal;
 pub use world::World;
 

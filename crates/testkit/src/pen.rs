@@ -120,6 +120,7 @@ impl Drop for Pen {
 ///
 /// # Panics
 /// It is not built.
+#[must_use]
 #[track_caller]
 pub fn program(name: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os("COFFER_TEST_PROGRAMS") {

@@ -78,6 +78,13 @@ impl Terminal {
         }
     }
 
+    /// Takes in what appeared and says whether this text is anywhere on the screen; waits a moment at most.
+    #[must_use]
+    pub fn shows(&mut self, text: &str) -> bool {
+        while !self.screen.contains(text) && self.take(Duration::from_millis(100)) {}
+        self.screen.contains(text)
+    }
+
     /// Changes the window's size, as dragging its corner does.
     pub fn resize(&self, columns: u16, rows: u16) {
         set_size(&self.master, columns, rows);

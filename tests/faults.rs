@@ -1,0 +1,252 @@
+//! `kill -9` of the daemon at every named point of a use case leaves a complete thing or nothing.
+
+use std::time::Duration;
+
+use coffer_testkit::{Daemon, Options, can_run, has_fault_points};
+use serde_json::json;
+
+use crate::setting::ready_daemon;
+
+/// The points, each with what a test must do to reach it.
+const POINTS: [(&str, UseCase); 21] = [
+    ("create.recorded", UseCase::Launch),
+    ("create.volume-made", UseCase::Launch),
+    ("create.backup-written", UseCase::Launch),
+    ("create.finished", UseCase::Launch),
+    ("start.volume-mounted", UseCase::Launch),
+    ("start.devices-ready", UseCase::Launch),
+    ("start.monitor-spawned", UseCase::Launch),
+    ("start.running", UseCase::Launch),
+    ("stop.asked", UseCase::Stop),
+    ("stop.ended", UseCase::Stop),
+    ("stop.devices-removed", UseCase::Stop),
+    ("delete.marked", UseCase::Delete),
+    ("delete.volume-removed", UseCase::Delete),
+    ("delete.forgotten", UseCase::Delete),
+    ("image.received", UseCase::Image),
+    ("image.stored", UseCase::Image),
+    ("image.recorded", UseCase::Image),
+    ("pool.recorded", UseCase::Pool),
+    ("pool.made", UseCase::Pool),
+    ("network.recorded", UseCase::Network),
+    ("network.up", UseCase::Network),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UseCase {
+    Launch,
+    Stop,
+    Delete,
+    Image,
+    Pool,
+    Network,
+}
+
+#[test]
+fn the_list_of_points_is_the_products() {
+    let ours: Vec<_> = POINTS.iter().map(|(point, _)| *point).collect();
+    assert_eq!(ours, coffer_base::fault::POINTS, "a point was added or renamed: say here what reaches it");
+}
+
+#[test]
+fn a_launch_cut_anywhere_is_complete_or_nothing() {
+    each(UseCase::Launch, |daemon, point| {
+        let create = json!({"name": "c1", "source": {"type": "image", "alias": "small"}});
+        let _ = post(daemon, "POST", "/1.0/instances", &create);
+        let _ = post(daemon, "PUT", "/1.0/instances/c1/state", &json!({"action": "start", "timeout": 30}));
+        revive(daemon, point);
+        if !exists(daemon, "/1.0/instances/c1") {
+            daemon.expect_no_trace("c1");
+            daemon.run_instance("small", "c1");
+        }
+        let state = daemon.instance_state("c1")["status"].clone();
+        match state.as_str() {
+            Some("Stopped") => daemon.change_state("c1", "start"),
+            Some("Running") => {}
+            other => panic!("{point}: the instance is {other:?}"),
+        }
+        assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3, "{point}");
+    });
+}
+
+#[test]
+fn a_stop_cut_anywhere_can_be_finished() {
+    each(UseCase::Stop, |daemon, point| {
+        daemon.run_instance("small", "c1");
+        arm(daemon, point);
+        let _ = post(daemon, "PUT", "/1.0/instances/c1/state", &json!({"action": "stop", "timeout": 30, "force": true}));
+        revive(daemon, point);
+        if daemon.instance_state("c1")["status"] == "Running" {
+            daemon.change_state("c1", "stop");
+        }
+        assert!(daemon.eventually(|| daemon.instance_state("c1")["status"] == "Stopped"), "{point}: {}", daemon.instance_state("c1"));
+        daemon.run_again();
+    });
+}
+
+#[test]
+fn a_delete_cut_anywhere_deletes_or_does_not() {
+    each(UseCase::Delete, |daemon, point| {
+        daemon.create_instance("small", "c1");
+        arm(daemon, point);
+        let _ = post(daemon, "DELETE", "/1.0/instances/c1", &json!({}));
+        revive(daemon, point);
+        if exists(daemon, "/1.0/instances/c1") {
+            daemon.run_again();
+            daemon.change_state("c1", "stop");
+            daemon.api().expect("DELETE", "/1.0/instances/c1", None);
+        }
+        daemon.expect_no_trace("c1");
+    });
+}
+
+#[test]
+fn an_image_cut_anywhere_is_whole_or_absent() {
+    if !can_run() || !has_fault_points() {
+        return;
+    }
+    for point in points(UseCase::Image) {
+        let mut daemon = Daemon::start_with(Options::default().env("COFFER_FAULT", &format!("{point}=kill")));
+        let image = coffer_testkit::images::busybox().unified;
+        let _ = daemon.api().send("POST", "/1.0/images", &[("X-LXD-filename", "a.tar.xz")], &std::fs::read(&image).unwrap());
+        revive(&mut daemon, point);
+        let listed = daemon.api().get("/1.0/images");
+        let files = std::fs::read_dir(daemon.state().join("images")).into_iter().flatten().flatten().count();
+        match listed.as_array().map(Vec::len) {
+            Some(0) => assert_eq!(files, 0, "{point}: no image, but files"),
+            Some(1) => assert!(files >= 1, "{point}: an image, but no file"),
+            _ => panic!("{point}: {listed}"),
+        }
+        if listed.as_array().is_some_and(Vec::is_empty) {
+            daemon.import_busybox();
+        }
+        daemon.initialise("dir");
+        let fingerprint = daemon.api().get("/1.0/images?recursion=1")[0]["fingerprint"].clone();
+        let body = json!({"name": "c1", "source": {"type": "image", "fingerprint": fingerprint}});
+        daemon.api().expect("POST", "/1.0/instances", Some(&body));
+    }
+}
+
+#[test]
+fn a_pool_cut_anywhere_is_whole_or_absent() {
+    parent_cut(UseCase::Pool, "/1.0/storage-pools", &json!({"name": "cut", "driver": "dir", "config": {}}));
+}
+
+#[test]
+fn a_network_cut_anywhere_is_whole_or_absent() {
+    let config = json!({"ipv4.address": "10.99.9.1/24", "ipv6.address": "none"});
+    parent_cut(UseCase::Network, "/1.0/networks", &json!({"name": "cut", "type": "bridge", "config": config}));
+}
+
+/// Cuts the creation of a pool or a network; afterwards the same creation, or a deletion, must work.
+fn parent_cut(use_case: UseCase, collection: &str, body: &serde_json::Value) {
+    if !can_run() || !has_fault_points() {
+        return;
+    }
+    for point in points(use_case) {
+        let mut daemon = Daemon::start();
+        let before = daemon.world();
+        arm(&mut daemon, point);
+        let _ = post(&daemon, "POST", collection, body);
+        revive(&mut daemon, point);
+        let path = format!("{collection}/cut");
+        if exists(&daemon, &path) {
+            assert_eq!(daemon.api().get(&path)["status"], "Created", "{point}");
+        } else {
+            daemon.expect_nothing_since(&before);
+            daemon.api().expect("POST", collection, Some(body));
+        }
+        daemon.api().expect("DELETE", &path, None);
+        daemon.expect_nothing_since(&before);
+    }
+}
+
+#[test]
+fn an_error_at_any_point_of_a_launch_is_taken_back() {
+    let Some(mut daemon) = ready_with_points() else { return };
+    let before = daemon.world();
+    for point in points(UseCase::Launch) {
+        daemon.stop();
+        daemon.set_env("COFFER_FAULT", &format!("{point}=error"));
+        daemon.launch();
+        let done = daemon.coffer(["launch", "small", "c1"]).run();
+        if done.code != 0 {
+            assert!(done.stderr.contains(point), "{point}: the error must name what failed: {done}");
+        }
+        daemon.stop();
+        daemon.unset_env("COFFER_FAULT");
+        daemon.launch();
+        if exists(&daemon, "/1.0/instances/c1") {
+            daemon.coffer(["delete", "--force", "c1"]).ok();
+        }
+        daemon.expect_nothing_since(&before);
+    }
+}
+
+/// Runs a use case once for each of its points, in a daemon that dies there, and looks at what the next daemon makes of it.
+#[track_caller]
+fn each(use_case: UseCase, act: impl Fn(&mut Daemon, &str)) {
+    let Some(mut daemon) = ready_with_points() else { return };
+    let before = daemon.world();
+    for point in points(use_case) {
+        if use_case == UseCase::Launch {
+            arm(&mut daemon, point);
+        }
+        act(&mut daemon, point);
+        if exists(&daemon, "/1.0/instances/c1") {
+            daemon.coffer(["delete", "--force", "c1"]).ok();
+        }
+        daemon.expect_nothing_since(&before);
+    }
+}
+
+fn ready_with_points() -> Option<Daemon> {
+    if can_run() && has_fault_points() { ready_daemon() } else { None }
+}
+
+fn points(use_case: UseCase) -> impl Iterator<Item = &'static str> {
+    POINTS.iter().filter(move |(_, own)| *own == use_case).map(|(point, _)| *point)
+}
+
+/// Starts the daemon anew so that it dies at this point.
+#[track_caller]
+fn arm(daemon: &mut Daemon, point: &str) {
+    daemon.stop();
+    daemon.set_env("COFFER_FAULT", &format!("{point}=kill"));
+    daemon.launch();
+}
+
+/// Expects that the daemon died, and starts one that will not.
+#[track_caller]
+fn revive(daemon: &mut Daemon, point: &str) {
+    assert!(daemon.wait_end(Duration::from_secs(20)), "{point} was not reached\n{}", daemon.log());
+    daemon.unset_env("COFFER_FAULT");
+    daemon.launch();
+}
+
+/// Sends a request that the daemon may not live to answer, and waits for the operation if it does.
+fn post(daemon: &Daemon, method: &str, path: &str, body: &serde_json::Value) -> std::io::Result<()> {
+    let answer = daemon.api().request(method, path, Some(body))?.json();
+    if let Some(operation) = answer["operation"].as_str().filter(|operation| !operation.is_empty()) {
+        daemon.api().request("GET", &format!("{operation}/wait?timeout=30"), None)?;
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn exists(daemon: &Daemon, path: &str) -> bool {
+    daemon.api().request("GET", path, None).unwrap_or_else(|error| panic!("GET {path}: {error}")).status == 200
+}
+
+/// Starting what a cut left behind must work.
+trait RunAgain {
+    fn run_again(&self);
+}
+
+impl RunAgain for Daemon {
+    #[track_caller]
+    fn run_again(&self) {
+        self.change_state("c1", "start");
+        assert_eq!(self.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3);
+    }
+}
