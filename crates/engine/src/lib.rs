@@ -1,1 +1,164 @@
-//! Coffer: engine.
+//! The use cases, one a file: the only room that combines store, drivers and runtime.
+//!
+//! Never: HTTP or the wire's words; a kernel call of its own; an instance, profile or pool written without the gate's proof.
+
+pub mod device;
+pub mod error;
+pub mod events;
+pub mod host;
+pub mod operations;
+pub mod request;
+
+mod defaults;
+mod image;
+mod instance;
+mod kinds;
+mod live;
+mod monitor;
+mod network;
+mod profile;
+mod project;
+mod recover;
+mod server;
+mod shutdown;
+mod storage;
+mod used_by;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coffer_store::Store;
+
+pub use error::{EngineError, ErrorKind};
+pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
+pub use image::ExportedFile;
+pub use monitor::MonitorError;
+pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
+pub use request::*;
+pub use server::Environment;
+
+/// Where the daemon finds things.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The state directory.
+    pub dir: PathBuf,
+    /// The monitor program.
+    pub monitor: PathBuf,
+    /// The unpacking program.
+    pub unpack: PathBuf,
+    /// The group that may use the socket.
+    pub group: Option<String>,
+}
+
+/// Decides whether an object is still the one that a client read; `None` lets every change through.
+pub type Precondition<'a, T> = Option<&'a (dyn Fn(&T) -> bool + Send + Sync)>;
+
+/// All use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    store: Store,
+    events: Events,
+    operations: Operations,
+    cells: live::Cells,
+    pools: storage::Pools,
+    networks: network::Networks,
+    unpacker: coffer_image::Unpacker,
+    facts: instance::resolve::HostFacts,
+    hierarchies: coffer_runtime::cgroup::Hierarchies,
+    monitor_program: OwnedFd,
+    ready: AtomicBool,
+    shutting_down: AtomicBool,
+    runtime: tokio::runtime::Handle,
+    end: tokio::sync::watch::Sender<bool>,
+    /// Held while the first pool and bridge are made.
+    first_use: std::sync::Mutex<()>,
+}
+
+/// The directories below the state directory, as LXD documents them, and their modes.
+const DIRECTORIES: &[(&str, u32)] = &[
+    ("backups", 0o700),
+    ("database", 0o700),
+    ("devices", 0o711),
+    ("disks", 0o700),
+    ("images", 0o700),
+    ("logs", 0o700),
+    ("networks", 0o711),
+    ("run", 0o700),
+    ("storage-pools", 0o711),
+];
+
+impl Engine {
+    /// Opens the state directory; makes it where it is missing. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// If the directory cannot be made, the store refuses, or the monitor program is missing.
+    pub fn open(settings: Settings) -> Result<Self, EngineError> {
+        make_directory(&settings.dir, 0o711)?;
+        for (name, mode) in DIRECTORIES {
+            make_directory(&settings.dir.join(name), *mode)?;
+        }
+        let store = Store::open(&settings.dir.join("database"))?;
+        let facts = host::facts(&settings.dir)?;
+        let hierarchies =
+            coffer_runtime::cgroup::Hierarchies::find().map_err(|cause| EngineError::system("looking for control groups", cause))?;
+        let monitor = |cause| EngineError::system(format!("loading the monitor program {}", settings.monitor.display()), cause);
+        let monitor_program = coffer_runtime::sealed::load(&settings.monitor).map_err(monitor)?;
+        let events = Events::default();
+        let inner = Inner {
+            operations: Operations::new(events.clone()),
+            unpacker: coffer_image::Unpacker::at(&settings.unpack),
+            store,
+            events,
+            cells: live::Cells::default(),
+            pools: storage::Pools::default(),
+            networks: network::Networks::default(),
+            facts,
+            hierarchies,
+            monitor_program,
+            ready: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
+            runtime: tokio::runtime::Handle::current(),
+            end: tokio::sync::watch::Sender::new(false),
+            first_use: std::sync::Mutex::new(()),
+            settings,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Says whether recovery is done and requests can be served.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.inner.ready.load(Ordering::SeqCst)
+    }
+
+    /// Where events are sent and listened to.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    /// All operations of this daemon's life.
+    #[must_use]
+    pub fn operations(&self) -> &Operations {
+        &self.inner.operations
+    }
+
+    /// Tells the listeners what happened to an instance.
+    fn lifecycle(&self, instance: &coffer_model::Instance, action: &'static str, caller: Option<&Caller>) {
+        self.inner.events.lifecycle(Some(&instance.project), action, format!("/1.0/instances/{}", instance.name), caller);
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), EngineError> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let making = |cause| EngineError::system(format!("making {}", path.display()), cause);
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(making)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(making)
+}

@@ -61,7 +61,7 @@ pub enum GateError {
         what: String,
         /// Why.
         #[source]
-        cause: DeviceError,
+        cause: Box<DeviceError>,
     },
     /// A profile that does not exist.
     #[error("profile {0} does not exist")]
@@ -122,7 +122,7 @@ pub fn instance(new: Instance, profiles: &[Profile], before: Option<&Instance>, 
         volatile_untouched(&new, before)?;
     }
     let expanded = new.expanded_devices(profiles);
-    let devices = expanded.parse().map_err(|cause| GateError::Device { what: what(), cause })?;
+    let devices = expanded.parse().map_err(|cause| GateError::Device { what: what(), cause: Box::new(cause) })?;
     roots(&new, &devices, before)?;
     clashes(&new.name, &devices)?;
     Ok(Checked(new))
@@ -143,7 +143,7 @@ pub fn profile(new: Profile) -> Result<Checked<Profile>, GateError> {
         };
         checked.map_err(|cause| GateError::Key { what: what(), cause })?;
     }
-    new.devices.parse().map_err(|cause| GateError::Device { what: what(), cause })?;
+    new.devices.parse().map_err(|cause| GateError::Device { what: what(), cause: Box::new(cause) })?;
     Ok(Checked(new))
 }
 

@@ -183,8 +183,8 @@ fn device(text: &str) -> Option<&'static str> {
     if text.is_empty() || text.len() > 64 {
         return Some("it must have 1 to 64 characters");
     }
-    if text == "." || text == ".." || text.starts_with('-') {
-        return Some("it must not be a directory reference or start with a hyphen");
+    if text.starts_with('-') || text.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Some("it must not start with a hyphen or hold a directory reference");
     }
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/@+~".contains(&byte)) {
         return Some("it may hold only letters, digits and - _ . : / @ + ~");
@@ -247,6 +247,9 @@ mod tests {
             refused::<VolumeName>(bad);
             refused::<SnapshotName>(bad);
             refused::<NetworkName>(bad);
+        }
+        for bad in ["../x", "a/../b", "/a", "a//b"] {
+            refused::<DeviceName>(bad);
         }
     }
 

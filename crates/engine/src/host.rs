@@ -1,0 +1,72 @@
+//! Facts of the host: read once at the start, or fresh where they change.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use coffer_model::idmap::{self, IdRange};
+
+use crate::error::EngineError;
+use crate::instance::resolve::HostFacts;
+
+/// The files that say which ids root may give away. Source: subuid(5).
+const SUBUID: &str = "/etc/subuid";
+const SUBGID: &str = "/etc/subgid";
+
+/// Reads the facts that specs depend on. `state` is the daemon's state directory, whose identity names its control groups.
+///
+/// # Errors
+/// If the state directory or the kernel's files cannot be read.
+pub fn facts(state: &Path) -> Result<HostFacts, EngineError> {
+    let identity = fs::metadata(state).map_err(|cause| EngineError::system(format!("reading {}", state.display()), cause))?;
+    Ok(HostFacts {
+        memory: memory_total().unwrap_or(u64::MAX),
+        processors: processors(),
+        cgroup_parent: format!("coffer/{:x}-{:x}", identity.dev(), identity.ino()),
+    })
+}
+
+/// Which host ids instances may have.
+///
+/// # Errors
+/// A refusal that names the files, when root's ranges are too small.
+pub fn id_ranges() -> Result<Vec<IdRange>, EngineError> {
+    let (subuid, subgid) = (fs::read_to_string(SUBUID).ok(), fs::read_to_string(SUBGID).ok());
+    idmap::available(subuid.as_deref(), subgid.as_deref()).map_err(EngineError::Refused)
+}
+
+/// One value of a `NAME=value` or `NAME: value` file, without quotes.
+#[must_use]
+pub fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(['=', ':']).map(str::trim))?;
+    Some(value.trim_matches('"').to_owned())
+}
+
+/// Bytes of memory. Source: proc_meminfo(5).
+#[must_use]
+pub fn memory_total() -> Option<u64> {
+    field("/proc/meminfo", "MemTotal")?.strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// Processors that are online. Source: `Documentation/admin-guide/cputopology.rst` of Linux.
+fn processors() -> Vec<u32> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let range = |part: &str| -> Option<std::ops::RangeInclusive<u32>> {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        Some(low.parse().ok()?..=high.parse().ok()?)
+    };
+    let online: Vec<u32> = text.trim().split(',').filter_map(range).flatten().collect();
+    if online.is_empty() { vec![0] } else { online }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_has_memory_and_processors() {
+        assert!(memory_total().unwrap() > 1 << 20);
+        assert!(!processors().is_empty());
+    }
+}

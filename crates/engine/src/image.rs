@@ -1,0 +1,10 @@
+//! Images: receiving, finding, unpacking, handing out, deleting.
+
+pub mod alias;
+pub mod change;
+pub mod export;
+pub mod find;
+pub mod receive;
+pub mod unpack;
+
+pub use coffer_image::Part as ExportedFile;

@@ -1,0 +1,83 @@
+//! Finding images by fingerprint or alias, and listing them.
+
+use std::collections::HashMap;
+
+use coffer_model::{AliasName, Image, ProjectName};
+use coffer_store::project::Feature;
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::request::{ImageView, Scope};
+
+impl Engine {
+    /// Lists images.
+    ///
+    /// # Errors
+    /// If the project does not exist.
+    pub fn images(&self, scope: &Scope) -> Result<Vec<ImageView>, EngineError> {
+        Ok(self.inner.store.read(|conn| {
+            let home = match scope {
+                Scope::Project(project) => Some(coffer_store::project::home(conn, project, Feature::Images)?),
+                Scope::All => None,
+            };
+            let mut names: HashMap<_, Vec<_>> = HashMap::new();
+            for alias in coffer_store::alias::list(conn, home.as_ref())? {
+                names.entry((alias.project, alias.target)).or_default().push((alias.name, alias.description));
+            }
+            let images = coffer_store::image::list(conn, home.as_ref())?;
+            let view = |image: Image| {
+                let aliases = names.remove(&(image.project.clone(), image.fingerprint.clone())).unwrap_or_default();
+                ImageView { image, aliases }
+            };
+            Ok(images.into_iter().map(view).collect())
+        })?)
+    }
+
+    /// Reads one image by its fingerprint or the only one whose fingerprint begins so.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub fn image(&self, project: &ProjectName, prefix: &str) -> Result<ImageView, EngineError> {
+        let image = self.find_image(project, prefix)?;
+        let aliases = self.inner.store.read(|conn| coffer_store::alias::of_image(conn, &image.project, &image.fingerprint))?;
+        Ok(ImageView { aliases: aliases.into_iter().map(|alias| (alias.name, alias.description)).collect(), image })
+    }
+
+    /// Finds an image by the beginning of its fingerprint.
+    pub(crate) fn find_image(&self, project: &ProjectName, prefix: &str) -> Result<Image, EngineError> {
+        let hexadecimal = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !hexadecimal {
+            return Err(EngineError::not_found("image", prefix));
+        }
+        let mut found = self.inner.store.read(|conn| {
+            let home = coffer_store::project::home(conn, project, Feature::Images)?;
+            coffer_store::image::with_prefix(conn, &home, &prefix.to_ascii_lowercase())
+        })?;
+        match (found.pop(), found.is_empty()) {
+            (Some(image), true) => Ok(image),
+            (Some(_), false) => {
+                Err(EngineError::Refused(format!("more than one image's fingerprint begins with {prefix}; give more of it")))
+            }
+            (None, _) => Err(EngineError::not_found("image", prefix)),
+        }
+    }
+
+    /// Finds an image by alias.
+    pub(crate) fn image_by_alias(&self, project: &ProjectName, alias: &AliasName) -> Result<Image, EngineError> {
+        let found = self.inner.store.read(|conn| {
+            let home = coffer_store::project::home(conn, project, Feature::Images)?;
+            match coffer_store::alias::get(conn, &home, alias)? {
+                Some(alias) => coffer_store::image::get(conn, &home, &alias.target),
+                None => Ok(None),
+            }
+        })?;
+        found.ok_or_else(|| EngineError::not_found("image alias", alias))
+    }
+}
+
+/// Says whether this host runs programs of an architecture.
+#[must_use]
+pub fn arch_runs_here(architecture: &str) -> bool {
+    let here = std::env::consts::ARCH;
+    architecture == here || matches!((here, architecture), ("x86_64", "i686" | "i386") | ("aarch64", "armv7l" | "armv6l"))
+}

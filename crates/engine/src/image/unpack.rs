@@ -1,0 +1,54 @@
+//! Unpacking an image into a volume.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coffer_image::{Limits, UnpackRequest};
+use coffer_model::{Fingerprint, Image};
+use coffer_storage::{Pool, Volume, create_from_image};
+use rustix::fs::{Mode, OFlags};
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::operations::OperationHandle;
+
+impl Engine {
+    /// Makes a volume from an image, in the cheapest way that the pool has.
+    pub(crate) fn unpack_into(
+        &self,
+        pool: &dyn Pool,
+        volume: &Volume,
+        image: &Image,
+        operation: &OperationHandle,
+    ) -> Result<(), EngineError> {
+        let directory = self.images_directory()?;
+        let (metadata, rootfs) = coffer_image::receive::names(&image.fingerprint);
+        let open = |name: &str| {
+            rustix::fs::openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|cause| EngineError::system(format!("image {}: opening its file", image.fingerprint), cause))
+        };
+        let progress = operation.progress();
+        let mut fill = |target: BorrowedFd<'_>| -> Result<(), coffer_storage::FillError> {
+            let metadata = open(&metadata)?;
+            let rootfs = if image.split { Some(open(&rootfs)?) } else { None };
+            let request =
+                UnpackRequest { metadata: metadata.as_fd(), rootfs: rootfs.as_ref().map(AsFd::as_fd), target, limits: Limits::default() };
+            self.inner.unpacker.unpack(&request, &progress)?;
+            Ok(())
+        };
+        Ok(create_from_image(pool, volume, &image.fingerprint, &mut fill)?)
+    }
+
+    /// The directory that holds the images' files.
+    pub(crate) fn images_directory(&self) -> Result<OwnedFd, EngineError> {
+        let path = self.inner.settings.dir.join("images");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, Mode::empty()).map_err(|cause| EngineError::system(format!("opening {}", path.display()), cause))
+    }
+
+    /// Removes an image's files.
+    pub(crate) fn remove_image_files(&self, fingerprint: &Fingerprint) -> Result<(), EngineError> {
+        let directory = self.images_directory()?;
+        coffer_image::receive::remove(directory.as_fd(), fingerprint)
+            .map_err(|cause| EngineError::system(format!("image {fingerprint}: removing its files"), cause))
+    }
+}

@@ -1,0 +1,18 @@
+//! Instances: one use case a file.
+
+pub mod console;
+pub mod create;
+pub mod delete;
+pub mod end;
+pub mod exec;
+pub mod files;
+pub mod ids;
+pub mod names;
+pub mod rename;
+pub mod resolve;
+pub mod start;
+pub mod state;
+pub mod stop;
+pub mod update;
+pub mod usage;
+pub mod view;

@@ -1,0 +1,93 @@
+//! What happens when an instance has ended, whoever wanted it.
+
+use coffer_base::{chain, fault};
+use coffer_model::{Instance, InstanceName, ProjectName, Status};
+use coffer_runtime_spec::{Connection, ExitReason, Report};
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::monitor::Monitor;
+
+impl Engine {
+    /// Listens to a monitor: its reports, and its end.
+    pub(crate) fn watch(&self, connection: Connection, instance: &Instance) -> Result<Monitor, EngineError> {
+        let _runtime = self.inner.runtime.enter();
+        let key = (instance.project.clone(), instance.name.clone());
+        let (reporter, (project, name)) = (self.clone(), key.clone());
+        let report = move |report: Report| match report {
+            Report::Exited { reason } => reporter.ended_later(&project, &name, Some(reason)),
+            Report::Warning(text) => tracing::warn!(instance = %name, "{text}"),
+            Report::StageFailed(refusal) => tracing::info!(instance = %name, "start failed: {refusal}"),
+            Report::Started { .. } | Report::ExecExited(_) => {}
+        };
+        let (engine, (project, name)) = (self.clone(), key);
+        let gone = move || engine.ended_later(&project, &name, None);
+        Monitor::new(connection, report, gone)
+            .map_err(|cause| EngineError::system(format!("instance {}: watching its monitor", instance.name), cause))
+    }
+
+    fn ended_later(&self, project: &ProjectName, name: &InstanceName, reason: Option<ExitReason>) {
+        let (engine, project, name) = (self.clone(), project.clone(), name.clone());
+        self.inner.runtime.spawn_blocking(move || {
+            if let Err(error) = engine.ended(&project, &name, reason) {
+                tracing::error!(instance = %name, "cleaning up after the end: {}", chain(&error));
+            }
+        });
+    }
+
+    /// Cleans up after an instance. Called once for its report and once for the monitor's end; only the first does it.
+    fn ended(&self, project: &ProjectName, name: &InstanceName, reason: Option<ExitReason>) -> Result<(), EngineError> {
+        let cell = self.inner.cells.get(project, name);
+        let Some((_running, asked)) = cell.change(|live| live.running.take().map(|running| (running, live.stop_asked))) else {
+            return Ok(());
+        };
+        tracing::info!(instance = %name, "ended: {}", reason.map_or_else(|| "its monitor died".to_owned(), |reason| reason.to_string()));
+        let cleaned = self.clean_up(project, name);
+        cell.change(|live| {
+            live.status = Status::Stopped;
+            live.stop_asked = false;
+        });
+        let instance = cleaned?;
+        if !asked {
+            self.lifecycle(&instance, "instance-shutdown", None);
+        }
+        self.after_end(&instance, reason, asked)
+    }
+
+    /// Takes away what the instance's devices and root left on the host, and remembers that it is off.
+    pub(crate) fn clean_up(&self, project: &ProjectName, name: &InstanceName) -> Result<Instance, EngineError> {
+        let cut = |cause| EngineError::system("cleaning up", cause);
+        fault::point("stop.ended").map_err(cut)?;
+        let loaded = self.load(project, name)?;
+        self.device_end(&loaded);
+        self.unmount_root(&loaded.instance)?;
+        fault::point("stop.devices-removed").map_err(cut)?;
+        // Instances that stop because the host goes down start again with it.
+        if !self.shutting_down() {
+            let keys = [("volatile.last_state.power", Some("STOPPED"))];
+            self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, project, name, &keys))?;
+        }
+        Ok(loaded.instance)
+    }
+
+    fn after_end(&self, instance: &Instance, reason: Option<ExitReason>, asked: bool) -> Result<(), EngineError> {
+        if reason == Some(ExitReason::Reboot) && !asked {
+            let claim = self.inner.cells.get(&instance.project, &instance.name).claim("rebooting")?;
+            self.start(&claim, instance, None)?;
+            self.lifecycle(instance, "instance-restarted", None);
+            return Ok(());
+        }
+        if instance.ephemeral && !self.shutting_down() && !self.restarting(instance) {
+            let claim = self.inner.cells.get(&instance.project, &instance.name).claim("deleting")?;
+            return self.delete_stopped(&claim, instance, None);
+        }
+        Ok(())
+    }
+
+    /// Whether a restart is under way, which stops and starts again: an ephemeral instance survives that.
+    fn restarting(&self, instance: &Instance) -> bool {
+        let cell = self.inner.cells.get(&instance.project, &instance.name);
+        let live = cell.lock();
+        live.restarting
+    }
+}

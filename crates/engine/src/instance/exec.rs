@@ -1,0 +1,152 @@
+//! Running a command inside an instance.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use coffer_model::{Config, InstanceName, ProjectName, Status};
+use coffer_runtime_spec as spec;
+
+use crate::error::EngineError;
+use crate::request::{ExecRequest, ExecSession, ExecStreams};
+use crate::{Engine, MonitorError};
+
+/// What a shell answers when a program is not there, and when it cannot be run.
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+
+impl Engine {
+    /// Says whether a command could run in an instance now.
+    ///
+    /// # Errors
+    /// If there is no such instance, or it is not running.
+    pub fn may_exec(&self, project: &ProjectName, name: &InstanceName) -> Result<(), EngineError> {
+        let cell = match self.inner.cells.peek(project, name) {
+            (Status::Running, Some(_)) => return Ok(()),
+            _ => self.load(project, name).map(|_| self.inner.cells.get(project, name))?,
+        };
+        Err(cell.wrong_state(cell.status(), "commands can be run only while it is running"))
+    }
+
+    /// Runs a command.
+    ///
+    /// A program that does not exist or cannot be run is no error: its session has ended with status 127 or 126.
+    ///
+    /// # Errors
+    /// If the instance is not running, or the user, directory or terminal cannot be had.
+    pub fn exec(&self, project: &ProjectName, name: &InstanceName, request: ExecRequest) -> Result<ExecSession, EngineError> {
+        let cell = self.inner.cells.get(project, name);
+        let running = cell.running()?;
+        let config = self.load(project, name)?.config;
+        let failed = |cause| EngineError::Monitor { instance: name.clone(), doing: "running a command", cause };
+        let (sender, exit) = tokio::sync::oneshot::channel();
+        let terminal = request.terminal.is_some();
+        let (answer, fds) = match running.monitor.ask(spec::Request::Exec(command(request, &config)?), &[]) {
+            Ok(answered) => answered,
+            Err(MonitorError::Refused(refusal)) => match refusal.kind {
+                spec::RefusalKind::NoProgram => return Ok(ended_at_once(exit, sender, NOT_FOUND, &refusal)),
+                spec::RefusalKind::NotExecutable => return Ok(ended_at_once(exit, sender, NOT_EXECUTABLE, &refusal)),
+                spec::RefusalKind::Invalid | spec::RefusalKind::State | spec::RefusalKind::NotFound | spec::RefusalKind::Failed => {
+                    return Err(failed(MonitorError::Refused(refusal)));
+                }
+            },
+            Err(cause) => return Err(failed(cause)),
+        };
+        let spec::Answer::Executed { id, .. } = answer else { return Err(failed(MonitorError::Mismatch)) };
+        let waited = spec::Request::ExecWait { id };
+        let ended = move |(result, _): (Result<spec::Answer, spec::Refusal>, Vec<OwnedFd>)| {
+            if let Ok(spec::Answer::ExecEnded(status)) = result
+                && let Some(status) = status.state.shell_status()
+            {
+                let _ = sender.send(status);
+            }
+        };
+        running.monitor.ask_then(waited, &[], ended).map_err(failed)?;
+        let streams = streams(terminal, fds).ok_or_else(|| failed(MonitorError::Mismatch))?;
+        Ok(ExecSession { id: id.0, streams: Some(streams), exit, complaint: None })
+    }
+
+    /// Sends a signal to a running command.
+    ///
+    /// # Errors
+    /// If the instance is not running, the command has ended, or there is no such signal.
+    pub fn exec_signal(&self, project: &ProjectName, name: &InstanceName, id: u64, signal: i32) -> Result<(), EngineError> {
+        let signal = spec::Signal::from_number(signal).ok_or_else(|| EngineError::Refused(format!("there is no signal {signal}")))?;
+        self.tell_exec(project, name, spec::Request::ExecSignal { id: spec::ExecId(id), signal })
+    }
+
+    /// Tells a running command the size of its terminal.
+    ///
+    /// # Errors
+    /// If the instance is not running, or the command has ended.
+    pub fn exec_resize(&self, project: &ProjectName, name: &InstanceName, id: u64, columns: u16, rows: u16) -> Result<(), EngineError> {
+        let size = spec::WindowSize { columns, rows };
+        self.tell_exec(project, name, spec::Request::ExecResize { id: spec::ExecId(id), size })
+    }
+
+    /// Says that nobody reads a command's output any more.
+    ///
+    /// # Errors
+    /// If the instance is not running, or the command has ended.
+    pub fn exec_release(&self, project: &ProjectName, name: &InstanceName, id: u64) -> Result<(), EngineError> {
+        self.tell_exec(project, name, spec::Request::ExecRelease { id: spec::ExecId(id) })
+    }
+
+    fn tell_exec(&self, project: &ProjectName, name: &InstanceName, request: spec::Request) -> Result<(), EngineError> {
+        let running = self.inner.cells.get(project, name).running()?;
+        let failed = |cause| EngineError::Monitor { instance: name.clone(), doing: "reaching a running command", cause };
+        running.monitor.tell(request, &[]).map_err(failed)
+    }
+}
+
+fn command(request: ExecRequest, config: &Config) -> Result<spec::Exec, EngineError> {
+    if request.command.first().is_none_or(String::is_empty) {
+        return Err(EngineError::Refused("the command is empty".into()));
+    }
+    let strings = request.command.iter().chain(request.environment.keys()).chain(request.environment.values()).chain([&request.cwd]);
+    if strings.into_iter().any(|text| text.contains('\0')) {
+        return Err(EngineError::Refused("a command, its environment and its directory cannot hold NUL characters".into()));
+    }
+    let streams = match request.terminal {
+        Some((columns, rows)) => spec::Streams::Pty(spec::WindowSize { columns, rows }),
+        None => spec::Streams::Pipes,
+    };
+    let env = environment(&request, config);
+    let cwd = if request.cwd.is_empty() { env.get("HOME").cloned().unwrap_or_else(|| "/".into()) } else { request.cwd };
+    Ok(spec::Exec { argv: request.command, env, cwd, uid: request.user, gid: request.group, groups: Vec::new(), streams })
+}
+
+/// The environment: LXD's defaults, under the instance's `environment.*`, under the request's.
+fn environment(request: &ExecRequest, config: &Config) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin".to_owned()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+    ]);
+    if request.user == 0 {
+        env.insert("HOME".to_owned(), "/root".to_owned());
+        env.insert("USER".to_owned(), "root".to_owned());
+    }
+    env.extend(config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env.extend(request.environment.clone());
+    env
+}
+
+/// A session of a program that could not be run.
+fn ended_at_once(
+    exit: tokio::sync::oneshot::Receiver<i32>,
+    sender: tokio::sync::oneshot::Sender<i32>,
+    status: i32,
+    refusal: &spec::Refusal,
+) -> ExecSession {
+    let _ = sender.send(status);
+    ExecSession { id: 0, streams: None, exit, complaint: Some(refusal.text.clone()) }
+}
+
+fn streams(terminal: bool, mut fds: Vec<OwnedFd>) -> Option<ExecStreams> {
+    if terminal {
+        return fds.pop().map(ExecStreams::Terminal);
+    }
+    match <[OwnedFd; 3]>::try_from(fds) {
+        Ok([stdin, stdout, stderr]) => Some(ExecStreams::Pipes { stdin, stdout, stderr }),
+        Err(_) => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! Where an instance's files are on the host, and its `backup.yaml`.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use coffer_model::{Config, Instance, Volume as StoredVolume, VolumeKind};
+use coffer_storage::Volume;
+use coffer_store::backup;
+use rustix::fs::{Mode, OFlags};
+
+use super::start::Loaded;
+use crate::Engine;
+use crate::error::EngineError;
+
+impl Engine {
+    /// The directory of an instance's log files.
+    pub(crate) fn log_directory(&self, instance: &Instance) -> PathBuf {
+        self.inner.settings.dir.join("logs").join(instance.key())
+    }
+
+    /// The directory of an instance's monitor socket and exit record.
+    pub(crate) fn run_path(&self, instance: &Instance) -> PathBuf {
+        self.inner.settings.dir.join("run").join(instance.key())
+    }
+
+    /// Makes the run directory anew, so that nothing of an earlier run is mistaken for this one's.
+    pub(crate) fn fresh_run_directory(&self, instance: &Instance) -> Result<OwnedFd, EngineError> {
+        let path = self.run_path(instance);
+        let making = |cause| EngineError::system(format!("instance {}: making its run directory", instance.name), cause);
+        match std::fs::remove_dir_all(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(making(cause)),
+            _ => {}
+        }
+        private_directory(&path).map_err(making)?;
+        self.open_run_directory(instance)
+    }
+
+    /// Opens the run directory.
+    pub(crate) fn open_run_directory(&self, instance: &Instance) -> Result<OwnedFd, EngineError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::open(self.run_path(instance), flags, Mode::empty())
+            .map_err(|cause| EngineError::system(format!("instance {}: opening its run directory", instance.name), cause))
+    }
+
+    /// Writes all that is known of an instance into its own volume, so that the database could be rebuilt from it.
+    pub(crate) fn write_backup(&self, loaded: &Loaded) -> Result<(), EngineError> {
+        let instance = &loaded.instance;
+        let pool = self.inner.store.read(|conn| coffer_store::pool::get(conn, &instance.pool))?;
+        let pool = pool.ok_or_else(|| EngineError::not_found("storage pool", &instance.pool))?;
+        let volume = StoredVolume {
+            pool: instance.pool.clone(),
+            project: instance.project.clone(),
+            kind: VolumeKind::Container,
+            name: instance.name.to_string(),
+            description: String::new(),
+            config: Config::default(),
+            created_at: instance.created_at,
+        };
+        let (status, _) = self.inner.cells.peek(&instance.project, &instance.name);
+        let document = backup::Document::of(instance, status, &loaded.profiles, &pool, &volume);
+        let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
+        backup::write(directory.as_fd(), &document)
+            .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))
+    }
+}
+
+/// Makes a directory that only the daemon may enter; one that is there is fine.
+pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}

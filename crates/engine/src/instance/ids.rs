@@ -1,0 +1,123 @@
+//! Which host ids an instance gets.
+
+use coffer_model::idmap::{self, DEFAULT_SIZE};
+use coffer_model::{Config, IdMap, IdRange, InstanceName};
+
+use super::start::Loaded;
+use crate::error::EngineError;
+use crate::{Engine, host};
+
+impl Engine {
+    /// The id map of an instance that is about to start; `None` is privileged. A new one is remembered before it is used.
+    pub(crate) fn ensure_ids(&self, loaded: &mut Loaded) -> Result<Option<IdMap>, EngineError> {
+        if loaded.config.flag("security.privileged", false) {
+            return Ok(None);
+        }
+        let available = host::id_ranges()?;
+        let isolated = self.isolated(&loaded.config)?;
+        let instance = &loaded.instance;
+        let map = self.inner.store.try_write(|tx| {
+            let others: Vec<IdRange> = coffer_store::instance::id_ranges(tx)?
+                .into_iter()
+                .filter(|(project, name, _)| (project, name) != (&instance.project, &instance.name))
+                .map(|(_, _, range)| range)
+                .collect();
+            let map = choose(&instance.name, &loaded.config, isolated, instance.id_map(), &available, &others)?;
+            if instance.id_map() != Some(map) {
+                let text = map.to_volatile();
+                let keys = [("volatile.idmap.base", Some("0")), ("volatile.idmap.next", Some(text.as_str()))];
+                coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
+            }
+            Ok::<_, EngineError>(map)
+        })?;
+        loaded.instance.config.set("volatile.idmap.next", map.to_volatile());
+        Ok(Some(map))
+    }
+
+    /// Whether an instance gets a range of its own: its key, or else the server's.
+    pub(crate) fn isolated(&self, config: &Config) -> Result<bool, EngineError> {
+        let server = self.server_config()?;
+        Ok(config.flag("security.idmap.isolated", server.flag("instances.idmap.isolated", true)))
+    }
+}
+
+/// Chooses a map: the one it has if that still fits what is asked for, else a free one.
+pub(crate) fn choose(
+    instance: &InstanceName,
+    config: &Config,
+    isolated: bool,
+    now: Option<IdMap>,
+    available: &[IdRange],
+    others: &[IdRange],
+) -> Result<IdMap, EngineError> {
+    let size = config.parse("security.idmap.size").unwrap_or(DEFAULT_SIZE);
+    // The first range of all is kept for the instances that share one, so that it never overlaps an isolated one's.
+    let shared = IdRange { start: available.first().map_or(0, |range| range.start), size: DEFAULT_SIZE };
+    if !isolated {
+        return Ok(IdMap { host: shared });
+    }
+    let mut taken: Vec<IdRange> = others.to_vec();
+    taken.push(shared);
+    let free = |range: IdRange| available.iter().any(|all| all.contains(range)) && !taken.iter().any(|other| other.overlaps(range));
+    if let Some(start) = config.parse::<u32>("security.idmap.base") {
+        let range = IdRange { start, size };
+        return if free(range) {
+            Ok(IdMap { host: range })
+        } else {
+            Err(EngineError::Refused(format!(
+                "instance {instance}: host ids {start} to {} are not free; remove security.idmap.base to have the server choose",
+                range.end() - 1
+            )))
+        };
+    }
+    if let Some(map) = now.filter(|map| map.host.size == size && free(map.host)) {
+        return Ok(map);
+    }
+    let range = idmap::allocate(available, &taken, size).ok_or_else(|| {
+        EngineError::Refused(format!(
+            "instance {instance}: no {size} host ids in a row are free; give root a larger range in /etc/subuid and /etc/subgid, \
+             or set security.idmap.isolated=false"
+        ))
+    })?;
+    Ok(IdMap { host: range })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AVAILABLE: [IdRange; 1] = [IdRange { start: 100_000, size: 3 * 65536 }];
+
+    #[track_caller]
+    fn check(config: &[(&str, &str)], isolated: bool, now: Option<u32>, others: &[u32], expect: &str) {
+        let range = |start| IdRange { start, size: 65536 };
+        let others: Vec<IdRange> = others.iter().map(|start| range(*start)).collect();
+        let now = now.map(|start| IdMap { host: range(start) });
+        let config = config.iter().copied().collect();
+        let got = match choose(&"web".parse().unwrap(), &config, isolated, now, &AVAILABLE, &others) {
+            Ok(map) => format!("{}+{}", map.host.start, map.host.size),
+            Err(error) => error.to_string(),
+        };
+        assert!(got.starts_with(expect), "{got}");
+    }
+
+    #[test]
+    fn isolated_ranges_leave_the_shared_one_alone() {
+        check(&[], true, None, &[], "165536+65536");
+        check(&[], true, None, &[165_536], "231072+65536");
+        check(&[], false, None, &[], "100000+65536");
+    }
+
+    #[test]
+    fn a_range_that_fits_is_kept() {
+        check(&[], true, Some(231_072), &[165_536], "231072+65536");
+        check(&[], true, Some(165_536), &[165_536], "231072+65536");
+        check(&[("security.idmap.size", "70000")], true, Some(165_536), &[], "165536+70000");
+    }
+
+    #[test]
+    fn what_cannot_be_had_is_said() {
+        check(&[], true, None, &[165_536, 231_072], "instance web: no 65536 host ids in a row are free");
+        check(&[("security.idmap.base", "165536")], true, None, &[165_600], "instance web: host ids 165536 to 231071 are not free");
+    }
+}

@@ -1,0 +1,207 @@
+//! From the model to a spec: pure, no system call. What a start needs is decided here and nowhere else.
+
+use std::collections::BTreeMap;
+
+use coffer_base::Bytes;
+use coffer_model::{Config, IdMap, Instance, key};
+use coffer_runtime_spec as spec;
+
+use crate::device::RunConfig;
+
+/// Facts of the host that a spec depends on.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processors that are online, in order.
+    pub processors: Vec<u32>,
+    /// Names the control groups of this daemon, so that several can share a host.
+    pub cgroup_parent: String,
+}
+
+/// Everything that a start is resolved from.
+pub struct Parts<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// Its number in the store, which spreads instances over processors.
+    pub id: i64,
+    /// Its configuration with its profiles'.
+    pub config: &'a Config,
+    /// Its id map; `None` is privileged.
+    pub id_map: Option<IdMap>,
+    /// The position of its root directory's descriptor.
+    pub root: u32,
+    /// Whether the root's ids are mapped by its mount; else they are on disk as they are on the host.
+    pub root_idmapped: bool,
+    /// The position of the file that keeps the console's output.
+    pub console_log: u32,
+    /// The position of the file that takes the monitor's warnings.
+    pub log: u32,
+    /// What its devices answered.
+    pub devices: RunConfig,
+}
+
+/// Makes the spec of a start.
+#[must_use]
+pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
+    let Parts { instance, config, .. } = parts;
+    spec::Spec {
+        name: instance.key(),
+        cgroup: cgroup(host, &instance.key()),
+        idmap: parts.id_map.map_or(spec::IdMap::Privileged, id_map),
+        root: spec::Root { source: spec::Source::Fd(parts.root), readonly: false, idmapped: parts.root_idmapped && parts.id_map.is_some() },
+        hostname: instance.name.to_string(),
+        init: spec::Init { argv: vec!["/sbin/init".into()], env: environment(config), cwd: "/".into() },
+        halt_signal: None,
+        mounts: parts.devices.mounts,
+        devices: Vec::new(),
+        nics: parts.devices.nics,
+        limits: limits(config, parts.id, host),
+        rlimits: rlimits(config),
+        sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        security: security(config),
+        console: spec::Console { log: Some(spec::Source::Fd(parts.console_log)), ..Default::default() },
+        log: Some(spec::Source::Fd(parts.log)),
+        time: None,
+    }
+}
+
+/// The control group of an instance, relative to each hierarchy.
+#[must_use]
+pub fn cgroup(host: &HostFacts, key: &str) -> String {
+    format!("{}/{key}", host.cgroup_parent)
+}
+
+/// The limits, also for a change while the instance runs.
+#[must_use]
+pub fn limits(config: &Config, id: i64, host: &HostFacts) -> spec::Limits {
+    let memory = config.get("limits.memory").and_then(|text| memory(text, host.memory));
+    let soft = config.get("limits.memory.enforce") == Some("soft");
+    let swap_allowed = config.flag("limits.memory.swap", true);
+    spec::Limits {
+        memory: memory.filter(|_| !soft),
+        memory_soft: memory.map(|bytes| if soft { bytes } else { bytes / 10 * 9 }),
+        swap: (!swap_allowed).then_some(0),
+        // Priority 10 is swapped out last: 60 less five for each step is where LXD puts it too.
+        swappiness: config.parse::<u8>("limits.memory.swap.priority").map(|priority| 60 - 5 * priority.min(10)),
+        cpuset: config.get("limits.cpu").and_then(|text| key::Cpus::parse(text).ok()).map(|cpus| cpuset(&cpus, id, host)),
+        cpuset_memory: None,
+        cpu_allowance: config.get("limits.cpu.allowance").and_then(|text| key::CpuAllowance::parse(text).ok()).map(|allowance| {
+            match allowance {
+                key::CpuAllowance::Share(percent) => spec::CpuAllowance::Percent(percent),
+                key::CpuAllowance::Quota { quota, period } => spec::CpuAllowance::Quota { quota, period },
+            }
+        }),
+        cpu_priority: config.parse("limits.cpu.priority"),
+        processes: config.parse("limits.processes"),
+        hugepages: hugepages(config),
+        io_weight: config.parse::<u16>("limits.disk.priority").map(|priority| 10.max(priority * 100)),
+        io: Vec::new(),
+    }
+}
+
+/// A number of CPUs becomes a set: a window over the online ones, placed by the instance's number, so that instances
+/// with few CPUs do not all sit on the first ones. Choosing here, once, keeps starts free of a scheduler's scan.
+fn cpuset(cpus: &key::Cpus, id: i64, host: &HostFacts) -> String {
+    let chosen: Vec<u32> = match cpus {
+        key::Cpus::Set(set) => set.clone(),
+        key::Cpus::Count(count) => {
+            let online = &host.processors;
+            let count = (*count as usize).min(online.len());
+            let start = usize::try_from(id.unsigned_abs()).unwrap_or(0) * count % online.len().max(1);
+            let mut window: Vec<u32> = (0..count).map(|at| online[(start + at) % online.len()]).collect();
+            window.sort_unstable();
+            window
+        }
+    };
+    chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Bytes of a memory limit; a share is the host's.
+fn memory(text: &str, host: u64) -> Option<u64> {
+    match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<u64>().ok().map(|percent| host / 100 * percent),
+        None => text.parse::<Bytes>().ok().map(|bytes| bytes.0),
+    }
+}
+
+fn hugepages(config: &Config) -> BTreeMap<String, u64> {
+    let size = |(page, value): (&str, &str)| Some((page.to_owned(), value.parse::<Bytes>().ok()?.0));
+    config.under("limits.hugepages.").filter_map(size).collect()
+}
+
+fn rlimits(config: &Config) -> Vec<spec::Rlimit> {
+    let limit = |(name, value): (&str, &str)| {
+        let limit = key::ResourceLimit::parse(value).ok()?;
+        Some(spec::Rlimit { resource: name.to_owned(), soft: limit.soft, hard: limit.hard })
+    };
+    config.under("limits.kernel.").filter_map(limit).collect()
+}
+
+fn security(config: &Config) -> spec::Security {
+    let rules = |list: &str, action: fn() -> spec::Action| {
+        let calls: Vec<String> = config.get(list).unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect();
+        calls.into_iter().map(move |call| spec::SeccompRule { call, action: action() })
+    };
+    let seccomp = if config.flag("security.syscalls.deny_default", true) {
+        const NOT_IMPLEMENTED: u16 = 38;
+        let allowed = rules("security.syscalls.allow", || spec::Action::Allow);
+        let denied = rules("security.syscalls.deny", || spec::Action::Errno(NOT_IMPLEMENTED));
+        spec::Seccomp::Default { rules: denied.chain(allowed).collect() }
+    } else {
+        spec::Seccomp::Off
+    };
+    spec::Security { seccomp, nesting: config.flag("security.nesting", false), ..Default::default() }
+}
+
+/// The environment of init and the base of every exec's.
+fn environment(config: &Config) -> BTreeMap<String, String> {
+    config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn id_map(map: IdMap) -> spec::IdMap {
+    let range = spec::IdRange { inside: 0, host: map.host.start, count: map.host.size };
+    spec::IdMap::Mapped { uids: vec![range], gids: vec![range] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> HostFacts {
+        HostFacts { memory: 8 << 30, processors: vec![0, 1, 2, 3], cgroup_parent: "coffer/test".into() }
+    }
+
+    #[track_caller]
+    fn check(config: &[(&str, &str)], id: i64, expect: impl FnOnce(spec::Limits) -> bool) {
+        let config = config.iter().copied().collect();
+        let limits = limits(&config, id, &host());
+        assert!(expect(limits.clone()), "{limits:?}");
+    }
+
+    #[test]
+    fn nothing_asked_is_nothing_limited() {
+        check(&[], 1, |limits| limits == spec::Limits::default());
+    }
+
+    #[test]
+    fn memory_limits() {
+        check(&[("limits.memory", "50%")], 1, |limits| limits.memory == Some((8 << 30) / 100 * 50));
+        check(&[("limits.memory", "512MiB")], 1, |limits| limits.memory == Some(512 << 20));
+        check(&[("limits.memory", "1GiB"), ("limits.memory.enforce", "soft")], 1, |limits| {
+            limits.memory.is_none() && limits.memory_soft == Some(1 << 30)
+        });
+        check(&[("limits.memory.swap", "false")], 1, |limits| limits.swap == Some(0));
+    }
+
+    #[test]
+    fn cpu_counts_are_spread_and_sets_are_kept() {
+        check(&[("limits.cpu", "1")], 1, |limits| limits.cpuset.as_deref() == Some("1"));
+        check(&[("limits.cpu", "2")], 3, |limits| limits.cpuset.as_deref() == Some("2,3"));
+        check(&[("limits.cpu", "99")], 1, |limits| limits.cpuset.as_deref() == Some("0,1,2,3"));
+        check(&[("limits.cpu", "0-1,3")], 1, |limits| limits.cpuset.as_deref() == Some("0,1,3"));
+        check(&[("limits.cpu.allowance", "20ms/100ms")], 1, |limits| {
+            limits.cpu_allowance == Some(spec::CpuAllowance::Quota { quota: 20_000, period: 100_000 })
+        });
+    }
+}

@@ -1,0 +1,151 @@
+//! Starting an instance.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coffer_base::{Undo, fault};
+use coffer_model::{Config, Instance, Profile, Status, Time};
+use coffer_runtime_spec as spec;
+
+use super::resolve::{self, Parts};
+use crate::Engine;
+use crate::device::{self, RunConfig};
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::live::{Claim, Running};
+
+/// What a start needs to know of the instance.
+pub(crate) struct Loaded {
+    pub instance: Instance,
+    pub id: i64,
+    pub profiles: Vec<Profile>,
+    pub config: Config,
+}
+
+impl Engine {
+    /// Starts a stopped instance. The claim is the caller's.
+    pub(crate) fn start(&self, claim: &Claim, instance: &Instance, caller: Option<&Caller>) -> Result<(), EngineError> {
+        let cell = claim.cell();
+        cell.become_state(Status::Starting, "it can be started only when it is stopped")?;
+        match self.start_stopped(claim, instance) {
+            Ok(()) => {
+                self.lifecycle(instance, "instance-started", caller);
+                Ok(())
+            }
+            Err(error) => {
+                cell.change(|live| {
+                    live.status = Status::Stopped;
+                    live.running = None;
+                });
+                Err(error)
+            }
+        }
+    }
+
+    fn start_stopped(&self, claim: &Claim, instance: &Instance) -> Result<(), EngineError> {
+        let mut loaded = self.load(&instance.project, &instance.name)?;
+        let id_map = self.ensure_ids(&mut loaded)?;
+        let mut undo = Undo::new(|warning| tracing::warn!("taking back a start: {warning}"));
+
+        let pool = self.pool_driver(&loaded.instance.pool)?;
+        let volume = self.mount_root(&pool, &loaded)?;
+        fault::point("start.volume-mounted").map_err(|cause| EngineError::system("starting", cause))?;
+
+        let mut fds = vec![volume.rootfs];
+        let logs = self.log_files(&loaded.instance)?;
+        let console_log = device::add_fd(&mut fds, logs.console);
+        let log = device::add_fd(&mut fds, logs.monitor);
+        let devices = self.device_start(&loaded, &mut fds, &mut undo)?;
+        fault::point("start.devices-ready").map_err(|cause| EngineError::system("starting", cause))?;
+
+        let volatile = device_volatile(&devices);
+        let spec = resolve::resolve(
+            Parts {
+                instance: &loaded.instance,
+                id: loaded.id,
+                config: &loaded.config,
+                id_map,
+                root: 0,
+                root_idmapped: volume.idmapped,
+                console_log,
+                log,
+                devices,
+            },
+            &self.inner.facts,
+        );
+        let cgroup = spec.cgroup.clone();
+        let running = self.run_monitor(claim, &loaded.instance, spec, fds)?;
+        claim.cell().change(|live| {
+            live.status = Status::Running;
+            live.stop_asked = false;
+            live.running = Some(std::sync::Arc::new(Running { cgroup, ..running }));
+        });
+        undo.keep();
+        self.remember_start(&loaded.instance, &volatile)?;
+        fault::point("start.running").map_err(|cause| EngineError::system("starting", cause))
+    }
+
+    /// Spawns the monitor and has it start the instance.
+    fn run_monitor(&self, claim: &Claim, instance: &Instance, spec: spec::Spec, mut fds: Vec<OwnedFd>) -> Result<Running, EngineError> {
+        let directory = self.fresh_run_directory(instance)?;
+        let directory = device::add_fd(&mut fds, directory);
+        let listen = spec::request::Listen { directory, name: SOCKET.to_owned() };
+        let cgroup = spec.cgroup.clone();
+
+        let connection = coffer_runtime::spawn::spawn(self.inner.monitor_program.as_fd(), &instance.key())
+            .map_err(|cause| EngineError::system(format!("instance {}: starting its monitor", instance.name), cause))?;
+        fault::point("start.monitor-spawned").map_err(|cause| EngineError::system("starting", cause))?;
+        let monitor = self.watch(connection, instance)?;
+        let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "starting it", cause };
+        // The log of warnings and the end of the instance are reported; a monitor that is told nothing ends with us.
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let request = spec::Request::Start { spec: Box::new(spec), listen: Some(listen) };
+        let (answer, _) = monitor.ask_within(request, &borrowed, START_PATIENCE).map_err(failed)?;
+        let spec::Answer::Started { pid, warnings } = answer else { return Err(failed(crate::MonitorError::Mismatch)) };
+        for warning in warnings {
+            tracing::warn!(instance = %instance.key(), "{warning}");
+        }
+        monitor.tell(spec::Request::Subscribe, &[]).map_err(failed)?;
+        let _ = claim;
+        self.describe(monitor, pid, Time::now(), cgroup).map_err(failed)
+    }
+
+    /// Collects what the daemon keeps of a running instance.
+    pub(crate) fn describe(
+        &self,
+        monitor: crate::monitor::Monitor,
+        pid: u32,
+        started_at: Time,
+        cgroup: String,
+    ) -> Result<Running, crate::MonitorError> {
+        let (answer, mut handles) = monitor.ask(spec::Request::Handles, &[])?;
+        match answer {
+            spec::Answer::Handles(_) if handles.len() >= 2 => {
+                let netns = handles.swap_remove(1);
+                Ok(Running { monitor, pid, netns, started_at, cgroup })
+            }
+            _ => Err(crate::MonitorError::Mismatch),
+        }
+    }
+
+    /// Keeps what the next start and the next daemon need to know of this one.
+    fn remember_start(&self, instance: &Instance, volatile: &[(String, String)]) -> Result<(), EngineError> {
+        let mut keys: Vec<(&str, Option<&str>)> = volatile.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
+        keys.push(("volatile.last_state.power", Some("RUNNING")));
+        self.inner.store.write(|tx| {
+            coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
+            coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())
+        })?;
+        Ok(())
+    }
+}
+
+/// The monitor's socket in the instance's run directory.
+pub(crate) const SOCKET: &str = "monitor.socket";
+
+/// How long a start may take: mounting a large image volume on a slow disk is part of it.
+const START_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What devices want remembered, as keys.
+fn device_volatile(devices: &RunConfig) -> Vec<(String, String)> {
+    devices.volatile.clone()
+}

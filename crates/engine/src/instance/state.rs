@@ -1,0 +1,123 @@
+//! Changing an instance's state: start, stop, restart, freeze, unfreeze.
+
+use std::time::Duration;
+
+use coffer_model::{Instance, InstanceName, ProjectName, Status};
+
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::operations::{NewOperation, OperationView};
+use crate::request::{Action, Scope, StateChange};
+use crate::{Detail, Engine};
+
+impl Engine {
+    /// Changes an instance's state in an operation.
+    ///
+    /// # Errors
+    /// If there is no such instance, or it is in a state that the change makes no sense in.
+    pub fn change_state(
+        &self,
+        caller: &Caller,
+        project: &ProjectName,
+        name: &InstanceName,
+        change: StateChange,
+    ) -> Result<OperationView, EngineError> {
+        let instance = self.load(project, name)?.instance;
+        self.may_change(&instance, change.action)?;
+        let new = NewOperation::instance(description(change.action), project, name.as_str());
+        let (engine, caller) = (self.clone(), caller.clone());
+        Ok(self.operations().spawn(new, move |_| engine.apply_state(&instance, change, &caller)))
+    }
+
+    /// Changes the state of all instances of a project that are in a state for it, in one operation.
+    ///
+    /// # Errors
+    /// If the instances cannot be read.
+    pub fn change_all_states(&self, caller: &Caller, project: &ProjectName, change: StateChange) -> Result<OperationView, EngineError> {
+        let all = self.instances(&Scope::Project(project.clone()), Detail::Plain)?;
+        let fit: Vec<Instance> = all.into_iter().filter(|view| fits(view.status, change.action)).map(|view| view.instance).collect();
+        let urls = fit.iter().map(|instance| format!("/1.0/instances/{}", instance.name)).collect();
+        let new = NewOperation::task(description(change.action), project, [("instances", urls)].into());
+        let (engine, caller) = (self.clone(), caller.clone());
+        Ok(self.operations().spawn(new, move |_| {
+            let failed: Vec<String> = std::thread::scope(|scope| {
+                let changes: Vec<_> = fit.iter().map(|instance| scope.spawn(|| engine.apply_state(instance, change, &caller))).collect();
+                let results = changes.into_iter().filter_map(|change| change.join().ok());
+                results.filter_map(|result| result.err().map(|error| coffer_base::chain(&error))).collect()
+            });
+            if failed.is_empty() { Ok(()) } else { Err(EngineError::Refused(failed.join("; "))) }
+        }))
+    }
+
+    /// Refuses at once what the instance's present state makes senseless.
+    fn may_change(&self, instance: &Instance, action: Action) -> Result<(), EngineError> {
+        let cell = self.inner.cells.get(&instance.project, &instance.name);
+        let status = cell.status();
+        if fits(status, action) {
+            return Ok(());
+        }
+        Err(cell.wrong_state(
+            status,
+            match action {
+                Action::Start => "it can be started only when it is stopped",
+                Action::Stop => "it can be stopped only when it is running",
+                Action::Restart => "it can be restarted only when it is running",
+                Action::Freeze => "it can be frozen only when it is running",
+                Action::Unfreeze => "it can be resumed only when it is frozen",
+            },
+        ))
+    }
+
+    fn apply_state(&self, instance: &Instance, change: StateChange, caller: &Caller) -> Result<(), EngineError> {
+        let cell = self.inner.cells.get(&instance.project, &instance.name);
+        let force = change.force || change.timeout == Some(Duration::ZERO);
+        if force && change.action == Action::Stop && cell.status() == Status::Stopping {
+            return self.kill_stopping(instance);
+        }
+        let claim = cell.claim(doing(change.action))?;
+        match change.action {
+            Action::Start => self.start(&claim, instance, Some(caller)),
+            Action::Stop => self.stop(&claim, instance, change.timeout, force, Some(caller)),
+            Action::Freeze => self.freeze(&claim, instance, Some(caller)),
+            Action::Unfreeze => self.thaw(&claim, instance, Some(caller)),
+            Action::Restart => {
+                cell.change(|live| live.restarting = true);
+                let result = self
+                    .stop(&claim, instance, change.timeout, force, Some(caller))
+                    .and_then(|()| self.start(&claim, instance, Some(caller)));
+                cell.change(|live| live.restarting = false);
+                result.map(|()| self.lifecycle(instance, "instance-restarted", Some(caller)))
+            }
+        }
+    }
+}
+
+fn fits(status: Status, action: Action) -> bool {
+    match action {
+        Action::Start => matches!(status, Status::Stopped | Status::Error),
+        Action::Stop => status.is_up(),
+        Action::Restart => matches!(status, Status::Running | Status::Frozen),
+        Action::Freeze => status == Status::Running,
+        Action::Unfreeze => status == Status::Frozen,
+    }
+}
+
+fn description(action: Action) -> &'static str {
+    match action {
+        Action::Start => "Starting instance",
+        Action::Stop => "Stopping instance",
+        Action::Restart => "Restarting instance",
+        Action::Freeze => "Freezing instance",
+        Action::Unfreeze => "Unfreezing instance",
+    }
+}
+
+fn doing(action: Action) -> &'static str {
+    match action {
+        Action::Start => "starting",
+        Action::Stop => "stopping",
+        Action::Restart => "restarting",
+        Action::Freeze => "freezing",
+        Action::Unfreeze => "resuming",
+    }
+}

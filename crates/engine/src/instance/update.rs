@@ -1,0 +1,161 @@
+//! Changing an instance's configuration, also while it runs.
+
+use coffer_model::gate::{self, Origin};
+use coffer_model::{Checked, Config, Instance, InstanceName, ProjectName};
+use coffer_runtime_spec::Request;
+
+use super::create::new_hwaddrs;
+use super::resolve;
+use super::start::Loaded;
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::operations::{NewOperation, OperationView};
+use crate::request::{InstanceChange, InstancePatch};
+use crate::{Engine, Precondition};
+
+impl Engine {
+    /// Replaces an instance's writable part, in an operation; what can be refused is refused before.
+    ///
+    /// # Errors
+    /// If there is no such instance, it changed since the client read it, or the gate refuses.
+    pub fn update_instance(
+        &self,
+        caller: &Caller,
+        project: &ProjectName,
+        name: &InstanceName,
+        change: InstanceChange,
+        only_if: Precondition<'_, Instance>,
+    ) -> Result<OperationView, EngineError> {
+        let old = self.load(project, name)?;
+        unchanged(&old.instance, only_if)?;
+        self.check_change(&old, apply(&old.instance, change.clone()))?;
+        let new = NewOperation::instance("Updating instance", project, name.as_str());
+        let (engine, caller, before) = (self.clone(), caller.clone(), old.instance);
+        Ok(self.operations().spawn(new, move |_| {
+            let same = |now: &Instance| writable(now) == writable(&before);
+            engine.change_instance(&before.project, &before.name, Some(&same), &caller, |now| apply(now, change))
+        }))
+    }
+
+    /// Changes parts of an instance at once.
+    ///
+    /// # Errors
+    /// As [`Engine::update_instance`].
+    pub fn patch_instance(
+        &self,
+        caller: &Caller,
+        project: &ProjectName,
+        name: &InstanceName,
+        patch: InstancePatch,
+        only_if: Precondition<'_, Instance>,
+    ) -> Result<(), EngineError> {
+        self.change_instance(project, name, only_if, caller, |now| merge(now, patch))
+    }
+
+    /// The one way in which a configuration changes: under the claim, through the gate, live where it runs.
+    fn change_instance(
+        &self,
+        project: &ProjectName,
+        name: &InstanceName,
+        only_if: Precondition<'_, Instance>,
+        caller: &Caller,
+        change: impl FnOnce(&Instance) -> Instance,
+    ) -> Result<(), EngineError> {
+        let claim = self.inner.cells.get(project, name).claim("changing")?;
+        let old = self.load(project, name)?;
+        unchanged(&old.instance, only_if)?;
+        let (checked, profiles) = self.check_change(&old, change(&old.instance))?;
+        let config = checked.expanded_config(&profiles);
+        let new = Loaded { instance: checked.clone().into_inner(), id: old.id, profiles, config };
+        let volatile = self.apply_live(&claim, &old, &new)?;
+        self.inner.store.write(|tx| {
+            coffer_store::instance::update(tx, &checked)?;
+            let keys: Vec<(String, Option<String>)> = volatile.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            coffer_store::instance::set_volatile(tx, project, name, &keys)
+        })?;
+        self.write_backup(&self.load(project, name)?)?;
+        self.lifecycle(&new.instance, "instance-updated", Some(caller));
+        Ok(())
+    }
+
+    /// Passes a changed instance through the gate, with MAC addresses for NICs that are new.
+    fn check_change(&self, old: &Loaded, new: Instance) -> Result<(Checked<Instance>, Vec<coffer_model::Profile>), EngineError> {
+        self.inner.store.try_read(|conn| {
+            let home = coffer_store::project::home(conn, &new.project, coffer_store::project::Feature::Profiles)?;
+            let profiles = coffer_store::profile::for_instance(conn, &home, &new.profiles)?;
+            let mut instance = gate::instance(new, &profiles, Some(&old.instance), Origin::Client)?.into_inner();
+            for (device, hwaddr) in new_hwaddrs(&instance.expanded_devices(&profiles), &instance.config) {
+                instance.config.set(format!("volatile.{device}.hwaddr"), hwaddr);
+            }
+            let checked = gate::instance(instance, &profiles, Some(&old.instance), Origin::Server)?;
+            self.references(conn, &checked, &profiles)?;
+            Ok((checked, profiles))
+        })
+    }
+
+    /// Makes a running instance have what changed; answers keys to remember.
+    pub(crate) fn apply_live(&self, claim: &crate::live::Claim, old: &Loaded, new: &Loaded) -> Result<Vec<(String, String)>, EngineError> {
+        let Ok(running) = claim.cell().running() else {
+            let size = new.root_size()?;
+            if size != old.root_size()? {
+                self.resize_root(&new.instance, size)?;
+            }
+            return Ok(Vec::new());
+        };
+        let limits = resolve::limits(&new.config, new.id, &self.inner.facts);
+        if limits != resolve::limits(&old.config, old.id, &self.inner.facts) {
+            let request = Request::SetLimits { limits: Box::new(limits) };
+            let failed = |cause| EngineError::Monitor { instance: new.instance.name.clone(), doing: "changing its limits", cause };
+            running.monitor.tell(request, &[]).map_err(failed)?;
+        }
+        self.device_change(&running, old, new)
+    }
+}
+
+/// Refuses if the instance is no longer what the client read.
+fn unchanged(instance: &Instance, only_if: Precondition<'_, Instance>) -> Result<(), EngineError> {
+    match only_if {
+        Some(check) if !check(instance) => Err(EngineError::Changed { entity: "instance", name: instance.name.to_string() }),
+        _ => Ok(()),
+    }
+}
+
+/// What two changes of an instance would fight over.
+fn writable(instance: &Instance) -> impl PartialEq + use<> {
+    let config: Config = instance.config.iter().filter(|(key, _)| !key.starts_with("volatile.")).collect();
+    (instance.description.clone(), instance.ephemeral, instance.profiles.clone(), config, instance.devices.clone())
+}
+
+fn apply(now: &Instance, change: InstanceChange) -> Instance {
+    let mut config: Config = now.config.iter().filter(|(key, _)| key.starts_with("volatile.")).collect();
+    config.merge(&change.config);
+    Instance {
+        description: change.description,
+        ephemeral: change.ephemeral,
+        profiles: change.profiles,
+        config: without_empty(config),
+        devices: change.devices,
+        ..now.clone()
+    }
+}
+
+fn merge(now: &Instance, patch: InstancePatch) -> Instance {
+    let mut new = now.clone();
+    new.config.merge(&patch.config);
+    new.config = without_empty(new.config);
+    for (name, keys) in patch.devices.0 {
+        if keys.0.is_empty() {
+            new.devices.0.remove(&name)
+        } else {
+            new.devices.0.insert(name, keys)
+        };
+    }
+    new.description = patch.description.unwrap_or(new.description);
+    new.ephemeral = patch.ephemeral.unwrap_or(new.ephemeral);
+    new.profiles = patch.profiles.unwrap_or(new.profiles);
+    new
+}
+
+fn without_empty(config: Config) -> Config {
+    config.0.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}

@@ -1,0 +1,84 @@
+//! Reading instances.
+
+use std::collections::HashMap;
+
+use coffer_model::{Instance, InstanceName, Profile, ProfileName, ProjectName};
+use coffer_store::project::Feature;
+use coffer_store::{Conn, StoreError};
+
+use super::start::Loaded;
+use crate::Engine;
+use crate::error::EngineError;
+use crate::request::{Detail, InstanceView, Scope};
+
+impl Engine {
+    /// Lists instances by project and name. Starts no process and enters no namespace.
+    ///
+    /// # Errors
+    /// If the project does not exist.
+    pub fn instances(&self, scope: &Scope, detail: Detail) -> Result<Vec<InstanceView>, EngineError> {
+        let (instances, profiles) = self.inner.store.read(|conn| {
+            let project = match scope {
+                Scope::Project(project) => Some(project),
+                Scope::All => None,
+            };
+            let instances = coffer_store::instance::list(conn, project)?;
+            Ok((instances, profiles_by_project(conn, project)?))
+        })?;
+        let view = |instance: Instance| {
+            let own = |name: &ProfileName| profiles.get(&(instance.project.clone(), name.clone())).cloned();
+            let profiles: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
+            self.view(instance, &profiles, detail)
+        };
+        Ok(instances.into_iter().map(view).collect())
+    }
+
+    /// Reads one instance.
+    ///
+    /// # Errors
+    /// If there is no such instance.
+    pub fn instance(&self, project: &ProjectName, name: &InstanceName, detail: Detail) -> Result<InstanceView, EngineError> {
+        let loaded = self.load(project, name)?;
+        Ok(self.view(loaded.instance, &loaded.profiles, detail))
+    }
+
+    /// Reads an instance with its profiles.
+    pub(crate) fn load(&self, project: &ProjectName, name: &InstanceName) -> Result<Loaded, EngineError> {
+        let found = self.inner.store.read(|conn| {
+            let Some((id, instance)) = coffer_store::instance::get_with_id(conn, project, name)? else { return Ok(None) };
+            let home = coffer_store::project::home(conn, project, Feature::Profiles)?;
+            let profiles = coffer_store::profile::for_instance(conn, &home, &instance.profiles)?;
+            let config = instance.expanded_config(&profiles);
+            Ok(Some(Loaded { instance, id, profiles, config }))
+        })?;
+        found.ok_or_else(|| EngineError::not_found("instance", name))
+    }
+
+    fn view(&self, instance: Instance, profiles: &[Profile], detail: Detail) -> InstanceView {
+        let (status, running) = self.inner.cells.peek(&instance.project, &instance.name);
+        let state = (detail == Detail::Full).then(|| self.usage(&instance, status, running.as_deref()));
+        InstanceView {
+            expanded_config: instance.expanded_config(profiles),
+            expanded_devices: instance.expanded_devices(profiles),
+            status,
+            state,
+            instance,
+        }
+    }
+}
+
+/// All profiles by the project that sees them.
+fn profiles_by_project(conn: &Conn, project: Option<&ProjectName>) -> Result<HashMap<(ProjectName, ProfileName), Profile>, StoreError> {
+    let projects: Vec<ProjectName> = match project {
+        Some(project) => vec![project.clone()],
+        None => coffer_store::project::list(conn)?.into_iter().map(|project| project.name).collect(),
+    };
+    let mut map = HashMap::new();
+    for project in projects {
+        let home = coffer_store::project::home(conn, &project, Feature::Profiles)?;
+        for profile in coffer_store::profile::list(conn, Some(&home))? {
+            map.insert((project.clone(), profile.name.clone()), profile);
+        }
+    }
+    Ok(map)
+}

@@ -1,0 +1,74 @@
+//! Whose fault an error is: the one place that decides it.
+
+use coffer_image::unpack::FailureKind;
+use coffer_store::StoreError;
+
+use crate::error::{EngineError, ErrorKind};
+
+impl EngineError {
+    /// The class of this error.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Exists { .. } | Self::Busy { .. } => ErrorKind::Conflict,
+            Self::Changed { .. } => ErrorKind::Precondition,
+            Self::InUse { .. } | Self::Refused(_) | Self::State { .. } | Self::Name(_) | Self::Gate(_) | Self::Key(_) => {
+                ErrorKind::BadRequest
+            }
+            Self::Store(error) => store(error),
+            Self::Storage(error) => storage(error),
+            Self::Network(error) => network(error),
+            Self::Receive(error) => receive(error),
+            Self::Unpack(error) => match error.kind() {
+                FailureKind::BadImage => ErrorKind::BadRequest,
+                FailureKind::NoRoom | FailureKind::System => ErrorKind::Internal,
+            },
+            Self::Export(_) | Self::Monitor { .. } | Self::System { .. } => ErrorKind::Internal,
+        }
+    }
+}
+
+fn store(error: &StoreError) -> ErrorKind {
+    match error {
+        StoreError::Exists(_) => ErrorKind::Conflict,
+        StoreError::NotFound(_) => ErrorKind::NotFound,
+        StoreError::InUse { .. } => ErrorKind::BadRequest,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn storage(error: &coffer_storage::StorageError) -> ErrorKind {
+    use coffer_storage::Class;
+    match error.class() {
+        Class::Invalid | Class::InUse => ErrorKind::BadRequest,
+        Class::NotFound => ErrorKind::NotFound,
+        Class::Exists => ErrorKind::Conflict,
+        Class::NoSpace | Class::Unavailable | Class::Failed => ErrorKind::Internal,
+    }
+}
+
+fn receive(error: &coffer_image::ReceiveError) -> ErrorKind {
+    use coffer_image::ReceiveError;
+    match error {
+        ReceiveError::TooLarge { .. } | ReceiveError::Empty { .. } | ReceiveError::SecondRootfs => ErrorKind::BadRequest,
+        ReceiveError::Create(_) | ReceiveError::Write { .. } | ReceiveError::Name { .. } => ErrorKind::Internal,
+    }
+}
+
+fn network(error: &coffer_network::NetworkError) -> ErrorKind {
+    use coffer_network::NetworkError;
+    match error {
+        NetworkError::Config(_)
+        | NetworkError::NotABridge { .. }
+        | NetworkError::NoInterface { .. }
+        | NetworkError::ExternalHasAddresses { .. }
+        | NetworkError::AddressOutside { .. } => ErrorKind::BadRequest,
+        NetworkError::NameInUse { .. } | NetworkError::AddressInUse { .. } | NetworkError::NameTaken { .. } | NetworkError::Full { .. } => {
+            ErrorKind::Conflict
+        }
+        NetworkError::Kernel { .. } | NetworkError::File { .. } | NetworkError::Program { .. } | NetworkError::Dnsmasq { .. } => {
+            ErrorKind::Internal
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What instances are doing now: one cell an instance, and who works on it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use coffer_model::{InstanceName, ProjectName, Status, Time};
+
+use crate::error::EngineError;
+use crate::monitor::Monitor;
+
+/// How long a use case waits for another one on the same instance.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// All instances that somebody asked about since the daemon started.
+#[derive(Debug, Default)]
+pub struct Cells {
+    map: Mutex<HashMap<(ProjectName, InstanceName), Arc<Cell>>>,
+}
+
+/// One instance.
+#[derive(Debug)]
+pub struct Cell {
+    name: InstanceName,
+    live: Mutex<Live>,
+    changed: Condvar,
+}
+
+/// What an instance is doing.
+#[derive(Debug)]
+pub struct Live {
+    /// Its state.
+    pub status: Status,
+    /// What there is of it while it runs.
+    pub running: Option<Arc<Running>>,
+    /// What somebody is doing with it, in words: `starting`.
+    busy: Option<&'static str>,
+    /// Whether it is being restarted: its end is not the end of an ephemeral instance.
+    pub restarting: bool,
+    /// Whether the end that is coming was asked for.
+    pub stop_asked: bool,
+}
+
+/// A running instance.
+#[derive(Debug)]
+pub struct Running {
+    /// Its monitor.
+    pub monitor: Monitor,
+    /// Its init's pid on the host, for show; never used to signal.
+    pub pid: u32,
+    /// Its network namespace.
+    pub netns: std::os::fd::OwnedFd,
+    /// When it was started.
+    pub started_at: Time,
+    /// Its path in each control group hierarchy.
+    pub cgroup: String,
+}
+
+/// The right to work on an instance; given back when dropped.
+#[derive(Debug)]
+pub struct Claim {
+    cell: Arc<Cell>,
+}
+
+impl Cells {
+    /// The cell of an instance, stopped when it is new.
+    #[must_use]
+    pub fn get(&self, project: &ProjectName, name: &InstanceName) -> Arc<Cell> {
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        map.entry((project.clone(), name.clone())).or_insert_with(|| Arc::new(Cell::new(name.clone()))).clone()
+    }
+
+    /// Forgets a deleted instance.
+    pub fn forget(&self, project: &ProjectName, name: &InstanceName) {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).remove(&(project.clone(), name.clone()));
+    }
+
+    /// The state and what runs, without waiting for anybody.
+    #[must_use]
+    pub fn peek(&self, project: &ProjectName, name: &InstanceName) -> (Status, Option<Arc<Running>>) {
+        let cell = self.map.lock().unwrap_or_else(PoisonError::into_inner).get(&(project.clone(), name.clone())).cloned();
+        cell.map_or((Status::Stopped, None), |cell| {
+            let live = cell.lock();
+            (live.status, live.running.clone())
+        })
+    }
+}
+
+impl Cell {
+    fn new(name: InstanceName) -> Self {
+        let live = Live { status: Status::Stopped, running: None, busy: None, restarting: false, stop_asked: false };
+        Self { name, live: Mutex::new(live), changed: Condvar::new() }
+    }
+
+    /// What the instance is doing.
+    pub fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.lock().status
+    }
+
+    /// What runs, if anything does.
+    ///
+    /// # Errors
+    /// [`EngineError::State`] if nothing runs.
+    pub fn running(&self) -> Result<Arc<Running>, EngineError> {
+        let live = self.lock();
+        live.running.clone().ok_or_else(|| self.wrong_state(live.status, "it must be running; start it first"))
+    }
+
+    /// Waits until nobody else works on the instance, and claims it.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] if somebody else is still working on it after 30 seconds.
+    pub fn claim(self: &Arc<Self>, doing: &'static str) -> Result<Claim, EngineError> {
+        let mut live = self.lock();
+        let until = Instant::now() + PATIENCE;
+        while let Some(other) = live.busy {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(EngineError::Busy { instance: self.name.clone(), doing: other });
+            }
+            live = self.changed.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        live.busy = Some(doing);
+        Ok(Claim { cell: self.clone() })
+    }
+
+    /// Goes over to another state.
+    ///
+    /// # Errors
+    /// [`EngineError::State`] if the state machine does not allow it.
+    pub fn become_state(&self, next: Status, wanted: &'static str) -> Result<(), EngineError> {
+        let mut live = self.lock();
+        if !live.status.may_become(next) {
+            return Err(self.wrong_state(live.status, wanted));
+        }
+        live.status = next;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Changes the cell under its lock and wakes all who wait for a change.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits for a state; false if it did not come in time. `None` waits for ever.
+    #[must_use]
+    pub fn wait_for(&self, status: Status, timeout: Option<Duration>) -> bool {
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        let mut live = self.lock();
+        while live.status != status {
+            live = match until {
+                None => self.changed.wait(live).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.changed.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Says that the instance is in another state than was needed.
+    #[must_use]
+    pub fn wrong_state(&self, status: Status, wanted: &'static str) -> EngineError {
+        EngineError::State { instance: self.name.clone(), status, wanted }
+    }
+}
+
+impl Claim {
+    /// The claimed cell.
+    #[must_use]
+    pub fn cell(&self) -> &Arc<Cell> {
+        &self.cell
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.cell.change(|live| live.busy = None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell() -> Arc<Cell> {
+        Arc::new(Cell::new("web".parse().unwrap()))
+    }
+
+    #[test]
+    fn only_one_works_on_an_instance() {
+        let cell = cell();
+        let claim = cell.claim("starting").unwrap();
+        let other = std::thread::spawn({
+            let cell = cell.clone();
+            move || cell.claim("stopping").map(drop).is_ok()
+        });
+        drop(claim);
+        assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn wrong_transitions_are_refused() {
+        let error = cell().become_state(Status::Frozen, "it must be running").unwrap_err();
+        assert_eq!(error.to_string(), "instance web is stopped: it must be running");
+    }
+
+    #[test]
+    fn waiting_ends_in_time() {
+        assert!(!cell().wait_for(Status::Running, Some(Duration::from_millis(1))));
+        assert!(cell().wait_for(Status::Stopped, None));
+    }
+}

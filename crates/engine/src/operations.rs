@@ -1,0 +1,431 @@
+//! Operations: work that goes on after its request was answered.
+//!
+//! ```text
+//!   Running ----> Success
+//!      |  \-----> Failure
+//!      +--------> Cancelled   (where `may_cancel`)
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use coffer_model::{ProjectName, Time};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::error::EngineError;
+use crate::events::{EventBody, Events};
+
+/// How long a finished operation can still be read.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The kind of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Works by itself.
+    Task,
+    /// Waits for websockets and works over them.
+    Websocket,
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OperationStatus {
+    /// It works.
+    Running,
+    /// It did what was asked.
+    Success,
+    /// It failed; see [`OperationView::err`].
+    Failure,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl OperationStatus {
+    /// The number that the API gives the state.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Running => 103,
+            Self::Success => 200,
+            Self::Failure => 400,
+            Self::Cancelled => 401,
+        }
+    }
+
+    /// The API's word for the state.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Success => "Success",
+            Self::Failure => "Failure",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// Says whether nothing more will happen.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self != Self::Running
+    }
+}
+
+/// An operation as it is at a moment.
+#[derive(Debug, Clone)]
+pub struct OperationView {
+    /// Its identity.
+    pub id: Uuid,
+    /// Its kind.
+    pub class: Class,
+    /// What it does, in words.
+    pub description: &'static str,
+    /// When it was made.
+    pub created_at: Time,
+    /// When it last changed.
+    pub updated_at: Time,
+    /// How far it is.
+    pub status: OperationStatus,
+    /// What it concerns: kind (`instances`, `images`, …) → URLs.
+    pub resources: BTreeMap<&'static str, Vec<String>>,
+    /// Results and progress.
+    pub metadata: Map<String, Value>,
+    /// Whether it can be cancelled.
+    pub may_cancel: bool,
+    /// Why it failed; empty otherwise.
+    pub err: String,
+    /// The project it belongs to.
+    pub project: ProjectName,
+}
+
+/// What is known of an operation when it is made.
+#[derive(Debug, Clone)]
+pub struct NewOperation {
+    /// Its kind.
+    pub class: Class,
+    /// What it does, in words.
+    pub description: &'static str,
+    /// The project it belongs to.
+    pub project: ProjectName,
+    /// What it concerns.
+    pub resources: BTreeMap<&'static str, Vec<String>>,
+    /// Metadata from the start.
+    pub metadata: Map<String, Value>,
+}
+
+impl NewOperation {
+    /// Describes a task on an instance; its URL is listed under both names that clients look for.
+    #[must_use]
+    pub fn instance(description: &'static str, project: &ProjectName, name: &str) -> Self {
+        let url = |kind: &str| vec![format!("/1.0/{kind}/{name}")];
+        let resources = BTreeMap::from([("instances", url("instances")), ("containers", url("containers"))]);
+        Self { class: Class::Task, description, project: project.clone(), resources, metadata: Map::new() }
+    }
+
+    /// Describes a task on something else: `kind` is `images`, `storage-pools`, …
+    #[must_use]
+    pub fn task(description: &'static str, project: &ProjectName, resources: BTreeMap<&'static str, Vec<String>>) -> Self {
+        Self { class: Class::Task, description, project: project.clone(), resources, metadata: Map::new() }
+    }
+}
+
+/// All operations of this daemon's life.
+#[derive(Clone)]
+pub struct Operations {
+    table: Arc<Mutex<HashMap<Uuid, Arc<Entry>>>>,
+    events: Events,
+}
+
+struct Entry {
+    view: watch::Sender<OperationView>,
+    cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+/// The working side of an operation. Dropping it unfinished is a failure.
+pub struct OperationHandle {
+    id: Uuid,
+    entry: Arc<Entry>,
+    operations: Operations,
+    finished: bool,
+}
+
+impl Operations {
+    /// Starts without operations.
+    #[must_use]
+    pub fn new(events: Events) -> Self {
+        Self { table: Arc::default(), events }
+    }
+
+    /// Makes an operation that the caller drives. It is running, and listeners have heard of it.
+    #[must_use]
+    pub fn begin(&self, new: NewOperation) -> OperationHandle {
+        let now = Time::now();
+        let view = OperationView {
+            id: Uuid::new_v4(),
+            class: new.class,
+            description: new.description,
+            created_at: now,
+            updated_at: now,
+            status: OperationStatus::Running,
+            resources: new.resources,
+            metadata: new.metadata,
+            may_cancel: false,
+            err: String::new(),
+            project: new.project,
+        };
+        let id = view.id;
+        let entry = Arc::new(Entry { view: watch::Sender::new(view.clone()), cancel: Mutex::new(None) });
+        self.lock().insert(id, entry.clone());
+        self.tell(view);
+        OperationHandle { id, entry, operations: self.clone(), finished: false }
+    }
+
+    /// Makes an operation and runs its work on a thread for blocking work; answers at once.
+    pub fn spawn<F>(&self, new: NewOperation, work: F) -> OperationView
+    where
+        F: FnOnce(&OperationHandle) -> Result<(), EngineError> + Send + 'static,
+    {
+        let handle = self.begin(new);
+        let view = handle.view();
+        tokio::task::spawn_blocking(move || {
+            let result = work(&handle);
+            handle.finish(result);
+        });
+        view
+    }
+
+    /// The operation with this identity.
+    #[must_use]
+    pub fn get(&self, id: Uuid) -> Option<OperationView> {
+        self.lock().get(&id).map(|entry| entry.view.borrow().clone())
+    }
+
+    /// All operations that can still be read, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<OperationView> {
+        let mut views: Vec<_> = self.lock().values().map(|entry| entry.view.borrow().clone()).collect();
+        views.sort_by_key(|view| view.created_at);
+        views
+    }
+
+    /// Waits until the operation is final; answers how it is at the latest after `timeout`. `None`: no such operation.
+    pub async fn wait(&self, id: Uuid, timeout: Option<Duration>) -> Option<OperationView> {
+        let mut receiver = self.lock().get(&id)?.view.subscribe();
+        {
+            let ended = receiver.wait_for(|view| view.status.is_final());
+            match timeout {
+                Some(timeout) => drop(tokio::time::timeout(timeout, ended).await),
+                None => drop(ended.await),
+            }
+        }
+        let view = receiver.borrow().clone();
+        Some(view)
+    }
+
+    /// Cancels an operation.
+    ///
+    /// # Errors
+    /// If there is none with this identity, or it cannot be cancelled.
+    pub fn cancel(&self, id: Uuid) -> Result<(), EngineError> {
+        let entry = self.lock().get(&id).cloned().ok_or_else(|| EngineError::not_found("operation", id))?;
+        let cancel = entry.cancel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match cancel {
+            Some(cancel) => {
+                self.change(&entry, |view| {
+                    view.status = OperationStatus::Cancelled;
+                    view.may_cancel = false;
+                });
+                cancel();
+                self.forget_later(id);
+                Ok(())
+            }
+            None => Err(EngineError::Refused(format!("operation {id} cannot be cancelled"))),
+        }
+    }
+
+    /// Waits until no task works any more, at the longest `timeout`.
+    pub async fn drain(&self, timeout: Duration) {
+        let running: Vec<Uuid> =
+            self.list().into_iter().filter(|view| view.class == Class::Task && !view.status.is_final()).map(|view| view.id).collect();
+        let all = async {
+            for id in running {
+                self.wait(id, None).await;
+            }
+        };
+        let _ = tokio::time::timeout(timeout, all).await;
+    }
+
+    fn change(&self, entry: &Entry, change: impl FnOnce(&mut OperationView)) {
+        let mut told = None;
+        entry.view.send_if_modified(|view| {
+            if view.status.is_final() {
+                return false;
+            }
+            change(view);
+            view.updated_at = Time::now();
+            told = Some(view.clone());
+            true
+        });
+        if let Some(view) = told {
+            self.tell(view);
+        }
+    }
+
+    fn tell(&self, view: OperationView) {
+        self.events.send(Some(view.project.clone()), EventBody::Operation(view));
+    }
+
+    fn forget_later(&self, id: Uuid) {
+        let table = self.table.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(KEPT).await;
+                table.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Entry>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OperationHandle {
+    /// The operation's identity.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The operation as it is now.
+    #[must_use]
+    pub fn view(&self) -> OperationView {
+        self.entry.view.borrow().clone()
+    }
+
+    /// Sets one key of the metadata and tells the listeners.
+    pub fn set_metadata(&self, key: &str, value: impl Into<Value>) {
+        let value = value.into();
+        self.operations.change(&self.entry, |view| drop(view.metadata.insert(key.to_owned(), value)));
+    }
+
+    /// Changes what the operation concerns, for things that get their name late.
+    pub fn add_resource(&self, kind: &'static str, url: String) {
+        self.operations.change(&self.entry, |view| view.resources.entry(kind).or_default().push(url));
+    }
+
+    /// Lets the operation be cancelled; `cancel` is called at most once.
+    pub fn set_cancel(&self, cancel: impl FnOnce() + Send + 'static) {
+        *self.entry.cancel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(cancel));
+        self.operations.change(&self.entry, |view| view.may_cancel = true);
+    }
+
+    /// Where a long step reports how far it is. Reports at most once for each percent or 8 MiB.
+    #[must_use]
+    pub fn progress(&self) -> coffer_base::Progress {
+        let (entry, operations) = (self.entry.clone(), self.operations.clone());
+        let last = Mutex::new((u64::MAX, std::time::Instant::now()));
+        coffer_base::Progress::to(move |step| {
+            let mark = step.total.filter(|total| *total > 0).map_or(step.done >> 23, |total| step.done.saturating_mul(100) / total);
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.0 == mark {
+                return;
+            }
+            last.0 = mark;
+            let speed = (step.done as f64 / last.1.elapsed().as_secs_f64().max(0.001)) as u64;
+            let amount = match step.total {
+                Some(_) => format!("{mark}%"),
+                None => coffer_base::Bytes(step.done).to_string(),
+            };
+            let text = format!("{amount} ({}/s)", coffer_base::Bytes(speed));
+            operations.change(&entry, |view| {
+                view.metadata.insert(format!("{}_progress", step.stage), Value::from(text));
+                let progress = serde_json::json!({
+                    "stage": step.stage,
+                    "percent": if step.total.is_some() { mark.to_string() } else { String::new() },
+                    "processed": step.done.to_string(),
+                    "speed": speed.to_string(),
+                });
+                view.metadata.insert("progress".to_owned(), progress);
+            });
+        })
+    }
+
+    /// Ends the operation with its result.
+    pub fn finish(mut self, result: Result<(), EngineError>) {
+        self.end(result.map_err(|error| coffer_base::chain(&error)));
+    }
+
+    fn end(&mut self, result: Result<(), String>) {
+        self.finished = true;
+        drop(self.entry.cancel.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.operations.change(&self.entry, |view| {
+            view.may_cancel = false;
+            match result {
+                Ok(()) => view.status = OperationStatus::Success,
+                Err(text) => {
+                    view.status = OperationStatus::Failure;
+                    view.err = text;
+                }
+            }
+        });
+        self.operations.forget_later(self.id);
+    }
+}
+
+impl Drop for OperationHandle {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.end(Err("the operation ended without a result; this is a bug, please report it".into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new() -> NewOperation {
+        NewOperation::instance("Creating instance", &ProjectName::default_project(), "web")
+    }
+
+    #[tokio::test]
+    async fn a_task_ends_with_its_result() {
+        let operations = Operations::new(Events::default());
+        let fine = operations.spawn(new(), |_| Ok(()));
+        let bad = operations.spawn(new(), |_| Err(EngineError::Refused("no".into())));
+        assert_eq!(operations.wait(fine.id, None).await.unwrap().status, OperationStatus::Success);
+        let bad = operations.wait(bad.id, None).await.unwrap();
+        assert_eq!((bad.status, bad.err.as_str()), (OperationStatus::Failure, "no"));
+    }
+
+    #[tokio::test]
+    async fn waiting_with_a_timeout_answers_the_running_operation() {
+        let operations = Operations::new(Events::default());
+        let handle = operations.begin(new());
+        let view = operations.wait(handle.id(), Some(Duration::from_millis(1))).await.unwrap();
+        assert_eq!(view.status, OperationStatus::Running);
+        handle.finish(Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_has_failed() {
+        let operations = Operations::new(Events::default());
+        let id = operations.spawn(new(), |_| panic!("on purpose")).id;
+        assert_eq!(operations.wait(id, None).await.unwrap().status, OperationStatus::Failure);
+    }
+
+    #[tokio::test]
+    async fn only_what_may_be_cancelled_is() {
+        let operations = Operations::new(Events::default());
+        let handle = operations.begin(new());
+        assert!(operations.cancel(handle.id()).is_err());
+        let (sender, receiver) = std::sync::mpsc::channel();
+        handle.set_cancel(move || drop(sender.send(())));
+        operations.cancel(handle.id()).unwrap();
+        receiver.recv().unwrap();
+        handle.finish(Ok(()));
+    }
+}

@@ -1,0 +1,149 @@
+//! Projects.
+
+use coffer_model::{Project, ProjectName, key, keys};
+
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::request::Scope;
+use crate::{Detail, Engine, Precondition, used_by};
+
+impl Engine {
+    /// Lists projects with their users.
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub fn projects(&self) -> Result<Vec<(Project, Vec<String>)>, EngineError> {
+        let projects = self.inner.store.read(|conn| coffer_store::project::list(conn))?;
+        projects.into_iter().map(|project| self.with_users(project)).collect()
+    }
+
+    /// Reads one project with its users.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn project(&self, name: &ProjectName) -> Result<(Project, Vec<String>), EngineError> {
+        let found = self.inner.store.read(|conn| coffer_store::project::get(conn, name))?;
+        self.with_users(found.ok_or_else(|| EngineError::not_found("project", name))?)
+    }
+
+    /// Makes a project with a profile `default` of its own.
+    ///
+    /// # Errors
+    /// If a key is refused or the project exists already.
+    pub fn create_project(&self, caller: &Caller, mut project: Project) -> Result<(), EngineError> {
+        check(&project)?;
+        for (feature, default) in FEATURES {
+            if project.config.get(feature).is_none() {
+                project.config.set(*feature, *default);
+            }
+        }
+        let default = coffer_model::Profile {
+            project: project.name.clone(),
+            name: coffer_model::ProfileName::default_profile(),
+            description: format!("Default Coffer profile for project {}", project.name),
+            config: coffer_model::Config::default(),
+            devices: coffer_model::Devices::default(),
+        };
+        let default = coffer_model::gate::profile(default)?;
+        self.inner.store.write(|tx| {
+            coffer_store::project::insert(tx, &project)?;
+            if project.config.flag("features.profiles", true) {
+                coffer_store::profile::insert(tx, &default)?;
+            }
+            Ok(())
+        })?;
+        self.tell_project(&project.name, "project-created", caller);
+        Ok(())
+    }
+
+    /// Replaces a project's description and configuration. Features stay as they are while the project holds anything.
+    ///
+    /// # Errors
+    /// If it does not exist, changed since the client read it, a key is refused, or a feature would change under its things.
+    pub fn update_project(&self, caller: &Caller, project: Project, only_if: Precondition<'_, Project>) -> Result<(), EngineError> {
+        check(&project)?;
+        let (now, users) = self.project(&project.name)?;
+        if only_if.is_some_and(|check| !check(&now)) {
+            return Err(EngineError::Changed { entity: "project", name: now.name.to_string() });
+        }
+        let changed = FEATURES.iter().find(|(feature, _)| now.config.flag(feature, true) != project.config.flag(feature, true));
+        if let Some((feature, _)) = changed
+            && (!users.is_empty() || now.name.is_default())
+        {
+            return Err(EngineError::Refused(format!("project {}: {feature} can change only while the project is empty", now.name)));
+        }
+        self.inner.store.write(|tx| coffer_store::project::update(tx, &project))?;
+        self.tell_project(&project.name, "project-updated", caller);
+        Ok(())
+    }
+
+    /// Renames a project that holds nothing.
+    ///
+    /// # Errors
+    /// If it does not exist, holds something, is `default`, or the new name is taken.
+    pub fn rename_project(&self, caller: &Caller, name: &ProjectName, new: &ProjectName) -> Result<(), EngineError> {
+        self.refuse_default_or_used(name, "renamed")?;
+        self.inner.store.write(|tx| coffer_store::project::rename(tx, name, new))?;
+        self.tell_project(new, "project-renamed", caller);
+        Ok(())
+    }
+
+    /// Deletes a project that holds nothing.
+    ///
+    /// # Errors
+    /// If it does not exist, holds something, or is `default`.
+    pub fn delete_project(&self, caller: &Caller, name: &ProjectName) -> Result<(), EngineError> {
+        self.refuse_default_or_used(name, "deleted")?;
+        self.inner.store.write(|tx| coffer_store::project::delete(tx, name))?;
+        self.tell_project(name, "project-deleted", caller);
+        Ok(())
+    }
+
+    fn refuse_default_or_used(&self, name: &ProjectName, what: &'static str) -> Result<(), EngineError> {
+        let (_, users) = self.project(name)?;
+        if name.is_default() {
+            return Err(EngineError::Refused(format!("project default cannot be {what}")));
+        }
+        let own_profile = used_by::url("profiles", name, "default");
+        let users: Vec<String> = users.into_iter().filter(|url| *url != own_profile).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::InUse { entity: "project", name: name.to_string(), users: users.join(", ") })
+    }
+
+    fn with_users(&self, project: Project) -> Result<(Project, Vec<String>), EngineError> {
+        let scope = Scope::Project(project.name.clone());
+        let mut users = Vec::new();
+        if project.config.flag("features.images", true) {
+            let images = self.images(&scope)?;
+            users.extend(images.iter().map(|view| used_by::url("images", &project.name, view.image.fingerprint.as_str())));
+        }
+        if project.config.flag("features.profiles", true) {
+            let profiles = self.profiles(&scope)?;
+            users.extend(profiles.iter().map(|view| used_by::url("profiles", &project.name, view.profile.name.as_str())));
+        }
+        let instances = self.instances(&scope, Detail::Plain)?;
+        users.extend(instances.iter().map(|view| used_by::url("instances", &project.name, view.instance.name.as_str())));
+        if project.config.flag("features.networks", true) {
+            let networks = self.inner.store.read(|conn| coffer_store::network::list(conn, Some(&project.name)))?;
+            users.extend(networks.iter().map(|network| used_by::url("networks", &project.name, network.name.as_str())));
+        }
+        Ok((project, users))
+    }
+
+    fn tell_project(&self, name: &ProjectName, action: &'static str, caller: &Caller) {
+        self.events().lifecycle(None, action, format!("/1.0/projects/{name}"), Some(caller));
+    }
+}
+
+/// What a new project has of its own unless said. Networks are the default project's, as with LXD.
+const FEATURES: &[(&str, &str)] =
+    &[("features.images", "true"), ("features.networks", "false"), ("features.profiles", "true"), ("features.storage.volumes", "true")];
+
+fn check(project: &Project) -> Result<(), EngineError> {
+    for (name, value) in project.config.iter() {
+        key::check("project", keys::PROJECT, name, value)?;
+    }
+    Ok(())
+}

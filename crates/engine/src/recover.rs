@@ -1,0 +1,214 @@
+//! After a start of the daemon: compares store, disk and kernel, and finishes or removes what was cut off.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use coffer_base::chain;
+use coffer_model::{Instance, Phase, Status, Time};
+use coffer_runtime_spec::{Answer, Connection, ExitReason, ExitRecord, Request, State};
+use coffer_sys::socket::PacketSocket;
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::instance::start::SOCKET;
+use crate::live::Running;
+use crate::request::{InstanceView, Scope};
+use crate::{Detail, MonitorError};
+
+/// What became of an instance while no daemon was there.
+enum Found {
+    /// Its monitor is there and was taken over.
+    Runs,
+    /// It ended in order; the record says how.
+    Ended(ExitReason),
+    /// Nothing is left of it: the host went down, or somebody killed its monitor.
+    Vanished,
+}
+
+impl Engine {
+    /// Brings pools, networks and instances to where the store says they are. Blocks; the API may listen meanwhile.
+    ///
+    /// Nothing here keeps the daemon from starting: what cannot be brought back is logged and tried again when it is used.
+    pub fn recover(&self) {
+        self.recover_pools();
+        let found = self.find_instances();
+        // After the instances: the NICs of those that run stay on their bridges, what else hangs there goes.
+        self.recover_networks();
+        let wanted = self.settle_instances(found);
+        self.inner.ready.store(true, Ordering::SeqCst);
+        self.inner.events.lifecycle(None, "daemon-started", "/1.0".into(), None);
+        self.start_wanted(wanted);
+    }
+
+    fn recover_pools(&self) {
+        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn));
+        for pool in pools.inspect_err(|error| tracing::error!("listing pools: {}", chain(error))).unwrap_or_default() {
+            if !pool.made {
+                self.forget_half_pool(&pool);
+                continue;
+            }
+            let opened = self.open_pool(&pool).and_then(|driver| Ok(driver.clear_temporaries()?));
+            match opened {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(pool = %pool.name, "removed {count} things that were left half made"),
+                Err(error) => tracing::error!(pool = %pool.name, "opening it: {}", chain(&error)),
+            }
+        }
+    }
+
+    /// A pool whose making was cut off: what is there of it goes, if it can be opened at all, and then its record.
+    fn forget_half_pool(&self, pool: &coffer_model::Pool) {
+        if let Ok(driver) = self.open_pool(pool)
+            && let Err(error) = driver.delete()
+        {
+            tracing::warn!(pool = %pool.name, "removing what was left of making it: {}", chain(&error));
+        }
+        self.inner.pools.forget(&pool.name);
+        if let Err(error) = self.inner.store.write(|tx| coffer_store::pool::delete(tx, &pool.name)) {
+            tracing::error!(pool = %pool.name, "forgetting it: {}", chain(&error));
+        }
+    }
+
+    /// Looks for every instance's monitor and takes over those that are there.
+    fn find_instances(&self) -> Vec<(Instance, Found)> {
+        let all = self.inner.store.read(|conn| coffer_store::instance::list(conn, None));
+        let all = all.inspect_err(|error| tracing::error!("listing instances: {}", chain(error))).unwrap_or_default();
+        let find = |instance: Instance| {
+            self.remember_addresses(&instance);
+            let found = self.find(&instance).unwrap_or_else(|error| {
+                tracing::error!(instance = %instance.name, "looking for its monitor: {}", chain(&error));
+                Found::Vanished
+            });
+            (instance, found)
+        };
+        all.into_iter().map(find).collect()
+    }
+
+    /// Finishes or removes what was cut off. Answers the instances that should be started now.
+    fn settle_instances(&self, found: Vec<(Instance, Found)>) -> Vec<Instance> {
+        let settle = |(instance, found): (Instance, Found)| match self.settle(&instance, found) {
+            Ok(true) => Some(instance),
+            Ok(false) => None,
+            Err(error) => {
+                tracing::error!(instance = %instance.name, "recovering it: {}", chain(&error));
+                None
+            }
+        };
+        found.into_iter().filter_map(settle).collect()
+    }
+
+    fn settle(&self, instance: &Instance, found: Found) -> Result<bool, EngineError> {
+        if let Some(old) = instance.config.parse(crate::instance::rename::RENAMED_FROM) {
+            self.finish_rename(&instance.project, &old, &instance.name)?;
+        }
+        match (instance.phase, found) {
+            // Nobody was told that it exists, or somebody was told that it will go.
+            (Phase::Creating | Phase::Deleting, _) => {
+                self.remove(instance)?;
+                Ok(false)
+            }
+            (Phase::Ready, Found::Runs) => Ok(false),
+            (Phase::Ready, Found::Ended(reason)) => {
+                self.clean_up(&instance.project, &instance.name)?;
+                if instance.ephemeral && reason != ExitReason::Reboot {
+                    self.remove(instance)?;
+                    return Ok(false);
+                }
+                Ok(reason == ExitReason::Reboot)
+            }
+            (Phase::Ready, Found::Vanished) => self.should_start(instance),
+        }
+    }
+
+    /// Looks for an instance's monitor, and takes it over.
+    fn find(&self, instance: &Instance) -> Result<Found, EngineError> {
+        let Ok(directory) = self.open_run_directory(instance) else { return Ok(Found::Vanished) };
+        if let Ok(socket) = PacketSocket::connect(directory.as_fd(), SOCKET) {
+            match self.take_over(instance, Connection::new(socket)) {
+                Ok(()) => return Ok(Found::Runs),
+                // It was just ending: its record is there or will not come.
+                Err(EngineError::Monitor { cause: MonitorError::Gone, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let record = std::fs::read(self.run_path(instance).join(format!("{SOCKET}.exit")));
+        let record = record.ok().and_then(|bytes| serde_json::from_slice::<ExitRecord>(&bytes).ok());
+        let was_running = instance.config.get("volatile.last_state.power") == Some("RUNNING");
+        Ok(match record {
+            Some(record) if was_running => Found::Ended(record.reason),
+            _ => Found::Vanished,
+        })
+    }
+
+    fn take_over(&self, instance: &Instance, connection: Connection) -> Result<(), EngineError> {
+        let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "taking it over", cause };
+        let monitor = self.watch(connection, instance)?;
+        let (answer, _) = monitor.ask(Request::Status, &[]).map_err(failed)?;
+        let Answer::Status(status) = answer else { return Err(failed(MonitorError::Mismatch)) };
+        let state = match status.state {
+            State::Running | State::Starting => Status::Running,
+            State::Frozen => Status::Frozen,
+            State::Idle | State::Ended => return Err(failed(MonitorError::Gone)),
+        };
+        monitor.tell(Request::Subscribe, &[]).map_err(failed)?;
+        let started_at = i64::try_from(status.started_at).ok().and_then(|milliseconds| Time::from_millisecond(milliseconds).ok());
+        let started_at = started_at.unwrap_or_else(Time::now);
+        let running: Running = self.describe(monitor, status.pid, started_at, status.cgroup.clone()).map_err(failed)?;
+        self.inner.cells.get(&instance.project, &instance.name).change(|live| {
+            live.status = state;
+            live.running = Some(Arc::new(running));
+        });
+        self.nics_run(instance);
+        tracing::info!(instance = %instance.name, pid = status.pid, "found running");
+        Ok(())
+    }
+
+    /// Whether an instance that does not run should: it says so, or it ran when the host went down.
+    fn should_start(&self, instance: &Instance) -> Result<bool, EngineError> {
+        let loaded = self.load(&instance.project, &instance.name)?;
+        let ran = instance.config.get("volatile.last_state.power") == Some("RUNNING");
+        if ran {
+            self.device_end(&loaded);
+            if instance.ephemeral {
+                self.remove(instance)?;
+                return Ok(false);
+            }
+        }
+        Ok(loaded.config.flag("boot.autostart", ran))
+    }
+
+    /// Starts instances by priority, each after the delay of the one before.
+    fn start_wanted(&self, wanted: Vec<Instance>) {
+        let all = self.instances(&Scope::All, Detail::Plain).unwrap_or_default();
+        let is_wanted = |view: &InstanceView| {
+            wanted.iter().any(|instance| (&instance.project, &instance.name) == (&view.instance.project, &view.instance.name))
+        };
+        let mut views: Vec<InstanceView> = all.into_iter().filter(is_wanted).collect();
+        let number = |view: &InstanceView, key: &str| view.expanded_config.parse::<i64>(key).unwrap_or(0);
+        views.sort_by_key(|view| std::cmp::Reverse(number(view, "boot.autostart.priority")));
+        for view in views {
+            let instance = &view.instance;
+            let started = self
+                .inner
+                .cells
+                .get(&instance.project, &instance.name)
+                .claim("starting")
+                .and_then(|claim| self.start(&claim, instance, None));
+            if let Err(error) = started {
+                tracing::error!(instance = %instance.name, "starting it with the daemon: {}", chain(&error));
+            }
+            let delay = Duration::from_secs(number(&view, "boot.autostart.delay").unsigned_abs());
+            if !delay.is_zero() && self.wait_unless_ending(delay) {
+                return;
+            }
+        }
+    }
+
+    /// Waits; true if the daemon ends meanwhile.
+    fn wait_unless_ending(&self, delay: Duration) -> bool {
+        let waited = async { tokio::time::timeout(delay, self.shutdown_requested()).await.is_ok() };
+        self.inner.runtime.block_on(waited)
+    }
+}

@@ -1,0 +1,283 @@
+//! What the use cases are asked for and what they answer, in the model's words.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use coffer_model::{
+    AliasName, Config, Devices, Fingerprint, Image, Instance, InstanceName, Network, Pool, Profile, ProfileName, ProjectName, Status, Time,
+};
+
+/// Which projects a list covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One project.
+    Project(ProjectName),
+    /// All of them.
+    All,
+}
+
+/// How much of an instance a reader wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// What is configured, and its status.
+    Plain,
+    /// With its state: processes, memory, addresses.
+    Full,
+}
+
+/// An instance as a reader sees it.
+#[derive(Debug, Clone)]
+pub struct InstanceView {
+    /// What is kept of it.
+    pub instance: Instance,
+    /// The configuration with its profiles'.
+    pub expanded_config: Config,
+    /// The devices with its profiles'.
+    pub expanded_devices: Devices,
+    /// What it is doing.
+    pub status: Status,
+    /// Its state, where [`Detail::Full`] was asked for.
+    pub state: Option<InstanceState>,
+}
+
+/// What an instance uses just now.
+#[derive(Debug, Clone)]
+pub struct InstanceState {
+    /// What it is doing.
+    pub status: Status,
+    /// Its init's pid on the host; 0 when it does not run.
+    pub pid: u32,
+    /// Number of processes; -1 when it does not run.
+    pub processes: i64,
+    /// CPU time used since its start, in nanoseconds.
+    pub cpu_usage: u64,
+    /// Memory in use, in bytes.
+    pub memory_usage: u64,
+    /// The most memory that was in use.
+    pub memory_peak: u64,
+    /// Swap in use, in bytes.
+    pub swap_usage: u64,
+    /// The most swap that was in use.
+    pub swap_peak: u64,
+    /// Bytes on disk by disk device, where the pool can tell at once.
+    pub disk: BTreeMap<String, u64>,
+    /// Network interfaces by their names inside.
+    pub network: BTreeMap<String, coffer_network::LinkState>,
+    /// When it was started; `None` when it does not run.
+    pub started_at: Option<Time>,
+}
+
+/// What a new instance is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The image with this fingerprint, or the only one whose fingerprint begins so.
+    Fingerprint(String),
+    /// The image that has this alias.
+    Alias(AliasName),
+    /// Nothing: an empty root.
+    None,
+}
+
+/// A new instance.
+#[derive(Debug, Clone)]
+pub struct CreateInstance {
+    /// The project it is made in.
+    pub project: ProjectName,
+    /// Its name; the server finds one when there is none.
+    pub name: Option<InstanceName>,
+    /// Its architecture; empty is the image's.
+    pub architecture: String,
+    /// Free text.
+    pub description: String,
+    /// Whether it goes when it stops.
+    pub ephemeral: bool,
+    /// Its profiles; `None` is the image's, or else `default`.
+    pub profiles: Option<Vec<ProfileName>>,
+    /// Its own configuration.
+    pub config: Config,
+    /// Its own devices.
+    pub devices: Devices,
+    /// What it is made from.
+    pub source: Source,
+    /// Whether it is started at once.
+    pub start: bool,
+}
+
+/// The writable part of an instance: all of it, as a `PUT` replaces it.
+#[derive(Debug, Clone)]
+pub struct InstanceChange {
+    /// Its architecture; empty leaves it.
+    pub architecture: String,
+    /// Free text.
+    pub description: String,
+    /// Whether it goes when it stops.
+    pub ephemeral: bool,
+    /// Its profiles.
+    pub profiles: Vec<ProfileName>,
+    /// Its own configuration.
+    pub config: Config,
+    /// Its own devices.
+    pub devices: Devices,
+}
+
+/// The parts of an instance that a `PATCH` changes; keys of maps are merged, and a key set to nothing is removed.
+#[derive(Debug, Clone, Default)]
+pub struct InstancePatch {
+    /// Free text.
+    pub description: Option<String>,
+    /// Whether it goes when it stops.
+    pub ephemeral: Option<bool>,
+    /// Its profiles.
+    pub profiles: Option<Vec<ProfileName>>,
+    /// Keys to set or remove.
+    pub config: Config,
+    /// Devices to set; one without keys is removed.
+    pub devices: Devices,
+}
+
+/// What to do with a running or stopped instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Stop and start it.
+    Restart,
+    /// Freeze its processes.
+    Freeze,
+    /// Let them go on.
+    Unfreeze,
+}
+
+/// A change of an instance's state.
+#[derive(Debug, Clone, Copy)]
+pub struct StateChange {
+    /// What to do.
+    pub action: Action,
+    /// How long a clean stop may take; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// Whether to kill instead of asking.
+    pub force: bool,
+}
+
+/// A command to run inside an instance.
+#[derive(Debug, Clone)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables over the defaults.
+    pub environment: BTreeMap<String, String>,
+    /// The user id inside.
+    pub user: u32,
+    /// The group id inside.
+    pub group: u32,
+    /// The working directory inside; empty is the user's default.
+    pub cwd: String,
+    /// The terminal's columns and rows; `None` runs it on pipes.
+    pub terminal: Option<(u16, u16)>,
+}
+
+/// A command that runs inside an instance.
+#[derive(Debug)]
+pub struct ExecSession {
+    /// The runtime's number for it; 0 when it never ran.
+    pub id: u64,
+    /// Its streams; `None` when it never ran.
+    pub streams: Option<ExecStreams>,
+    /// Answers its exit status, in LXD's form: the code, or 128 + signal; an error if the instance went away first.
+    pub exit: tokio::sync::oneshot::Receiver<i32>,
+    /// Why the program never ran, for its standard error.
+    pub complaint: Option<String>,
+}
+
+/// The streams of a running command, non-blocking.
+#[derive(Debug)]
+pub enum ExecStreams {
+    /// The master side of its terminal.
+    Terminal(OwnedFd),
+    /// Our ends of its pipes.
+    Pipes {
+        /// Write here what it reads.
+        stdin: OwnedFd,
+        /// Read here what it writes.
+        stdout: OwnedFd,
+        /// Read here its errors.
+        stderr: OwnedFd,
+    },
+}
+
+/// A change of an image's writable part.
+#[derive(Debug, Clone)]
+pub struct ImageChange {
+    /// Whether clients that are not trusted may have it.
+    pub public: bool,
+    /// Whether it is kept up to date.
+    pub auto_update: bool,
+    /// Its properties.
+    pub properties: Config,
+    /// Profiles for instances made from it.
+    pub profiles: Vec<ProfileName>,
+    /// When it expires.
+    pub expires_at: Option<Time>,
+}
+
+/// What an upload says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct ImageUpload {
+    /// The name of the uploaded file.
+    pub filename: String,
+    /// Whether clients that are not trusted may have it.
+    pub public: bool,
+    /// Properties over the image's own.
+    pub properties: Config,
+    /// Profiles for instances made from it.
+    pub profiles: Vec<ProfileName>,
+    /// The fingerprint it must have.
+    pub fingerprint: Option<Fingerprint>,
+    /// Aliases it gets.
+    pub aliases: Vec<(AliasName, String)>,
+}
+
+/// An image with the names it has.
+#[derive(Debug, Clone)]
+pub struct ImageView {
+    /// The image.
+    pub image: Image,
+    /// Its aliases with their descriptions.
+    pub aliases: Vec<(AliasName, String)>,
+}
+
+/// A profile with the instances that use it, as URLs.
+#[derive(Debug, Clone)]
+pub struct ProfileView {
+    /// The profile.
+    pub profile: Profile,
+    /// URLs of its users.
+    pub used_by: Vec<String>,
+}
+
+/// A network: a managed one, or an interface of the host.
+#[derive(Debug, Clone)]
+pub struct NetworkView {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `physical`, `loopback`, …
+    pub kind: String,
+    /// What is kept of it; `None` when it is not ours.
+    pub managed: Option<Network>,
+    /// URLs of its users.
+    pub used_by: Vec<String>,
+}
+
+/// A pool with its users.
+#[derive(Debug, Clone)]
+pub struct PoolView {
+    /// The pool.
+    pub pool: Pool,
+    /// URLs of its users.
+    pub used_by: Vec<String>,
+    /// `Created`, `Pending` or `Unavailable`.
+    pub status: &'static str,
+}

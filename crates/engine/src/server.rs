@@ -1,0 +1,119 @@
+//! The server's own configuration and what it says of its surroundings.
+
+use std::collections::BTreeMap;
+
+use coffer_model::{Config, key, keys};
+
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::{Engine, Precondition, host};
+
+/// What the server says of itself and its host.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// `Linux`.
+    pub kernel: String,
+    /// The kernel's release.
+    pub kernel_version: String,
+    /// The kernel's architecture.
+    pub kernel_architecture: String,
+    /// Architectures whose programs run here.
+    pub architectures: Vec<String>,
+    /// The distribution's name.
+    pub os_name: String,
+    /// The distribution's version.
+    pub os_version: String,
+    /// The host's name.
+    pub server_name: String,
+    /// Drivers of the pools there are, with their versions.
+    pub storage: Vec<(String, String)>,
+    /// Drivers that this host can use, with their versions.
+    pub storage_supported: Vec<(String, String)>,
+    /// `nftables`.
+    pub firewall: String,
+    /// What the kernel can do.
+    pub kernel_features: BTreeMap<&'static str, bool>,
+    /// The daemon's process.
+    pub server_pid: u32,
+}
+
+impl Engine {
+    /// The server's configuration.
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub fn server_config(&self) -> Result<Config, EngineError> {
+        Ok(self.inner.store.read(|conn| coffer_store::server::get(conn))?)
+    }
+
+    /// Replaces the server's configuration.
+    ///
+    /// # Errors
+    /// If a key is refused or the configuration changed since the client read it.
+    pub fn update_server_config(&self, caller: &Caller, config: Config, only_if: Precondition<'_, Config>) -> Result<(), EngineError> {
+        let config: Config = config.0.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        for (name, value) in config.iter() {
+            key::check("server", keys::SERVER, name, value)?;
+        }
+        self.inner.store.try_write(|tx| {
+            let now = coffer_store::server::get(tx)?;
+            if only_if.is_some_and(|check| !check(&now)) {
+                return Err(EngineError::Changed { entity: "server configuration", name: String::new() });
+            }
+            Ok(coffer_store::server::set(tx, &config)?)
+        })?;
+        self.events().lifecycle(None, "config-updated", "/1.0".into(), Some(caller));
+        Ok(())
+    }
+
+    /// What the server says of itself and its host.
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub fn environment(&self) -> Result<Environment, EngineError> {
+        let kernel = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn))?;
+        let mut used: Vec<(String, String)> = pools.into_iter().map(|pool| (pool.driver, DRIVER_VERSION.to_owned())).collect();
+        used.sort();
+        used.dedup();
+        let architecture = text(kernel.machine());
+        let architectures = if architecture == "x86_64" { vec![architecture.clone(), "i686".into()] } else { vec![architecture.clone()] };
+        Ok(Environment {
+            kernel: text(kernel.sysname()),
+            kernel_version: text(kernel.release()),
+            kernel_architecture: architecture,
+            architectures,
+            os_name: host::field("/etc/os-release", "NAME").unwrap_or_default(),
+            os_version: host::field("/etc/os-release", "VERSION_ID").unwrap_or_default(),
+            server_name: text(kernel.nodename()),
+            storage: used,
+            storage_supported: supported_storage(),
+            firewall: "nftables".into(),
+            kernel_features: kernel_features(),
+            server_pid: std::process::id(),
+        })
+    }
+}
+
+/// The drivers are ours and have the server's version.
+const DRIVER_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn supported_storage() -> Vec<(String, String)> {
+    let btrfs = std::fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.lines().any(|line| line.trim_end().ends_with("btrfs")));
+    let names = ["dir"].into_iter().chain(btrfs.then_some("btrfs"));
+    names.map(|name| (name.to_owned(), DRIVER_VERSION.to_owned())).collect()
+}
+
+/// What clients ask the kernel for by these names. All are in every kernel that this server runs on (5.15 and later).
+fn kernel_features() -> BTreeMap<&'static str, bool> {
+    BTreeMap::from([
+        ("idmapped_mounts", true),
+        ("netnsid_getifaddrs", true),
+        ("seccomp_listener", true),
+        ("seccomp_listener_continue", true),
+        ("shiftfs", false),
+        ("uevent_injection", true),
+        ("unpriv_fscaps", true),
+    ])
+}

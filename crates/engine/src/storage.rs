@@ -1,0 +1,320 @@
+//! Storage pools and the volumes in them.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coffer_base::{Bytes, Undo, fault};
+use coffer_model::device::{Device, DiskSource};
+use coffer_model::{Config, Instance, Pool, PoolName, Volume as StoredVolume, VolumeKind};
+use coffer_storage::{DriverKind, Pool as Driver, PoolSpec, Resources, StorageError, Volume};
+use coffer_store::Conn;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::instance::start::Loaded;
+use crate::request::{PoolView, Scope};
+use crate::{Engine, Precondition, used_by};
+
+/// The pools that are open, one driver object each: it also holds the pool's locks.
+#[derive(Default)]
+pub(crate) struct Pools(Mutex<HashMap<PoolName, Arc<dyn Driver>>>);
+
+/// An instance's root, ready to start from.
+pub(crate) struct MountedRoot {
+    pub rootfs: OwnedFd,
+    pub idmapped: bool,
+}
+
+impl Pools {
+    /// Forgets the driver of a pool that is gone.
+    pub(crate) fn forget(&self, name: &PoolName) {
+        self.lock().remove(name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<PoolName, Arc<dyn Driver>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    /// Lists pools with their users.
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub fn pools(&self) -> Result<Vec<PoolView>, EngineError> {
+        Ok(self.inner.store.read(|conn| {
+            let pools = coffer_store::pool::list(conn)?;
+            pools.into_iter().map(|pool| self.pool_view(conn, pool)).collect()
+        })?)
+    }
+
+    /// Reads one pool with its users.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn pool(&self, name: &PoolName) -> Result<PoolView, EngineError> {
+        let found =
+            self.inner.store.read(|conn| coffer_store::pool::get(conn, name)?.map(|pool| self.pool_view(conn, pool)).transpose())?;
+        found.ok_or_else(|| EngineError::not_found("storage pool", name))
+    }
+
+    /// Makes a pool.
+    ///
+    /// # Errors
+    /// If the driver is unknown, a key is refused, the name is taken, or the driver cannot make it.
+    pub fn create_pool(
+        &self,
+        caller: &Caller,
+        name: PoolName,
+        driver: &str,
+        description: String,
+        config: Config,
+    ) -> Result<(), EngineError> {
+        let kind: DriverKind = driver.parse()?;
+        coffer_storage::config::check_pool(&name, kind, &config)?;
+        let cut = |cause| EngineError::system("creating the pool", cause);
+        let store = &self.inner.store;
+        let recorded = Pool { name: name.clone(), description, driver: kind.to_string(), config: config.clone(), made: false };
+        store.write(|tx| coffer_store::pool::insert(tx, &recorded))?;
+        let mut undo = Undo::new(|warning| tracing::warn!("taking back a pool: {warning}"));
+        undo.push(format!("forgetting pool {name}"), || store.write(|tx| coffer_store::pool::delete(tx, &name)));
+        fault::point("pool.recorded").map_err(cut)?;
+        let mut spec = PoolSpec { name: name.clone(), driver: kind, config, state_dir: self.inner.settings.dir.clone() };
+        let made: Arc<dyn Driver> = coffer_storage::create_pool(&mut spec, &|warning| tracing::warn!("{warning}"))?.into();
+        undo.push(format!("removing pool {name}"), {
+            let made = made.clone();
+            move || made.delete()
+        });
+        fault::point("pool.made").map_err(cut)?;
+        store.write(|tx| coffer_store::pool::update(tx, &Pool { config: spec.config.clone(), made: true, ..recorded.clone() }))?;
+        undo.keep();
+        self.inner.pools.lock().insert(name.clone(), made);
+        self.tell_pool(&name, "storage-pool-created", caller);
+        Ok(())
+    }
+
+    /// Replaces a pool's configuration.
+    ///
+    /// # Errors
+    /// If it does not exist, changed since the client read it, or the driver refuses.
+    pub fn update_pool(
+        &self,
+        caller: &Caller,
+        name: &PoolName,
+        description: String,
+        config: Config,
+        only_if: Precondition<'_, Pool>,
+    ) -> Result<(), EngineError> {
+        let now = self.pool(name)?.pool;
+        if only_if.is_some_and(|check| !check(&now)) {
+            return Err(EngineError::Changed { entity: "storage pool", name: name.to_string() });
+        }
+        let driver = self.pool_driver(name)?;
+        coffer_storage::config::check_change(name, driver.driver(), &now.config, &config)?;
+        driver.update(&config)?;
+        self.inner.store.write(|tx| coffer_store::pool::update(tx, &Pool { description, config, ..now }))?;
+        self.tell_pool(name, "storage-pool-updated", caller);
+        Ok(())
+    }
+
+    /// Deletes a pool that nobody uses.
+    ///
+    /// # Errors
+    /// If it does not exist or is in use.
+    pub fn delete_pool(&self, caller: &Caller, name: &PoolName) -> Result<(), EngineError> {
+        let view = self.pool(name)?;
+        let users: Vec<String> = view.used_by.into_iter().filter(|url| !url.starts_with("/1.0/images/")).collect();
+        if !users.is_empty() {
+            return Err(EngineError::InUse { entity: "storage pool", name: name.to_string(), users: users.join(", ") });
+        }
+        match self.pool_driver(name) {
+            Ok(driver) => driver.delete()?,
+            // A pool that was never made has nothing to remove.
+            Err(_) if !view.pool.made => {}
+            Err(error) => return Err(error),
+        }
+        self.inner.pools.lock().remove(name);
+        self.inner.store.write(|tx| coffer_store::pool::delete(tx, name))?;
+        self.tell_pool(name, "storage-pool-deleted", caller);
+        Ok(())
+    }
+
+    /// Space and inodes of a pool.
+    ///
+    /// # Errors
+    /// If it does not exist or is not there just now.
+    pub fn pool_resources(&self, name: &PoolName) -> Result<Resources, EngineError> {
+        Ok(self.pool_driver(name)?.resources()?)
+    }
+
+    /// Lists a pool's volumes with their users: instances' roots and unpacked images.
+    ///
+    /// # Errors
+    /// If the pool does not exist.
+    pub fn volumes(&self, pool: &PoolName, scope: &Scope) -> Result<Vec<(StoredVolume, Vec<String>)>, EngineError> {
+        self.pool(pool)?;
+        let project = match scope {
+            Scope::Project(project) => Some(project),
+            Scope::All => None,
+        };
+        let instances = self.inner.store.read(|conn| coffer_store::instance::list(conn, project))?;
+        let root = |instance: Instance| {
+            let user = used_by::url("instances", &instance.project, instance.name.as_str());
+            let volume = StoredVolume {
+                pool: pool.clone(),
+                project: instance.project,
+                kind: VolumeKind::Container,
+                name: instance.name.to_string(),
+                description: instance.description,
+                config: Config::default(),
+                created_at: instance.created_at,
+            };
+            (volume, vec![user])
+        };
+        let roots = instances.into_iter().filter(|instance| instance.pool == *pool).map(root);
+        Ok(roots.chain(self.image_volumes(pool)?).collect())
+    }
+
+    /// Reads one volume.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn volume(
+        &self,
+        pool: &PoolName,
+        project: &coffer_model::ProjectName,
+        kind: VolumeKind,
+        name: &str,
+    ) -> Result<(StoredVolume, Vec<String>), EngineError> {
+        let all = self.volumes(pool, &Scope::Project(project.clone()))?;
+        let found = all.into_iter().find(|(volume, _)| volume.kind == kind && volume.name == name);
+        found.ok_or_else(|| EngineError::not_found("storage volume", name))
+    }
+
+    fn image_volumes(&self, pool: &PoolName) -> Result<Vec<(StoredVolume, Vec<String>)>, EngineError> {
+        let driver = self.pool_driver(pool)?;
+        if driver.images().is_none() {
+            return Ok(Vec::new());
+        }
+        let images = self.inner.store.read(|conn| coffer_store::image::list(conn, None))?;
+        let unpacked = images.into_iter().filter(|image| driver.exists(&Volume::image(&image.fingerprint)).unwrap_or(false));
+        let volume = |image: coffer_model::Image| {
+            let user = used_by::url("images", &image.project, image.fingerprint.as_str());
+            let volume = StoredVolume {
+                pool: pool.clone(),
+                project: image.project,
+                kind: VolumeKind::Image,
+                name: image.fingerprint.to_string(),
+                description: String::new(),
+                config: Config::default(),
+                created_at: image.uploaded_at,
+            };
+            (volume, vec![user])
+        };
+        Ok(unpacked.map(volume).collect())
+    }
+
+    /// The driver of a pool that is open. One that was not there when the daemon started is tried again.
+    pub(crate) fn pool_driver(&self, name: &PoolName) -> Result<Arc<dyn Driver>, EngineError> {
+        if let Some(driver) = self.inner.pools.lock().get(name) {
+            return Ok(driver.clone());
+        }
+        let pool = self.inner.store.read(|conn| coffer_store::pool::get(conn, name))?;
+        let pool = pool.ok_or_else(|| EngineError::not_found("storage pool", name))?;
+        self.open_pool(&pool)
+    }
+
+    /// Opens a pool that was made before.
+    pub(crate) fn open_pool(&self, pool: &Pool) -> Result<Arc<dyn Driver>, EngineError> {
+        let spec = PoolSpec {
+            name: pool.name.clone(),
+            driver: pool.driver.parse()?,
+            config: pool.config.clone(),
+            state_dir: self.inner.settings.dir.clone(),
+        };
+        // Two that open at once must end up with the same object: it holds the pool's locks.
+        let mut open = self.inner.pools.lock();
+        if let Some(driver) = open.get(&pool.name) {
+            return Ok(driver.clone());
+        }
+        let driver: Arc<dyn Driver> = coffer_storage::open_pool(&spec)?.into();
+        open.insert(pool.name.clone(), driver.clone());
+        Ok(driver)
+    }
+
+    /// The drivers of all pools that are there.
+    pub(crate) fn all_pool_drivers(&self) -> Result<Vec<Arc<dyn Driver>>, EngineError> {
+        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn))?;
+        Ok(pools.iter().filter_map(|pool| self.pool_driver(&pool.name).ok()).collect())
+    }
+
+    /// Mounts an instance's volume and opens its root directory.
+    pub(crate) fn mount_root(&self, pool: &Arc<dyn Driver>, loaded: &Loaded) -> Result<MountedRoot, EngineError> {
+        let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
+        let directory = pool.mount(&volume)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let rootfs = rustix::fs::openat2(directory.as_fd(), "rootfs", flags, Mode::empty(), resolve)
+            .map_err(|cause| EngineError::system(format!("instance {}: opening its root directory", loaded.instance.name), cause))?;
+        Ok(MountedRoot { rootfs, idmapped: true })
+    }
+
+    /// Ends the use of a stopped instance's volume.
+    pub(crate) fn unmount_root(&self, instance: &Instance) -> Result<(), EngineError> {
+        let volume = Volume::instance(&instance.project, &instance.name);
+        match self.pool_driver(&instance.pool)?.unmount_volume(&volume) {
+            Ok(()) | Err(StorageError::NoVolume { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a new volume the size that its root disk asks for.
+    pub(crate) fn set_root_size(&self, pool: &dyn Driver, loaded: &Loaded) -> Result<(), EngineError> {
+        let Some(size) = loaded.root_size()? else { return Ok(()) };
+        let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
+        if let coffer_storage::Enforcement::Ignored(why) = pool.set_quota(&volume, Some(size))? {
+            tracing::warn!(instance = %loaded.instance.name, "size {size} of its root disk is not enforced: {why}");
+        }
+        Ok(())
+    }
+
+    /// Changes the size of an instance's root.
+    pub(crate) fn resize_root(&self, instance: &Instance, size: Option<Bytes>) -> Result<(), EngineError> {
+        let volume = Volume::instance(&instance.project, &instance.name);
+        self.pool_driver(&instance.pool)?.set_quota(&volume, size)?;
+        Ok(())
+    }
+
+    fn pool_view(&self, conn: &Conn, pool: Pool) -> Result<PoolView, coffer_store::StoreError> {
+        let mut used_by = used_by::urls(&coffer_store::usage::of_pool(conn, &pool.name)?);
+        let driver = self.inner.pools.lock().get(&pool.name).cloned();
+        if let Some(driver) = driver.as_ref().filter(|driver| driver.images().is_some()) {
+            let images = coffer_store::image::list(conn, None)?;
+            let here = images.iter().filter(|image| driver.exists(&Volume::image(&image.fingerprint)).unwrap_or(false));
+            used_by.extend(here.map(|image| used_by::url("images", &image.project, image.fingerprint.as_str())));
+        }
+        let status = match (pool.made, driver.is_some()) {
+            (false, _) => "Pending",
+            (true, true) => "Created",
+            (true, false) => "Unavailable",
+        };
+        Ok(PoolView { pool, used_by, status })
+    }
+
+    fn tell_pool(&self, name: &PoolName, action: &'static str, caller: &Caller) {
+        self.events().lifecycle(None, action, format!("/1.0/storage-pools/{name}"), Some(caller));
+    }
+}
+
+impl Loaded {
+    /// The size that the root disk asks for.
+    pub(crate) fn root_size(&self) -> Result<Option<Bytes>, EngineError> {
+        let root = |device: Device| match device {
+            Device::Disk(disk) if matches!(disk.source, DiskSource::Root(_)) => disk.size,
+            Device::Disk(_) | Device::Nic(_) | Device::None => None,
+        };
+        Ok(self.devices()?.into_values().find_map(root))
+    }
+}
