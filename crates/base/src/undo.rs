@@ -57,7 +57,10 @@ mod tests {
         let log = Mutex::new(Vec::new());
         {
             let mut undo = Undo::new(|warning| log.lock().unwrap().push(warning));
-            undo.push("one", || Ok::<(), String>(log.lock().unwrap().push("one".into())));
+            undo.push("one", || {
+                log.lock().unwrap().push("one".into());
+                Ok::<(), String>(())
+            });
             undo.push("two", || Err("busy"));
         }
         assert_eq!(*log.lock().unwrap(), ["two: busy", "one"]);
@@ -67,7 +70,10 @@ mod tests {
     fn kept_steps_stay() {
         let done = Mutex::new(false);
         let mut undo = Undo::new(|_| ());
-        undo.push("x", || Ok::<(), String>(*done.lock().unwrap() = true));
+        undo.push("x", || {
+            *done.lock().unwrap() = true;
+            Ok::<(), String>(())
+        });
         undo.keep();
         assert!(!*done.lock().unwrap());
     }

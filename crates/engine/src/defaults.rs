@@ -24,7 +24,7 @@ impl Engine {
         }
         let _one_at_a_time = self.inner.first_use.lock().unwrap_or_else(PoisonError::into_inner);
         let profile = self.profile(&request.project, &ProfileName::default_profile())?.profile;
-        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn))?;
+        let pools = self.inner.store.read(coffer_store::pool::list)?;
         if !profile.devices.0.is_empty() || !pools.is_empty() {
             return Ok(Vec::new());
         }

@@ -423,7 +423,7 @@ mod tests {
         let handle = operations.begin(new());
         assert!(operations.cancel(handle.id()).is_err());
         let (sender, receiver) = std::sync::mpsc::channel();
-        handle.set_cancel(move || drop(sender.send(())));
+        handle.set_cancel(move || sender.send(()).unwrap());
         operations.cancel(handle.id()).unwrap();
         receiver.recv().unwrap();
         handle.finish(Ok(()));

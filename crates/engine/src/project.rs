@@ -13,7 +13,7 @@ impl Engine {
     /// # Errors
     /// Only the store's.
     pub fn projects(&self) -> Result<Vec<(Project, Vec<String>)>, EngineError> {
-        let projects = self.inner.store.read(|conn| coffer_store::project::list(conn))?;
+        let projects = self.inner.store.read(coffer_store::project::list)?;
         projects.into_iter().map(|project| self.with_users(project)).collect()
     }
 

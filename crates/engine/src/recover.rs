@@ -43,7 +43,7 @@ impl Engine {
     }
 
     fn recover_pools(&self) {
-        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn));
+        let pools = self.inner.store.read(coffer_store::pool::list);
         for pool in pools.inspect_err(|error| tracing::error!("listing pools: {}", chain(error))).unwrap_or_default() {
             if !pool.made {
                 self.forget_half_pool(&pool);

@@ -43,7 +43,7 @@ impl Engine {
     /// # Errors
     /// Only the store's.
     pub fn server_config(&self) -> Result<Config, EngineError> {
-        Ok(self.inner.store.read(|conn| coffer_store::server::get(conn))?)
+        Ok(self.inner.store.read(coffer_store::server::get)?)
     }
 
     /// Replaces the server's configuration.
@@ -73,7 +73,7 @@ impl Engine {
     pub fn environment(&self) -> Result<Environment, EngineError> {
         let kernel = rustix::system::uname();
         let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
-        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn))?;
+        let pools = self.inner.store.read(coffer_store::pool::list)?;
         let mut used: Vec<(String, String)> = pools.into_iter().map(|pool| (pool.driver, DRIVER_VERSION.to_owned())).collect();
         used.sort();
         used.dedup();

@@ -246,7 +246,7 @@ impl Engine {
 
     /// The drivers of all pools that are there.
     pub(crate) fn all_pool_drivers(&self) -> Result<Vec<Arc<dyn Driver>>, EngineError> {
-        let pools = self.inner.store.read(|conn| coffer_store::pool::list(conn))?;
+        let pools = self.inner.store.read(coffer_store::pool::list)?;
         Ok(pools.iter().filter_map(|pool| self.pool_driver(&pool.name).ok()).collect())
     }
 

@@ -33,7 +33,7 @@ impl Engine {
             let plan = plan.clone();
             move || {
                 self.nic_detach(&key, &plan, bridge.as_ref())?;
-                Ok::<(), EngineError>(bridge::remove_link(&plan.host_name)?)
+                bridge::remove_link(&plan.host_name).map_err(EngineError::from)
             }
         });
         let inside = inside_name(loaded, name)?;
@@ -191,10 +191,11 @@ impl Engine {
             known.attached = false;
             known.parent.clone()
         });
-        Ok(match bridge {
+        match bridge {
             Some(bridge) => bridge.detach(plan)?,
             None => bridge::detach_from_bridge(OnBridge { parent: parent.as_ref() }, plan)?,
-        })
+        }
+        Ok(())
     }
 
     fn know(&self, key: NicKey, nic: &Nic, plan: NicPlan, attached: bool) {
