@@ -1,2 +1,7 @@
-//! The `coffer-monitor` program.
-fn main() {}
+//! The `coffer-monitor` program: wires, and does nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coffer_runtime::command::main()
+}

@@ -1,7 +1,7 @@
 //! Pseudo terminals.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::Winsize;
@@ -26,6 +26,17 @@ pub fn open(devpts: BorrowedFd<'_>) -> io::Result<Pty> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let master = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty())?;
     rustix::pty::unlockpt(&master)?;
+    let terminal = peer(master.as_fd())?;
+    Ok(Pty { master, terminal })
+}
+
+/// Opens the side of the programs of a terminal whose master is held open.
+///
+/// # Errors
+/// `EIO` if the master was not unlocked.
+///
+/// Source: ioctl_tty(2), `TIOCGPTPEER`, Linux 4.13.
+pub fn peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = (OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC).bits();
     // SAFETY: TIOCGPTPEER takes open flags as a plain number and returns a new descriptor.
     let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER as libc::Ioctl, flags) };
@@ -33,8 +44,7 @@ pub fn open(devpts: BorrowedFd<'_>) -> io::Result<Pty> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just installed this descriptor for us and nobody else knows it.
-    let terminal = unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok(Pty { master, terminal })
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Sets the size of a terminal, by either side; its foreground processes get `SIGWINCH`.
@@ -62,7 +72,6 @@ pub fn take_as_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::mount::{Restrictions, new_filesystem};
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_terminal_of_a_devpts_that_is_attached_nowhere() {

@@ -1,0 +1,55 @@
+//! Joining a running instance: commands, and changes that must be made from inside.
+
+mod exec;
+mod hotplug;
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+
+use coffer_runtime_spec::{IdMap, Spec, Stage};
+use coffer_sys::ns::{self, Namespaces};
+
+use crate::failed::{At, Failed};
+
+pub(crate) use exec::{Standard, exec};
+pub(crate) use hotplug::{attach_mount, detach_mount};
+
+/// What it takes to join an instance.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// Init.
+    pub(crate) pidfd: OwnedFd,
+    /// Files to write `0` to, to join the version 1 control groups.
+    pub(crate) tasks: Vec<OwnedFd>,
+    /// A `/proc` of the instance that nobody inside can put anything over.
+    pub(crate) proc: OwnedFd,
+    /// The instance's root directory.
+    pub(crate) root: OwnedFd,
+    /// The seccomp filter.
+    pub(crate) filter: Vec<coffer_sys::seccomp::Instruction>,
+}
+
+impl Door {
+    /// Joins control groups and all namespaces. Called in a child that was born in the process namespace.
+    fn enter(&self, spec: &Spec) -> Result<(), Failed> {
+        for tasks in &self.tasks {
+            rustix::io::write(tasks, b"0").at(Stage::JoinCgroup, || "joining a control group".into())?;
+        }
+        let most = Namespaces::MOUNT | Namespaces::UTS | Namespaces::IPC | Namespaces::NET | Namespaces::CGROUP;
+        let namespaces = match spec.idmap {
+            IdMap::Privileged => most,
+            IdMap::Mapped { .. } => most | Namespaces::USER,
+        };
+        let namespaces = if spec.time.is_some() { namespaces | Namespaces::TIME } else { namespaces };
+        // One call for all: the kernel takes the user namespace first and changes all or nothing.
+        ns::join(self.pidfd.as_fd(), namespaces).at(Stage::Join, || "joining".into())
+    }
+}
+
+/// Runs a child's work; what failed is written to `status` as a refusal, which is closed by an exec.
+pub(crate) fn report(status: &OwnedFd, work: impl FnOnce() -> Result<Infallible, Failed>) -> u8 {
+    let Err(failed) = work();
+    let text = serde_json::to_vec(&failed.refusal()).unwrap_or_default();
+    let _ = rustix::io::write(status, &text);
+    127
+}

@@ -1,0 +1,5 @@
+//! What terminals leave behind.
+
+mod ring;
+
+pub(crate) use ring::Ring;
