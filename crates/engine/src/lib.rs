@@ -24,7 +24,6 @@ mod shutdown;
 mod storage;
 mod used_by;
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +71,7 @@ struct Inner {
     unpacker: coffer_image::Unpacker,
     facts: instance::resolve::HostFacts,
     hierarchies: coffer_runtime::cgroup::Hierarchies,
-    monitor_program: OwnedFd,
+    monitor_program: coffer_runtime::MonitorProgram,
     ready: AtomicBool,
     shutting_down: AtomicBool,
     runtime: tokio::runtime::Handle,
@@ -109,7 +108,7 @@ impl Engine {
         let hierarchies =
             coffer_runtime::cgroup::Hierarchies::find().map_err(|cause| EngineError::system("looking for control groups", cause))?;
         let monitor = |cause| EngineError::system(format!("loading the monitor program {}", settings.monitor.display()), cause);
-        let monitor_program = coffer_runtime::sealed::load(&settings.monitor).map_err(monitor)?;
+        let monitor_program = coffer_runtime::MonitorProgram::load(&settings.monitor).map_err(monitor)?;
         let events = Events::default();
         let inner = Inner {
             operations: Operations::new(events.clone()),

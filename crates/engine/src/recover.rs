@@ -144,7 +144,7 @@ impl Engine {
 
     fn take_over(&self, instance: &Instance, connection: Connection) -> Result<(), EngineError> {
         let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "taking it over", cause };
-        let monitor = self.watch(connection, instance)?;
+        let monitor = self.watch(connection, instance, None)?;
         let (answer, _) = monitor.ask(Request::Status, &[]).map_err(failed)?;
         let Answer::Status(status) = answer else { return Err(failed(MonitorError::Mismatch)) };
         let state = match status.state {

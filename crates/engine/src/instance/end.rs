@@ -1,5 +1,7 @@
 //! What happens when an instance has ended, whoever wanted it.
 
+use std::process::Child;
+
 use coffer_base::{chain, fault};
 use coffer_model::{Instance, InstanceName, ProjectName, Status};
 use coffer_runtime_spec::{Connection, ExitReason, Report};
@@ -9,8 +11,8 @@ use crate::error::EngineError;
 use crate::monitor::Monitor;
 
 impl Engine {
-    /// Listens to a monitor: its reports, and its end.
-    pub(crate) fn watch(&self, connection: Connection, instance: &Instance) -> Result<Monitor, EngineError> {
+    /// Listens to a monitor: its reports, and its end. `child` is its process where this daemon started it.
+    pub(crate) fn watch(&self, connection: Connection, instance: &Instance, child: Option<Child>) -> Result<Monitor, EngineError> {
         let _runtime = self.inner.runtime.enter();
         let key = (instance.project.clone(), instance.name.clone());
         let (reporter, (project, name)) = (self.clone(), key.clone());
@@ -21,7 +23,13 @@ impl Engine {
             Report::Started { .. } | Report::ExecExited(_) => {}
         };
         let (engine, (project, name)) = (self.clone(), key);
-        let gone = move || engine.ended_later(&project, &name, None);
+        let gone = move || {
+            engine.ended_later(&project, &name, None);
+            if let Some(mut child) = child {
+                // It has closed its connection, so this is short; without it a zombie would stay.
+                engine.inner.runtime.spawn_blocking(move || drop(child.wait()));
+            }
+        };
         Monitor::new(connection, report, gone)
             .map_err(|cause| EngineError::system(format!("instance {}: watching its monitor", instance.name), cause))
     }

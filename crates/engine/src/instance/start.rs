@@ -91,10 +91,13 @@ impl Engine {
         let listen = spec::request::Listen { directory, name: SOCKET.to_owned() };
         let cgroup = spec.cgroup.clone();
 
-        let connection = coffer_runtime::spawn::spawn(self.inner.monitor_program.as_fd(), &instance.key())
+        let spawned = self
+            .inner
+            .monitor_program
+            .spawn()
             .map_err(|cause| EngineError::system(format!("instance {}: starting its monitor", instance.name), cause))?;
         fault::point("start.monitor-spawned").map_err(|cause| EngineError::system("starting", cause))?;
-        let monitor = self.watch(connection, instance)?;
+        let monitor = self.watch(spawned.connection, instance, Some(spawned.child))?;
         let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "starting it", cause };
         // The log of warnings and the end of the instance are reported; a monitor that is told nothing ends with us.
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
