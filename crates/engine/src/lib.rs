@@ -26,7 +26,7 @@ mod used_by;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coffer_store::Store;
 
@@ -72,6 +72,8 @@ struct Inner {
     facts: instance::resolve::HostFacts,
     hierarchies: coffer_runtime::cgroup::Hierarchies,
     monitor_program: coffer_runtime::MonitorProgram,
+    /// The number of the next connection to a monitor.
+    next_connection: AtomicU64,
     ready: AtomicBool,
     shutting_down: AtomicBool,
     runtime: tokio::runtime::Handle,
@@ -121,6 +123,7 @@ impl Engine {
             facts,
             hierarchies,
             monitor_program,
+            next_connection: AtomicU64::new(1),
             ready: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),

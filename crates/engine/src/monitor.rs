@@ -43,6 +43,8 @@ pub enum MonitorError {
 
 /// A connection to a monitor, shared by all who ask it something.
 pub struct Monitor {
+    /// Tells this connection from others to the same instance, earlier and later ones.
+    pub number: u64,
     connection: Arc<Connection>,
     waiting: Arc<Waiting>,
     next: AtomicU64,
@@ -55,6 +57,7 @@ impl Monitor {
     /// # Errors
     /// If the connection cannot be watched.
     pub fn new(
+        number: u64,
         connection: Connection,
         report: impl Fn(Report) + Send + 'static,
         gone: impl FnOnce() + Send + 'static,
@@ -69,7 +72,13 @@ impl Monitor {
             reader.run(report).await;
             gone();
         });
-        Ok(Self { connection, waiting, next: AtomicU64::new(1) })
+        Ok(Self { number, connection, waiting, next: AtomicU64::new(1) })
+    }
+
+    /// Says whether the connection has ended.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.lock().is_none()
     }
 
     /// Asks and waits for the answer. Blocks the thread.

@@ -1,6 +1,7 @@
 //! What happens when an instance has ended, whoever wanted it.
 
 use std::process::Child;
+use std::sync::atomic::Ordering;
 
 use coffer_base::{chain, fault};
 use coffer_model::{Instance, InstanceName, ProjectName, Status};
@@ -14,41 +15,46 @@ impl Engine {
     /// Listens to a monitor: its reports, and its end. `child` is its process where this daemon started it.
     pub(crate) fn watch(&self, connection: Connection, instance: &Instance, child: Option<Child>) -> Result<Monitor, EngineError> {
         let _runtime = self.inner.runtime.enter();
+        let number = self.inner.next_connection.fetch_add(1, Ordering::Relaxed);
         let key = (instance.project.clone(), instance.name.clone());
         let (reporter, (project, name)) = (self.clone(), key.clone());
         let report = move |report: Report| match report {
-            Report::Exited { reason } => reporter.ended_later(&project, &name, Some(reason)),
+            Report::Exited { reason } => reporter.ended_later(&project, &name, number, Some(reason)),
             Report::Warning(text) => tracing::warn!(instance = %name, "{text}"),
             Report::StageFailed(refusal) => tracing::info!(instance = %name, "start failed: {refusal}"),
             Report::Started { .. } | Report::ExecExited(_) => {}
         };
         let (engine, (project, name)) = (self.clone(), key);
         let gone = move || {
-            engine.ended_later(&project, &name, None);
+            engine.ended_later(&project, &name, number, None);
             if let Some(mut child) = child {
                 // It has closed its connection, so this is short; without it a zombie would stay.
                 engine.inner.runtime.spawn_blocking(move || drop(child.wait()));
             }
         };
-        Monitor::new(connection, report, gone)
+        Monitor::new(number, connection, report, gone)
             .map_err(|cause| EngineError::system(format!("instance {}: watching its monitor", instance.name), cause))
     }
 
-    fn ended_later(&self, project: &ProjectName, name: &InstanceName, reason: Option<ExitReason>) {
+    /// Cleans up after an instance soon. `number` is the connection that reports its end: one that was replaced since is
+    /// not believed.
+    pub(crate) fn ended_later(&self, project: &ProjectName, name: &InstanceName, number: u64, reason: Option<ExitReason>) {
         let (engine, project, name) = (self.clone(), project.clone(), name.clone());
         self.inner.runtime.spawn_blocking(move || {
-            if let Err(error) = engine.ended(&project, &name, reason) {
+            if let Err(error) = engine.ended(&project, &name, number, reason) {
                 tracing::error!(instance = %name, "cleaning up after the end: {}", chain(&error));
             }
         });
     }
 
     /// Cleans up after an instance. Called once for its report and once for the monitor's end; only the first does it.
-    fn ended(&self, project: &ProjectName, name: &InstanceName, reason: Option<ExitReason>) -> Result<(), EngineError> {
+    fn ended(&self, project: &ProjectName, name: &InstanceName, number: u64, reason: Option<ExitReason>) -> Result<(), EngineError> {
         let cell = self.inner.cells.get(project, name);
-        let Some((_running, asked)) = cell.change(|live| live.running.take().map(|running| (running, live.stop_asked))) else {
-            return Ok(());
-        };
+        let taken = cell.change(|live| {
+            let ended = live.running.take_if(|running| running.monitor.number == number);
+            ended.map(|running| (running, live.stop_asked))
+        });
+        let Some((_running, asked)) = taken else { return Ok(()) };
         tracing::info!(instance = %name, "ended: {}", reason.map_or_else(|| "its monitor died".to_owned(), |reason| reason.to_string()));
         let cleaned = self.clean_up(project, name);
         cell.change(|live| {

@@ -80,6 +80,12 @@ impl Engine {
             live.running = Some(std::sync::Arc::new(Running { cgroup, ..running }));
         });
         undo.keep();
+        // One that ended before it stood in its cell was reported to nobody.
+        if let Ok(running) = claim.cell().running()
+            && running.monitor.is_gone()
+        {
+            self.ended_later(&loaded.instance.project, &loaded.instance.name, running.monitor.number, None);
+        }
         self.remember_start(&loaded.instance, &volatile)?;
         fault::point("start.running").map_err(|cause| EngineError::system("starting", cause))
     }
