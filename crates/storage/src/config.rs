@@ -54,7 +54,7 @@ pub static BTRFS_POOL: &[Key] = &[
         "btrfs.mount_options",
         Value::Line,
         "user_subvol_rm_allowed",
-        "Mount options, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
+        "Mount options, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them. An option that is taken away lasts until the pool is mounted anew.",
     ),
     row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
     row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),

@@ -267,7 +267,8 @@ fn of_io(error: &io::Error) -> Class {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::NoSpace,
         io::ErrorKind::ResourceBusy => Class::InUse,
-        _ => Class::Failed,
+        // What says more about a failure may be wrapped around the kernel's answer.
+        _ => error.get_ref().map_or(Class::Failed, |inner| of_chain(inner)),
     }
 }
 

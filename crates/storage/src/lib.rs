@@ -16,10 +16,12 @@ pub mod volume;
 
 mod btrfs;
 mod dir;
+mod idmap;
 mod mounts;
 mod place;
 
 pub use error::{Class, StorageError};
+pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
     Enforcement, Fill, FillError, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage, copy_between, create_from_image, create_pool,

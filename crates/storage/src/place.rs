@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,7 +62,8 @@ impl Place {
     pub(crate) fn create_directory(&self) -> Result<(), StorageError> {
         let doing = "making the directory of";
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(parent).map_err(|cause| self.failed(doing, cause))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(parent);
+        made.map_err(|cause| self.failed(doing, cause))?;
         let shared = Mode::RWXU | Mode::XGRP | Mode::XOTH;
         match rustix::fs::mkdir(&self.path, shared) {
             Ok(()) => {}

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use coffer_base::{Bytes, Progress, chain};
 use coffer_model::{Fingerprint, ProjectName, SnapshotName};
 use coffer_storage::{
-    Class, DriverKind, Enforcement, FillError, Found, Pool, PoolSpec, Volume, create_from_image, leftovers, open_pool, tree,
+    Class, DriverKind, Enforcement, FillError, Found, Pool, PoolSpec, Volume, create_from_image, leftovers, open_pool,
+    supports_idmapped_mounts, tree,
 };
 use rustix::fs::{IFlags, Mode, OFlags};
 
@@ -46,6 +47,7 @@ cases!(
     sizes_are_enforced_or_said_to_be_ignored,
     nested_subvolumes_go_along,
     owners_can_be_shifted,
+    ids_can_be_mapped,
     leftovers_are_named_and_temporaries_cleared,
     the_pool_comes_back_after_unmounting,
     resources_are_plausible,
@@ -436,6 +438,26 @@ fn owners_can_be_shifted(pool: &dyn Pool, _: &PoolSpec) {
     delete(pool, &[&volume]);
 }
 
+fn ids_can_be_mapped(pool: &dyn Pool, _: &PoolSpec) {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+    let volume = instance("web");
+    empty(pool, &volume);
+    let mut child = Command::new("unshare");
+    child.args(["--user", "--map-root-user", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().unwrap();
+    // What comes back was written by a program that is in the namespace.
+    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let namespace = fs::File::open(format!("/proc/{}/ns/user", child.id())).unwrap();
+    let can = |directory: OwnedFd| supports_idmapped_mounts(directory.as_fd(), namespace.as_fd()).unwrap();
+    assert!(can(pool.mount(&volume).unwrap()));
+    assert!(!can(fs::File::open("/proc/self").unwrap().into()));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    delete(pool, &[&volume]);
+}
+
 fn leftovers_are_named_and_temporaries_cleared(pool: &dyn Pool, _: &PoolSpec) {
     let (known, unknown) = (instance("known"), instance("unknown"));
     empty(pool, &known);
@@ -452,7 +474,7 @@ fn leftovers_are_named_and_temporaries_cleared(pool: &dyn Pool, _: &PoolSpec) {
     // What a server that was killed leaves behind.
     let scratch = pool.path().join(".coffer-tmp");
     fs::create_dir_all(scratch.join("1-1/rootfs/etc")).unwrap();
-    fs::set_permissions(scratch.join("1-1"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scratch.join("1-1"), fs::Permissions::from_mode(0o000)).unwrap();
     fs::write(scratch.join("1-2"), "x").unwrap();
     if pool.driver() == DriverKind::Btrfs {
         let opened = fs::File::open(&scratch).unwrap();

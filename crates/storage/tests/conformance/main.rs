@@ -3,9 +3,13 @@
 //! Runs in a mount namespace of its own. `conformance NAME…` runs only the cases or grounds whose names contain one of
 //! the words; `conformance latency` prints how long the daily steps take instead.
 
+// Without the usual harness the lints do not see that all of this is test code.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod between;
 mod cases;
 mod ground;
+mod killed;
 mod latency;
 mod pools;
 mod sample;
@@ -29,6 +33,9 @@ fn main() -> ExitCode {
         let this = std::env::current_exe().unwrap();
         let status = Command::new("unshare").args(["--mount", "--propagation", "private"]).arg(this).args(&words).env(MARK, "1").status();
         return if status.unwrap().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if words.first().is_some_and(|word| word == "victim") {
+        return killed::victim(&words[1..]);
     }
     if words.first().is_some_and(|word| word == "latency") {
         latency::print();
@@ -62,7 +69,7 @@ fn main() -> ExitCode {
         drop(ground);
         run(format!("{}::leaves_nothing", make.name), &mut || leaks.check());
     }
-    for (name, case) in pools::ALL.iter().chain(between::ALL) {
+    for (name, case) in pools::ALL.iter().chain(between::ALL).chain(killed::ALL) {
         let leaks = Leaks::now();
         run((*name).to_owned(), &mut || {
             case();

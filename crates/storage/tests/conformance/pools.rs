@@ -1,13 +1,16 @@
 //! Making pools: what is refused, what is filled in, what failing leaves.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 
-use coffer_base::{Bytes, chain};
+use coffer_base::{Bytes, Progress, chain};
 use coffer_model::Config;
-use coffer_storage::{Class, DriverKind, config, create_pool, open_pool};
+use coffer_storage::{Class, DriverKind, Found, config, create_pool, open_pool};
 
+use crate::cases::instance;
 use crate::ground::Ground;
+use crate::sample::path_of;
 
 /// The rules, by name.
 pub const ALL: &[(&str, fn())] = &[
@@ -17,6 +20,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("pools::a_pool_in_a_file_grows", a_pool_in_a_file_grows),
     ("pools::a_failed_creation_leaves_nothing", a_failed_creation_leaves_nothing),
     ("pools::mount_options_take_effect", mount_options_take_effect),
+    ("pools::a_full_pool_loses_nothing", a_full_pool_loses_nothing),
 ];
 
 #[track_caller]
@@ -71,7 +75,7 @@ fn what_is_left_open_is_filled_in() {
     let mut spec = ground.spec("pool");
     let pool = create_pool(&mut spec, &|_| ()).unwrap();
     let size: Bytes = spec.config.parse("size").unwrap();
-    assert!((5 << 30..=30 << 30).contains(&size.0) && size.0 % (1 << 30) == 0, "{size}");
+    assert!((5 << 30..=30 << 30).contains(&size.0) && size.0.is_multiple_of(1 << 30), "{size}");
     assert_eq!(spec.config.get("source"), ground.path("state/disks/pool.img").to_str());
     assert_eq!(spec.config.get("volatile.initial_source"), None);
     let mode = |path: &str| fs::metadata(ground.path(path)).unwrap().permissions().mode() & 0o777;
@@ -155,4 +159,33 @@ fn mount_options_take_effect() {
     pool.update(&spec.config).unwrap();
     assert!(options().contains("compress=zstd:5") && options().contains("user_subvol_rm_allowed"), "{}", options());
     pool.delete().unwrap();
+}
+
+fn a_full_pool_loses_nothing() {
+    let small = Ground::new(DriverKind::Dir).mount("tmpfs", "tmpfs".as_ref(), "state", "size=32m");
+    let mut grounds = vec![small];
+    if DriverKind::Btrfs.available() {
+        grounds.push(Ground::new(DriverKind::Btrfs).with("size", "128MiB"));
+    }
+    for ground in grounds {
+        let pool = create_pool(&mut ground.spec("pool"), &|_| ()).unwrap();
+        let (small, big) = (instance("small"), instance("big"));
+        pool.create(&small, &mut |directory| Ok(fs::write(path_of(directory).join("file"), vec![1; 20 << 20])?)).unwrap();
+        let mut fill = |directory: std::os::fd::BorrowedFd<'_>| {
+            let file = path_of(directory).join("file");
+            fs::write(&file, vec![1; 200 << 20])?;
+            Ok(fs::File::open(&file)?.sync_all()?)
+        };
+        let error = pool.create(&big, &mut fill).unwrap_err();
+        assert_eq!(error.class(), Class::NoSpace, "{}", chain(&error));
+        if pool.driver() == DriverKind::Dir {
+            let error = pool.copy(&small, &big, &[], &Progress::default()).unwrap_err();
+            assert_eq!(error.class(), Class::NoSpace, "{}", chain(&error));
+        }
+        assert_eq!(pool.list().unwrap(), [Found::Volume(small.clone())]);
+        assert_eq!(pool.clear_temporaries().unwrap(), 0);
+        assert_eq!(fs::metadata(path_of(pool.mount(&small).unwrap().as_fd()).join("file")).unwrap().len(), 20 << 20);
+        pool.delete_volume(&small).unwrap();
+        pool.delete().unwrap();
+    }
 }
