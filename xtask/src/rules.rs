@@ -1,4 +1,5 @@
-//! Rules of the house that a lint of the compiler cannot hold: where `unsafe` may stand, who may start programs.
+//! Rules of the house that a lint of the compiler cannot hold: where `unsafe` may stand, who may start programs, that each
+//! dependency has its reason.
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,8 @@ pub fn check() -> Outcome {
         let text = std::fs::read_to_string(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
         wrong.extend(violations(&name, &text));
     }
+    let read = |name: &str| std::fs::read_to_string(top.join(name)).map_err(|error| format!("reading {name}: {error}"));
+    wrong.extend(undocumented(&read("Cargo.toml")?, &read("docs/dependencies.md")?));
     if wrong.is_empty() { Ok(()) } else { Err(format!("rules of the house are broken:\n  {}", wrong.join("\n  "))) }
 }
 
@@ -75,6 +78,17 @@ fn violations(name: &Path, text: &str) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Names the dependencies of the workspace that the page about them does not hold.
+fn undocumented(manifest: &str, page: &str) -> Vec<String> {
+    let section = manifest.lines().skip_while(|line| *line != "[workspace.dependencies]").skip(1);
+    let names = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let foreign = names.filter(|name| !name.starts_with("coffer-") && !name.starts_with('#'));
+    foreign
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .map(|name| format!("docs/dependencies.md says nothing about {name}"))
+        .collect()
 }
 
 /// Finds the Rust files of the repository.
@@ -100,6 +114,13 @@ fn sources(top: &Path) -> Result<Vec<PathBuf>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dependency_without_a_reason_is_named() {
+        let manifest =
+            "[workspace.dependencies]\ncoffer-base = { path = \"x\" }\nserde = \"1\"\nnew = \"1\"\n\n[profile.dev]\nopt-level = 1\n";
+        assert_eq!(undocumented(manifest, "| `serde` | the wire |"), ["docs/dependencies.md says nothing about new"]);
+    }
 
     #[track_caller]
     fn check(name: &str, text: &str, expect: usize) {
