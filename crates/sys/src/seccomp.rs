@@ -42,6 +42,59 @@ pub fn install(filter: &[Instruction]) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The ABI by which [`probe`] calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeAbi {
+    /// The machine's own.
+    Native,
+    /// 32-bit x86 on a 64-bit one: `int 0x80`.
+    #[cfg(target_arch = "x86_64")]
+    I386,
+}
+
+/// Makes the call of this number with arguments that no call can use, and returns what the kernel answers: the negative
+/// error number for a call that fails. It shows what a filter does; a call that is let through fails for its arguments.
+#[must_use]
+pub fn probe(abi: ProbeAbi, number: u32) -> i64 {
+    match abi {
+        ProbeAbi::Native => {
+            // SAFETY: every argument is minus one, which is no valid pointer, descriptor or length, so memory is neither
+            // read nor written on our behalf.
+            let result = unsafe { libc::syscall(libc::c_long::from(number), -1, -1, -1, -1, -1, -1) };
+            if result == -1 { -i64::from(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { result }
+        }
+        #[cfg(target_arch = "x86_64")]
+        ProbeAbi::I386 => {
+            let mut result = u64::from(number);
+            // SAFETY: as above; `rbx`, which the compiler keeps for itself, is put back, and `int 0x80` may change r8 to
+            // r11, which are named.
+            unsafe {
+                std::arch::asm!(
+                    "xchg rbx, {argument}", "int 0x80", "xchg rbx, {argument}",
+                    argument = inout(reg) u64::MAX => _,
+                    inout("rax") result,
+                    in("rcx") u64::MAX, in("rdx") u64::MAX, in("rsi") u64::MAX, in("rdi") u64::MAX,
+                    out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                );
+            }
+            i64::from(result as i32)
+        }
+    }
+}
+
+/// The native number of a few calls, from the C library, to hold tables against.
+#[must_use]
+pub fn call_number(name: &str) -> Option<u32> {
+    let number = match name {
+        "read" => libc::SYS_read,
+        "ioctl" => libc::SYS_ioctl,
+        "kexec_load" => libc::SYS_kexec_load,
+        "io_uring_setup" => libc::SYS_io_uring_setup,
+        _ => return None,
+    };
+    u32::try_from(number).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

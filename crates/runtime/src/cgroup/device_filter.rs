@@ -11,14 +11,8 @@ use super::Rule;
 
 /// Writes the program for these rules: the first that fits allows; none forbids.
 pub(super) fn program(rules: &[Rule]) -> Vec<Instruction> {
-    let mut code = vec![
-        load(KIND, 0),
-        move_register(ACCESS, KIND),
-        and(KIND, 0xffff),
-        shift_right(ACCESS, 16),
-        load(MAJOR, 4),
-        load(MINOR, 8),
-    ];
+    let mut code =
+        vec![load(KIND, 0), move_register(ACCESS, KIND), and(KIND, 0xffff), shift_right(ACCESS, 16), load(MAJOR, 4), load(MINOR, 8)];
     for rule in rules {
         let kind = match rule.kind {
             DeviceKind::Block => 1,

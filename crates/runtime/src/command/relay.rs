@@ -18,8 +18,7 @@ const ESCAPE: [u8; 2] = [1, b'q'];
 /// Attaches our standard input and output to the console until its end or the escape.
 pub(super) fn console(client: &mut MonitorClient) -> Result<(), CommandError> {
     let told = |cause: Errno| CommandError::System { doing: "making a socket pair", cause: cause.into() };
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(told)?;
+    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(told)?;
     client.call(Request::ConsoleAttach { replay: true }, &[theirs.as_fd()])?;
     drop(theirs);
     terminal(client, &ours, None)

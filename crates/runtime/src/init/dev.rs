@@ -19,8 +19,10 @@ pub(super) fn mount(inside: &Inside<'_>, root: &Root) -> Result<OwnedFd, Failed>
     mount::attach(dev.as_fd(), target.as_fd()).at(stage, || "attaching it".into())?;
     let tty_group = FsOption::Text("gid", "5");
     let group = inside.spec.idmap.host_gid(5).map(|_| tty_group);
-    let options: Vec<FsOption<'_>> =
-        [FsOption::Text("mode", "0620"), FsOption::Text("ptmxmode", "0666"), FsOption::Text("max", "1024")].into_iter().chain(group).collect();
+    let options: Vec<FsOption<'_>> = [FsOption::Text("mode", "0620"), FsOption::Text("ptmxmode", "0666"), FsOption::Text("max", "1024")]
+        .into_iter()
+        .chain(group)
+        .collect();
     let no_programs = Restrictions { nosuid: true, noexec: true, ..Restrictions::NONE };
     let devpts = new_filesystem("devpts", &options, no_programs).at(stage, || "making /dev/pts".into())?;
     place(dev, "pts", &devpts)?;

@@ -18,4 +18,3 @@ pub(super) fn join(inside: &Inside<'_>) -> Result<(), Failed> {
 pub(super) fn make_namespace() -> Result<(), Failed> {
     unshare(Namespaces::CGROUP).at(Stage::JoinCgroup, || "making a control group namespace".into())
 }
-

@@ -43,10 +43,8 @@ pub(crate) fn attach_mount(root: &Root, planned: &PlannedMount, source: Option<&
 }
 
 fn filesystem(kind: &str, options: &std::collections::BTreeMap<String, String>, planned: &PlannedMount) -> io::Result<OwnedFd> {
-    let options: Vec<FsOption<'_>> = options
-        .iter()
-        .map(|(key, value)| if value.is_empty() { FsOption::Flag(key) } else { FsOption::Text(key, value) })
-        .collect();
+    let options: Vec<FsOption<'_>> =
+        options.iter().map(|(key, value)| if value.is_empty() { FsOption::Flag(key) } else { FsOption::Text(key, value) }).collect();
     Ok(new_filesystem(kind, &options, restrictions(&planned.mount))?)
 }
 

@@ -66,9 +66,10 @@ impl Monitor {
         match self.begin_exec(asker, exec, fds) {
             Ok(running) => {
                 let id = self.next_id();
-                let watched = running.beginning.as_ref().map_or(Ok(()), |beginning| {
-                    self.poll.add(&beginning.status, Token::ExecStatus(id), Interest::Read)
-                });
+                let watched = running
+                    .beginning
+                    .as_ref()
+                    .map_or(Ok(()), |beginning| self.poll.add(&beginning.status, Token::ExecStatus(id), Interest::Read));
                 let watched = watched.and_then(|()| self.poll.add(&running.child.pidfd, Token::ExecEnded(id), Interest::Read));
                 self.execs.insert(id, running);
                 if let Err(error) = watched {

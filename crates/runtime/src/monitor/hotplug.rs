@@ -98,9 +98,7 @@ impl Monitor {
 
     /// Attaches a mount; answers when the child has done it.
     pub(super) fn attach_mount(&mut self, asker: Asker, mount: &Mount, fds: Vec<OwnedFd>) {
-        let prepared = self.running().and_then(|instance| {
-            prepare_mount(instance, mount, fds).map_err(Failed::refusal)
-        });
+        let prepared = self.running().and_then(|instance| prepare_mount(instance, mount, fds).map_err(Failed::refusal));
         match prepared {
             Ok((planned, locked)) => self.job(asker, |instance| {
                 let door = instance.door.as_ref().ok_or_else(|| Failed::new(Stage::Mounts, "the instance is not set up"))?;

@@ -51,12 +51,8 @@ pub(crate) fn prepare(spec: &Spec, warnings: &mut Vec<String>) -> Result<OwnedFd
     let (uid, gid) = owner(spec, 0, 0);
     let (uid_text, gid_text) = (uid.to_string(), gid.to_string());
     // As much as a directory of nodes needs: its memory is nobody's limit.
-    let options = [
-        FsOption::Text("mode", "755"),
-        FsOption::Text("size", "512k"),
-        FsOption::Text("uid", &uid_text),
-        FsOption::Text("gid", &gid_text),
-    ];
+    let options =
+        [FsOption::Text("mode", "755"), FsOption::Text("size", "512k"), FsOption::Text("uid", &uid_text), FsOption::Text("gid", &gid_text)];
     let restrict = Restrictions { nosuid: true, ..Restrictions::NONE };
     let dev = new_filesystem("tmpfs", &options, restrict).at(stage, || "making its file system".into())?;
     for (dir, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777), ("net", 0o755)] {

@@ -34,11 +34,7 @@ fn resolve(root: &Root, program: &str) -> String {
     for _ in 0..40 {
         let Ok(target) = root.read_link(&at) else { break };
         let target = target.to_string_lossy().into_owned();
-        at = if target.starts_with('/') {
-            target
-        } else {
-            format!("{}/{target}", at.rsplit_once('/').map_or("", |(dir, _)| dir))
-        };
+        at = if target.starts_with('/') { target } else { format!("{}/{target}", at.rsplit_once('/').map_or("", |(dir, _)| dir)) };
     }
     at
 }

@@ -1,4 +1,122 @@
-//! stub
-use coffer_runtime_spec::Security;
-use coffer_sys::seccomp::Instruction;
-pub(crate) fn filter(_security: &Security) -> Result<Vec<Instruction>, std::io::Error> { Ok(Vec::new()) }
+//! The seccomp filter: an allow-list over every ABI of the machine; what is in no table answers `ENOSYS`.
+//!
+//! A system container runs init systems, package managers and other containers, so nearly everything that the kernel
+//! itself judges by namespace is allowed. Refused is what reaches the host, has no use inside, or has been a way out:
+//! `tables/policy.tsv` decides by name for all ABIs at once, `tables/calls.tsv` has the numbers.
+
+mod abi;
+mod emit;
+#[cfg(test)]
+mod interpret;
+mod policy;
+
+use coffer_runtime_spec::{Seccomp, Security};
+use coffer_sys::seccomp::{Instruction, MOST_INSTRUCTIONS};
+
+pub(crate) use policy::PolicyError;
+
+/// Writes the filter of a spec for this machine; empty if it has none.
+///
+/// # Errors
+/// A rule names no system call, or the rules make the filter too long.
+pub(crate) fn filter(security: &Security) -> Result<Vec<Instruction>, PolicyError> {
+    match &security.seccomp {
+        Seccomp::Off => Ok(Vec::new()),
+        Seccomp::Default { rules } => {
+            let policy = policy::Policy::with_rules(rules)?;
+            let code = emit::filter(abi::NATIVE, &policy);
+            if code.len() > MOST_INSTRUCTIONS { Err(PolicyError::TooLong(code.len())) } else { Ok(code) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::abi::{AARCH64, ARM, Abi, I386, X86_64};
+    use super::interpret::run;
+    use super::*;
+    use coffer_runtime_spec::{Action, SeccompRule};
+    use coffer_sys::seccomp::{ProbeAbi, probe};
+
+    const ALLOW: u32 = 0x7fff_0000;
+    const EPERM: u32 = 0x0005_0001;
+    const ENOSYS: u32 = 0x0005_0026;
+
+    fn code(abis: &[Abi], rules: &[SeccompRule]) -> Vec<Instruction> {
+        emit::filter(abis, &policy::Policy::with_rules(rules).unwrap())
+    }
+
+    /// Every call of every table on every ABI gets what the policy says, by a walk through the code.
+    #[test]
+    fn the_filter_does_what_the_policy_says() {
+        let policy = policy::Policy::with_rules(&[]).unwrap();
+        for abis in [&[X86_64, I386][..], &[AARCH64, ARM]] {
+            let code = emit::filter(abis, &policy);
+            assert!(code.len() < 700, "{} instructions", code.len());
+            for abi in abis {
+                for (number, verdict) in policy.numbered(*abi) {
+                    assert_eq!(run(&code, abi.audit, number, [0; 6]), verdict.value(), "call {number} of {abi:?}");
+                }
+                for number in [463 + 100, 5000, 0x3fff_ffff, 0x4000_0000, 0x4000_0001, 0x4000_0200, u32::MAX] {
+                    assert_eq!(run(&code, abi.audit, number, [0; 6]), ENOSYS, "call {number:#x} of {abi:?}");
+                }
+            }
+            assert_eq!(run(&code, 0x1234, 0, [0; 6]), ENOSYS);
+        }
+    }
+
+    #[test]
+    fn terminal_injection_is_refused_by_the_low_half_of_the_argument() {
+        let code = code(&[X86_64, I386], &[]);
+        for (abi, ioctl) in [(X86_64, 16), (I386, 54)] {
+            for request in [0x5412, 0x541c, 0x1_0000_5412, 0xffff_ffff_0000_541c] {
+                assert_eq!(run(&code, abi.audit, ioctl, [0, request, 0, 0, 0, 0]), EPERM, "{request:#x}");
+            }
+            assert_eq!(run(&code, abi.audit, ioctl, [0, 0x5413, 0, 0, 0, 0]), ALLOW);
+        }
+    }
+
+    #[test]
+    fn rules_change_single_calls() {
+        let rule = |call: &str, action| SeccompRule { call: call.into(), action };
+        let rules = [rule("mkdirat", Action::Errno(13)), rule("bpf", Action::Allow), rule("ioctl", Action::Kill)];
+        let code = code(&[X86_64, I386], &rules);
+        assert_eq!(run(&code, X86_64.audit, 258, [0; 6]), 0x0005_000d);
+        assert_eq!(run(&code, I386.audit, 296, [0; 6]), 0x0005_000d);
+        assert_eq!(run(&code, X86_64.audit, 321, [0; 6]), ALLOW);
+        assert_eq!(run(&code, X86_64.audit, 16, [0, 0x5413, 0, 0, 0, 0]), 0x8000_0000);
+        let error = policy::Policy::with_rules(&[rule("no_such_call", Action::Allow)]).unwrap_err();
+        assert_eq!(error.to_string(), "seccomp rule names \"no_such_call\", which is no system call that this program knows");
+    }
+
+    /// Every refused and every unknown call on every ABI of this machine, made for real.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_kernel_refuses_for_real() {
+        let refused = std::thread::spawn(|| {
+            let policy = policy::Policy::with_rules(&[]).unwrap();
+            coffer_sys::cred::set_no_new_privs().unwrap();
+            coffer_sys::seccomp::install(&emit::filter(abi::NATIVE, &policy)).unwrap();
+            let mut wrong = Vec::new();
+            let mut check = |how: ProbeAbi, number: u32, expect: i32| {
+                let got = probe(how, number);
+                if got != -i64::from(expect) {
+                    wrong.push(format!("{how:?} {number:#x}: {got}, not -{expect}"));
+                }
+            };
+            for (abi, how) in [(X86_64, ProbeAbi::Native), (I386, ProbeAbi::I386)] {
+                for (number, verdict) in policy.numbered(abi) {
+                    match verdict {
+                        policy::Verdict::Errno(errno) => check(how, number, i32::from(errno)),
+                        policy::Verdict::Allow | policy::Verdict::Terminal | policy::Verdict::Kill => {}
+                    }
+                }
+                (470..700).for_each(|number| check(how, number, 38));
+            }
+            // x32: every number, allowed or not in the other ABIs.
+            (0..700).for_each(|number| check(ProbeAbi::Native, 0x4000_0000 | number, 38));
+            wrong
+        });
+        assert_eq!(refused.join().unwrap(), Vec::<String>::new());
+    }
+}

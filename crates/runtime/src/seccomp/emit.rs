@@ -1,0 +1,111 @@
+//! Writing the filter as classic BPF: a binary search over ranges of numbers that share a verdict.
+
+use coffer_sys::seccomp::Instruction;
+
+use super::abi::Abi;
+use super::policy::{Policy, Verdict};
+
+/// Offsets in `struct seccomp_data`. Source: linux/seccomp.h.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+/// The low half of the second argument, on little-endian machines.
+const SECOND_ARGUMENT: u32 = 24;
+
+/// `TIOCSTI` types into a terminal, `TIOCLINUX` drives the virtual console. Source: asm-generic/ioctls.h.
+const INJECTIONS: [u32; 2] = [0x5412, 0x541c];
+const EPERM: Verdict = Verdict::Errno(1);
+
+/// Writes the filter for these ABIs.
+pub(super) fn filter(abis: &[Abi], policy: &Policy) -> Vec<Instruction> {
+    let mut code = vec![load(ARCHITECTURE)];
+    for abi in abis {
+        let body = body(*abi, policy);
+        // Jumps by condition reach only 255 instructions: step over a long one.
+        code.push(jump_if_equal(abi.audit, 1, 0));
+        code.push(jump(body.len() as u32));
+        code.extend(body);
+    }
+    code.push(give(Verdict::UNKNOWN));
+    code
+}
+
+fn body(abi: Abi, policy: &Policy) -> Vec<Instruction> {
+    let mut code = vec![load(NUMBER)];
+    if let Some(bit) = abi.foreign_bit {
+        code.push(jump_if_at_least(bit, 0, 1));
+        code.push(give(Verdict::UNKNOWN));
+    }
+    code.extend(search(&ranges(abi, policy)));
+    code
+}
+
+/// The verdicts as ranges: each begins at its number and goes on to the next one's.
+fn ranges(abi: Abi, policy: &Policy) -> Vec<(u32, Verdict)> {
+    let mut ranges = vec![(0, Verdict::UNKNOWN)];
+    let mut next = 0;
+    let mut add = |at: u32, verdict: Verdict| {
+        if ranges.last().is_some_and(|(last, _)| *last == at) {
+            ranges.pop();
+        }
+        if ranges.last().is_none_or(|(_, before)| *before != verdict) {
+            ranges.push((at, verdict));
+        }
+    };
+    for (number, verdict) in policy.numbered(abi) {
+        if number > next {
+            add(next, Verdict::UNKNOWN);
+        }
+        add(number, verdict);
+        next = number + 1;
+    }
+    add(next, Verdict::UNKNOWN);
+    ranges
+}
+
+/// Searches ranges, of which there is at least one.
+fn search(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
+    if let [(_, verdict)] = ranges {
+        return leaf(*verdict);
+    }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let (below, above) = (search(low), search(high));
+    let border = high[0].0;
+    let mut code = match u8::try_from(below.len()) {
+        Ok(length) => vec![jump_if_at_least(border, length, 0)],
+        Err(_) => vec![jump_if_at_least(border, 0, 1), jump(below.len() as u32)],
+    };
+    code.extend(below);
+    code.extend(above);
+    code
+}
+
+fn leaf(verdict: Verdict) -> Vec<Instruction> {
+    match verdict {
+        Verdict::Terminal => {
+            let [one, other] = INJECTIONS;
+            // Only the low half: the kernel looks at no more, whatever is in the other.
+            vec![load(SECOND_ARGUMENT), jump_if_equal(one, 2, 0), jump_if_equal(other, 1, 0), give(verdict), give(EPERM)]
+        }
+        Verdict::Allow | Verdict::Errno(_) | Verdict::Kill => vec![give(verdict)],
+    }
+}
+
+fn load(offset: u32) -> Instruction {
+    Instruction { code: 0x20, jump_true: 0, jump_false: 0, operand: offset }
+}
+
+fn jump(over: u32) -> Instruction {
+    Instruction { code: 0x05, jump_true: 0, jump_false: 0, operand: over }
+}
+
+fn jump_if_equal(value: u32, jump_true: u8, jump_false: u8) -> Instruction {
+    Instruction { code: 0x15, jump_true, jump_false, operand: value }
+}
+
+fn jump_if_at_least(value: u32, jump_true: u8, jump_false: u8) -> Instruction {
+    Instruction { code: 0x35, jump_true, jump_false, operand: value }
+}
+
+fn give(verdict: Verdict) -> Instruction {
+    Instruction { code: 0x06, jump_true: 0, jump_false: 0, operand: verdict.value() }
+}
