@@ -23,7 +23,7 @@ impl World {
         links(pen, &mut facts);
         firewall(pen, &mut facts);
         for group in pen.cgroups() {
-            cgroups(&group, &group, &mut facts);
+            cgroups(&group, &mut facts);
         }
         loops(state, &mut facts);
         files(state, Path::new(""), &mut facts);
@@ -70,7 +70,7 @@ fn firewall(pen: &Pen, facts: &mut BTreeSet<String>) {
 }
 
 /// Notes the cgroups below a pen's, and the processes in them by name: numbers would differ from run to run.
-fn cgroups(top: &Path, group: &Path, facts: &mut BTreeSet<String>) {
+fn cgroups(group: &Path, facts: &mut BTreeSet<String>) {
     for pid in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
@@ -81,7 +81,7 @@ fn cgroups(top: &Path, group: &Path, facts: &mut BTreeSet<String>) {
     for entry in fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             facts.insert(format!("cgroup {}", entry.path().strip_prefix("/sys/fs/cgroup").unwrap_or(&entry.path()).display()));
-            cgroups(top, &entry.path(), facts);
+            cgroups(&entry.path(), facts);
         }
     }
 }
