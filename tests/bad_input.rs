@@ -15,7 +15,7 @@ fn refused(daemon: &Daemon, fields: &Value, words: &[&str]) {
     for (key, value) in fields.as_object().into_iter().flatten() {
         body[key] = value.clone();
     }
-    let answer = daemon.api().request("POST", "/1.0/instances", Some(&body)).unwrap();
+    let answer = daemon.api().request("POST", "/1.0/instances", Some(&body)).expect("an answer");
     let json = answer.json();
     assert!((400..500).contains(&answer.status), "{fields}: {json}");
     holds(json["error"].as_str().unwrap_or_default(), words);
@@ -103,7 +103,7 @@ fn what_is_no_image_is_no_image() {
 }
 
 fn cut_short() -> Vec<u8> {
-    let mut bytes = std::fs::read(images::busybox().unified).unwrap();
+    let mut bytes = std::fs::read(images::busybox().unified).expect("an image that was just made");
     bytes.truncate(bytes.len() / 2);
     bytes
 }
@@ -112,7 +112,7 @@ fn cut_short() -> Vec<u8> {
 fn plain_tar(daemon: &Daemon) -> Vec<u8> {
     let path = daemon.scratch().join("plain.tar");
     daemon.inside("tar", ["--create", "--file", &path.display().to_string(), "--directory", "/etc", "hostname"]).ok();
-    std::fs::read(path).unwrap()
+    std::fs::read(path).expect("an archive that was just made")
 }
 
 #[test]
