@@ -46,9 +46,12 @@ struct Member {
 fn next_member(stream: &mut Stream<'_>, globals: &mut Extended) -> Result<Option<Member>, Failure> {
     let mut extended = globals.clone();
     let (mut long_name, mut long_link) = (None, None);
-    for prelude in 0..MAX_PRELUDE {
-        let Some(header) = next_header(stream, prelude > 0)? else { return Ok(None) };
-        match header.entry_type().as_byte() {
+    let mut within_member = false;
+    for _ in 0..MAX_PRELUDE {
+        let Some(header) = next_header(stream, within_member)? else { return Ok(None) };
+        let kind = header.entry_type().as_byte();
+        within_member |= matches!(kind, b'x' | b'L' | b'K');
+        match kind {
             b'x' => extended.apply(stream.part(), &payload(stream, &header, MAX_EXTENDED)?)?,
             b'g' => {
                 globals.apply(stream.part(), &payload(stream, &header, MAX_EXTENDED)?)?;

@@ -1,6 +1,6 @@
 //! The first 96 bytes, and reading and decompressing pieces of the file.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use super::super::failure::Failure;
@@ -64,28 +64,45 @@ impl Image {
         }
         read_at(&self.file, buffer, at)
     }
+}
 
-    /// Decompresses a block that may not be larger than `limit` afterwards.
-    pub(super) fn decompress(&self, data: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
-        let mut out = Vec::new();
+/// What decompresses one block after the other; it keeps its memory between them.
+pub(super) struct Decompressor {
+    kind: Compressor,
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Decompressor {
+    pub(super) fn new(image: &Image) -> Self {
+        Self { kind: image.superblock.compressor, zstd: None }
+    }
+
+    /// Decompresses a block that may not be larger than `limit` afterwards into `out`, which is emptied first.
+    pub(super) fn run(&mut self, data: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
+        out.clear();
+        out.reserve_exact(limit);
         let bound = limit as u64 + 1;
-        let result = match self.superblock.compressor {
-            Compressor::Zlib => {
-                out.reserve_exact(limit);
-                flate2::bufread::ZlibDecoder::new(data).take(bound).read_to_end(&mut out).map(|_| ())
-            }
-            Compressor::Xz => liblzma::stream::Stream::new_stream_decoder(MEMORY, 0).map_err(std::io::Error::from).and_then(|stream| {
-                out.reserve_exact(limit);
-                liblzma::bufread::XzDecoder::new_stream(data, stream).take(bound).read_to_end(&mut out).map(|_| ())
-            }),
-            Compressor::Zstd => zstd::bulk::decompress(data, limit).map(|bytes| out = bytes),
+        let result = match self.kind {
+            Compressor::Zlib => flate2::bufread::ZlibDecoder::new(data).take(bound).read_to_end(out).map(drop),
+            Compressor::Xz => xz(data, bound, out),
+            Compressor::Zstd => self.zstd(data, out),
         };
         result.map_err(|error| damaged(&format!("a block cannot be decompressed: {error}")))?;
-        if out.len() > limit {
-            return Err(damaged("a block is larger than the file system's blocks"));
-        }
-        Ok(out)
+        if out.len() > limit { Err(damaged("a block is larger than the file system's blocks")) } else { Ok(()) }
     }
+
+    fn zstd(&mut self, data: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            empty => empty.insert(zstd::bulk::Decompressor::new()?),
+        };
+        zstd.decompress_to_buffer(data, out).map(drop)
+    }
+}
+
+fn xz(data: &[u8], bound: u64, out: &mut Vec<u8>) -> io::Result<()> {
+    let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, 0)?;
+    liblzma::bufread::XzDecoder::new_stream(data, stream).take(bound).read_to_end(out).map(drop)
 }
 
 impl Superblock {

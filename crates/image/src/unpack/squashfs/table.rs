@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::failure::Failure;
-use super::superblock::{Fields, Image, damaged};
+use super::superblock::{Decompressor, Fields, Image, damaged};
 
 /// Bytes in a metadata block, decompressed.
 const BLOCK: usize = 8192;
@@ -15,6 +15,7 @@ const KEPT: usize = 256;
 /// Reads metadata and keeps the blocks used last.
 pub(super) struct Metadata<'i> {
     image: &'i Image,
+    decompressor: Decompressor,
     /// By position in the file: the bytes, and where the next block starts.
     kept: HashMap<u64, (Arc<[u8]>, u64)>,
 }
@@ -38,7 +39,7 @@ impl Cursor {
 
 impl<'i> Metadata<'i> {
     pub(super) fn new(image: &'i Image) -> Self {
-        Self { image, kept: HashMap::new() }
+        Self { image, decompressor: Decompressor::new(image), kept: HashMap::new() }
     }
 
     /// Reads the buffer full and moves the cursor on.
@@ -92,7 +93,12 @@ impl<'i> Metadata<'i> {
         }
         self.image.read(&mut data, at + 2)?;
         let next = at + 2 + data.len() as u64;
-        let bytes: Arc<[u8]> = if header & 0x8000 == 0 { self.image.decompress(&data, BLOCK)?.into() } else { data.into() };
+        if header & 0x8000 == 0 {
+            let mut out = Vec::new();
+            self.decompressor.run(&data, BLOCK, &mut out)?;
+            data = out;
+        }
+        let bytes: Arc<[u8]> = data.into();
         if self.kept.len() == KEPT {
             self.kept.clear();
         }
