@@ -13,7 +13,7 @@ mod hwaddr;
 pub mod links;
 
 pub use allocate::choose_ipv4;
-pub use bridge::{BridgeNetwork, NicPlan, NicRequest};
+pub use bridge::{BridgeNetwork, Inside, NicPlan, NicRequest, Occupants};
 pub use config::BridgeConfig;
 pub use dnsmasq::{Lease, LeaseKind, Reservation};
 pub use error::NetworkError;

@@ -18,7 +18,7 @@ use coffer_model::NetworkName;
 use coffer_sys::netlink::nftables::{Family, Nftables};
 use coffer_sys::netlink::{Destination, Link, LinkChange, Namespace, NewBridge, RouteSocket, Scope};
 
-pub use nic::{NicPlan, NicRequest, OnBridge, attach_to_bridge, detach_from_bridge, plan_on_bridge, remove_link};
+pub use nic::{Inside, NicPlan, NicRequest, detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
 
 use crate::allocate::choose_ipv4;
 use crate::config::BridgeConfig;
@@ -35,6 +35,15 @@ pub struct BridgeNetwork {
     config: BridgeConfig,
     hwaddr: HwAddr,
     files: Files,
+}
+
+/// Who is on a network.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Occupants<'a> {
+    /// NICs of running instances.
+    pub running: &'a [NicPlan],
+    /// What is kept for NICs of stopped instances.
+    pub stopped: &'a [Reservation],
 }
 
 /// Sentences for the user about what works, but perhaps not as hoped.
@@ -86,26 +95,26 @@ impl BridgeNetwork {
         Ok(warnings)
     }
 
-    /// Brings the network up, or back to what it should be, with the NICs that are on it now: after the daemon's start, after
+    /// Brings the network up, or back to what it should be, with the NICs that are on it: after the daemon's start, after
     /// a reboot, after somebody else's hands. What is right already is left alone.
     ///
     /// # Errors
     /// If a step is refused; see [`NetworkError`].
-    pub fn recover(&self, nics: &[NicPlan]) -> Result<Warnings, NetworkError> {
-        self.ensure(Some(nics))
+    pub fn recover(&self, occupants: Occupants<'_>) -> Result<Warnings, NetworkError> {
+        self.ensure(Some(occupants))
     }
 
     /// Changes the configuration under the NICs that are on the network now, which keep running.
     ///
     /// # Errors
     /// If a step is refused; the network is then brought back to the old configuration as far as possible.
-    pub fn update(&self, config: BridgeConfig, seed: &str, nics: &[NicPlan]) -> Result<(Self, Warnings), NetworkError> {
+    pub fn update(&self, config: BridgeConfig, seed: &str, occupants: Occupants<'_>) -> Result<(Self, Warnings), NetworkError> {
         let new = Self::new(self.name.clone(), config, self.files.dir(), seed);
-        match new.ensure(Some(nics)).and_then(|warnings| new.release_external(&self.config).map(|()| warnings)) {
+        match new.ensure(Some(occupants)).and_then(|warnings| new.release_external(&self.config).map(|()| warnings)) {
             Ok(warnings) => Ok((new, warnings)),
             Err(error) => {
                 // The first error is what the user needs; the way back is best effort.
-                let _ = self.ensure(Some(nics));
+                let _ = self.ensure(Some(occupants));
                 Err(error)
             }
         }
@@ -178,18 +187,19 @@ impl BridgeNetwork {
     }
 
     /// The walk: every step is repeatable, and each stands on the ones before it.
-    fn ensure(&self, nics: Option<&[NicPlan]>) -> Result<Warnings, NetworkError> {
+    fn ensure(&self, occupants: Option<Occupants<'_>>) -> Result<Warnings, NetworkError> {
         let mut routes = RouteSocket::open().map_err(kernel(&self.name, "opening netlink"))?;
         let mut nftables = Nftables::open().map_err(kernel(&self.name, "opening nftables"))?;
         self.ensure_files()?;
         let link = self.ensure_link(&mut routes)?;
         // Rules first, so that nothing passes before it is judged.
-        self.ensure_rules(&mut nftables, nics)?;
+        let running = occupants.map(|occupants| occupants.running);
+        self.ensure_rules(&mut nftables, running)?;
         self.ensure_addresses(&mut routes, &link)?;
         self.ensure_forwarding(&mut routes)?;
-        self.ensure_ports(&mut routes, &link, nics.unwrap_or_default())?;
-        if let Some(nics) = nics {
-            let reservations: Vec<_> = nics.iter().map(|nic| nic.reservation.clone()).collect();
+        self.ensure_ports(&mut routes, &link, running.unwrap_or_default())?;
+        if let Some(Occupants { running, stopped }) = occupants {
+            let reservations: Vec<_> = running.iter().map(|nic| &nic.reservation).chain(stopped).cloned().collect();
             self.reservations().reconcile(&reservations)?;
         }
         self.ensure_dnsmasq()?;

@@ -4,13 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
-use coffer_model::device::{Address, Nic};
+use coffer_model::device::{Address, Nic, NicParent};
 use coffer_model::{DeviceName, InstanceName, InterfaceName};
 use coffer_sys::netlink::nftables::Nftables;
-use coffer_sys::netlink::{NewVeth, RouteSocket};
+use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
 
 use super::BridgeNetwork;
-use crate::allocate::hash;
 use crate::dnsmasq::Reservation;
 use crate::error::{NetworkError, kernel};
 use crate::firewall::{self, Ipv6Filter, PortFilter, Ports};
@@ -42,8 +41,8 @@ pub struct NicRequest<'a> {
 pub struct NicPlan {
     /// The name of its end on the host.
     pub host_name: InterfaceName,
-    /// The name of the other end until it is in the container.
-    pub peer_name: String,
+    /// The bridge that this end is a port of; none for a NIC whose host end stands alone.
+    pub bridge: Option<String>,
     /// Its hardware address.
     pub hwaddr: HwAddr,
     /// The largest packet; the kernel's default if none.
@@ -58,11 +57,13 @@ pub struct NicPlan {
     pub reservation: Reservation,
 }
 
-/// The bridge of somebody else that a NIC is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OnBridge<'a> {
-    /// The bridge; none for a NIC whose host end stands alone.
-    pub parent: Option<&'a InterfaceName>,
+/// Where the other end of a NIC's pair of links is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Inside<'a> {
+    /// The container's network namespace.
+    pub namespace: BorrowedFd<'a>,
+    /// The link's name in there.
+    pub name: &'a str,
 }
 
 impl BridgeNetwork {
@@ -84,40 +85,59 @@ impl BridgeNetwork {
         Ok(NicPlan {
             addresses: addresses.into_iter().flatten().collect(),
             gateways: gateways.into_iter().flatten().collect(),
+            bridge: Some(self.name.to_string()),
             mtu: request.nic.mtu.or(self.config.mtu),
             filter: self.filter(request, ipv4, ipv6),
             ..bare_plan(request, ipv4, ipv6)
         })
     }
 
-    /// Makes a planned NIC: filters, then the pair with one end on the bridge, then its name and lease.
-    ///
-    /// The other end is made in the network namespace `container` if given, else here, to be moved. If a step fails, nothing
-    /// of it stays.
+    /// Prepares a planned NIC: its name and lease, and filters on its port, which does not exist yet. The pair of links is then
+    /// made by [`make_link`] or by whoever else holds the container's network namespace.
     ///
     /// # Errors
     /// If another instance has the same name on this network, or the kernel refuses; see [`NetworkError`].
-    pub fn attach(&self, plan: &NicPlan, container: Option<BorrowedFd<'_>>) -> Result<(), NetworkError> {
+    pub fn prepare(&self, plan: &NicPlan) -> Result<(), NetworkError> {
         self.reservations().set(&plan.reservation)?;
-        let ports = Ports::of(self.name.as_str());
-        attach_port(&ports, self.name.as_str(), plan, container)
+        add_filter(self.name.as_str(), plan)
     }
 
-    /// Takes away what [`BridgeNetwork::attach`] made, but for the pair of links: that goes with the container's network
-    /// namespace, or by [`remove_link`]. The reservation stays, so that the NIC comes back to its address.
+    /// Prepares a planned NIC and makes its pair of links. If a step fails, no link and no filter stays.
+    ///
+    /// # Errors
+    /// As [`BridgeNetwork::prepare`] and [`make_link`].
+    pub fn attach(&self, plan: &NicPlan, inside: Inside<'_>) -> Result<(), NetworkError> {
+        self.prepare(plan)?;
+        make_link(plan, inside).inspect_err(|_| {
+            // The first error is what the user needs; filters on a port that does not exist do no harm.
+            let _ = self.detach(plan);
+        })
+    }
+
+    /// Takes away a NIC's filters. Its pair of links goes with the container's network namespace, or by [`remove_link`]. The
+    /// reservation stays, so that the NIC comes back to its address.
+    ///
+    /// The kernel takes some 10 ms for it: keep it off the way of a request, but let it end before a NIC with the same host name
+    /// is prepared again.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn detach(&self, plan: &NicPlan) -> Result<(), NetworkError> {
-        detach_port(&Ports::of(self.name.as_str()), self.name.as_str(), plan)
+        remove_filter(self.name.as_str(), plan)
     }
 
-    /// Forgets a NIC that will not come back: its name and address are free again.
+    /// Forgets a NIC that will not come back: its name and addresses are free again.
     ///
     /// # Errors
-    /// If a file cannot be removed.
+    /// If a file cannot be removed, or the kernel refuses.
     pub fn forget(&self, reservation: &Reservation) -> Result<(), NetworkError> {
-        self.reservations().remove(reservation)
+        self.reservations().remove(reservation)?;
+        let Some(address) = reservation.ipv6 else { return Ok(()) };
+        let hwaddr = reservation.hwaddr;
+        let addresses = [hwaddr.link_local(), hwaddr.eui64(address), address];
+        let mut nftables = Nftables::open().map_err(kernel(&self.name, "opening nftables"))?;
+        let released = Ports::of(self.name.as_str()).release(&mut nftables, hwaddr, &addresses);
+        released.map_err(kernel(&self.name, "emptying its filters"))
     }
 
     fn ipv4_of(&self, request: &NicRequest<'_>) -> Result<Option<Ipv4Addr>, NetworkError> {
@@ -167,57 +187,77 @@ impl BridgeNetwork {
     }
 }
 
-/// Decides everything about a NIC on somebody else's bridge, or on none: there we know only what the device says.
+/// Decides everything about a NIC on somebody else's bridge: there we know only what the device says.
 #[must_use]
 pub fn plan_on_bridge(request: &NicRequest<'_>) -> NicPlan {
     let nic = request.nic;
     let (ipv4, ipv6) = (fixed(nic.ipv4), fixed(nic.ipv6));
     let v4 = nic.ipv4_filtering.unwrap_or(false);
     let v6 = nic.ipv6_filtering.unwrap_or(false);
-    let ipv6_filter = || Ipv6Filter { addresses: ipv6.into_iter().chain(ipv6.map(|_| request.hwaddr.link_local())).collect(), strict: true };
+    let ipv6_filter =
+        || Ipv6Filter { addresses: ipv6.into_iter().chain(ipv6.map(|_| request.hwaddr.link_local())).collect(), strict: true };
     let filter = PortFilter {
         mac: v4 || v6 || nic.mac_filtering.unwrap_or(request.filtering),
         ipv4: v4.then(|| ipv4.into_iter().collect()),
         ipv6: v6.then(ipv6_filter),
     };
-    NicPlan { filter, ..bare_plan(request, ipv4, ipv6) }
+    let bridge = match &nic.on {
+        NicParent::Bridge(parent) => Some(parent.to_string()),
+        NicParent::Network(_) => None,
+    };
+    NicPlan { bridge, filter, ..bare_plan(request, ipv4, ipv6) }
 }
 
-/// Makes a planned NIC on somebody else's bridge, or on none.
-///
-/// # Errors
-/// If the bridge does not exist, or the kernel or `nft` refuses.
-pub fn attach_to_bridge(on: OnBridge<'_>, plan: &NicPlan, container: Option<BorrowedFd<'_>>) -> Result<(), NetworkError> {
-    let Some(parent) = on.parent else { return make_veth(plan, None, container) };
-    let ports = Ports::of(parent.as_str());
-    if !plan.filter.is_empty() {
-        let rules = ports.rules(None);
-        let mut nftables = Nftables::open().map_err(kernel(parent, "opening nftables"))?;
-        if !rules.loaded(&mut nftables).map_err(kernel(parent, "reading its rules"))? {
-            let loaded = firewall::load(&[&rules]);
-            loaded.map_err(|cause| NetworkError::Program { network: parent.to_string(), doing: "loading filters", cause })?;
-        }
-    }
-    attach_port(&ports, parent.as_str(), plan, container)
-}
-
-/// Takes away what [`attach_to_bridge`] made, but for the pair of links; with the last NIC go the filters too.
+/// Prepares a planned NIC on somebody else's bridge: filters on its port.
 ///
 /// # Errors
 /// If the kernel or `nft` refuses.
-pub fn detach_from_bridge(on: OnBridge<'_>, plan: &NicPlan) -> Result<(), NetworkError> {
-    let Some(parent) = on.parent else { return Ok(()) };
-    if plan.filter.is_empty() {
-        return Ok(());
+pub fn prepare_on_bridge(plan: &NicPlan) -> Result<(), NetworkError> {
+    let Some(bridge) = plan.bridge.as_deref().filter(|_| !plan.filter.is_empty()) else { return Ok(()) };
+    let rules = Ports::of(bridge).rules(None);
+    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
+    if !rules.loaded(&mut nftables).map_err(kernel(bridge, "reading its rules"))? {
+        let loaded = firewall::load(&[&rules]);
+        loaded.map_err(|cause| NetworkError::Program { network: bridge.to_owned(), doing: "loading filters", cause })?;
     }
-    let ports = Ports::of(parent.as_str());
-    detach_port(&ports, parent.as_str(), plan)?;
-    let mut nftables = Nftables::open().map_err(kernel(parent, "opening nftables"))?;
-    if ports.is_unused(&mut nftables).map_err(kernel(parent, "reading its filters"))? {
+    add_filter(bridge, plan)
+}
+
+/// Takes away what [`prepare_on_bridge`] made; with the last NIC go the filters' rules too.
+///
+/// # Errors
+/// If the kernel or `nft` refuses.
+pub fn detach_from_bridge(plan: &NicPlan) -> Result<(), NetworkError> {
+    let Some(bridge) = plan.bridge.as_deref().filter(|_| !plan.filter.is_empty()) else { return Ok(()) };
+    remove_filter(bridge, plan)?;
+    let ports = Ports::of(bridge);
+    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
+    if ports.is_unused(&mut nftables).map_err(kernel(bridge, "reading its filters"))? {
         let unloaded = firewall::unload(&[(ports.rules(None).family, ports.rules(None).table)]);
-        unloaded.map_err(|cause| NetworkError::Program { network: parent.to_string(), doing: "removing filters", cause })?;
+        unloaded.map_err(|cause| NetworkError::Program { network: bridge.to_owned(), doing: "removing filters", cause })?;
     }
     Ok(())
+}
+
+/// Makes a NIC's pair of links: one end here, on its bridge and switched on, the other in the container under its name there,
+/// with its hardware address, still switched off.
+///
+/// # Errors
+/// If the bridge does not exist, a name is taken, or the kernel refuses.
+pub fn make_link(plan: &NicPlan, inside: Inside<'_>) -> Result<(), NetworkError> {
+    let name = plan.host_name.as_str();
+    let mut routes = RouteSocket::open().map_err(kernel(name, "opening netlink"))?;
+    let master = plan.bridge.as_deref().map(bridge_index).transpose()?;
+    let veth = NewVeth {
+        name,
+        peer: inside.name,
+        peer_hwaddr: plan.hwaddr.bytes(),
+        mtu: plan.mtu,
+        master,
+        isolated: false,
+        peer_namespace: Some(inside.namespace),
+    };
+    routes.add_veth(&veth).map_err(kernel(name, "making the pair of interfaces"))
 }
 
 /// Removes a NIC's pair of links. The kernel takes some 25 ms for it: keep it off the way of a request, and leave it to the
@@ -230,10 +270,15 @@ pub fn remove_link(host_name: &InterfaceName) -> Result<(), NetworkError> {
     routes.delete_link(host_name.as_str()).map_err(kernel(host_name, "removing the interface"))
 }
 
+fn bridge_index(bridge: &str) -> Result<u32, NetworkError> {
+    let found = link_index(bridge).map_err(kernel(bridge, "looking for the bridge"))?;
+    found.ok_or_else(|| kernel(bridge, "looking for the bridge")(io::ErrorKind::NotFound.into()))
+}
+
 fn bare_plan(request: &NicRequest<'_>, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> NicPlan {
     NicPlan {
         host_name: request.host_name.clone(),
-        peer_name: format!("peer{:08x}", hash(request.host_name.as_str().as_bytes()) as u32),
+        bridge: None,
         hwaddr: request.hwaddr,
         mtu: request.nic.mtu,
         addresses: Vec::new(),
@@ -257,47 +302,20 @@ fn fixed<A>(address: Address<A>) -> Option<A> {
     }
 }
 
-/// Filters first: the port is judged from its first frame on.
-fn attach_port(ports: &Ports, bridge: &str, plan: &NicPlan, container: Option<BorrowedFd<'_>>) -> Result<(), NetworkError> {
-    let mut nftables = None;
-    if !plan.filter.is_empty() {
-        let open = nftables.insert(Nftables::open().map_err(kernel(bridge, "opening nftables"))?);
-        ports.add(open, plan.host_name.as_str(), plan.hwaddr, &plan.filter).map_err(kernel(bridge, "filling its filters"))?;
-    }
-    make_veth(plan, Some(bridge), container).inspect_err(|_| {
-        if let Some(open) = &mut nftables {
-            // The first error is what the user needs; a port that does not exist passes nothing.
-            let _ = ports.remove(open, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
-        }
-    })
-}
-
-fn detach_port(ports: &Ports, bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
+fn add_filter(bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
     if plan.filter.is_empty() {
         return Ok(());
     }
     let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
-    ports.remove(&mut nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter).map_err(kernel(bridge, "emptying its filters"))
+    let added = Ports::of(bridge).add(&mut nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
+    added.map_err(kernel(bridge, "filling its filters"))
 }
 
-fn make_veth(plan: &NicPlan, bridge: Option<&str>, container: Option<BorrowedFd<'_>>) -> Result<(), NetworkError> {
-    let name = plan.host_name.as_str();
-    let mut routes = RouteSocket::open().map_err(kernel(name, "opening netlink"))?;
-    let master = match bridge {
-        Some(bridge) => {
-            let found = coffer_sys::netlink::link_index(bridge).map_err(kernel(bridge, "looking for the bridge"))?;
-            Some(found.ok_or_else(|| kernel(bridge, "looking for the bridge")(io::ErrorKind::NotFound.into()))?)
-        }
-        None => None,
-    };
-    let veth = NewVeth {
-        name,
-        peer: &plan.peer_name,
-        peer_hwaddr: plan.hwaddr.bytes(),
-        mtu: plan.mtu,
-        master,
-        isolated: false,
-        peer_namespace: container,
-    };
-    routes.add_veth(&veth).map_err(kernel(name, "making the pair of interfaces"))
+fn remove_filter(bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
+    if plan.filter.is_empty() {
+        return Ok(());
+    }
+    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
+    let removed = Ports::of(bridge).remove(&mut nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
+    removed.map_err(kernel(bridge, "emptying its filters"))
 }

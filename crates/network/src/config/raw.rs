@@ -82,7 +82,11 @@ pub(super) fn checked(config: &Config) -> Result<String, ConfigError> {
         }
         let option = line.split('=').next().unwrap_or_default().trim();
         if !ALLOWED.contains(&option) {
-            return Err(refuse(config, "raw.dnsmasq", format!("option {option:?} is not allowed here: only options about names and leases are")));
+            return Err(refuse(
+                config,
+                "raw.dnsmasq",
+                format!("option {option:?} is not allowed here: only options about names and leases are"),
+            ));
         }
         lines.push_str(line);
         lines.push('\n');

@@ -59,7 +59,15 @@ fn no_value_breaks_out_of_its_line() {
 
 #[test]
 fn raw_lines_touch_neither_programs_nor_files() {
-    for bad in ["dhcp-script=/bin/sh", "conf-file=/etc/passwd", "addn-hosts=/etc/shadow", "user=root", "port=53", "dhcp-leasefile=/x", "interface=eth0"] {
+    for bad in [
+        "dhcp-script=/bin/sh",
+        "conf-file=/etc/passwd",
+        "addn-hosts=/etc/shadow",
+        "user=root",
+        "port=53",
+        "dhcp-leasefile=/x",
+        "interface=eth0",
+    ] {
         refused(&[("raw.dnsmasq", bad)], "is not allowed here");
     }
     refused(&[("raw.dnsmasq", "server=1.1.1.1\u{b}dhcp-script=/x")], "control characters");

@@ -61,7 +61,8 @@ impl FromStr for Expiry {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = text.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(text);
-        let fits = number.len() <= 6 && number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse::<u32>().is_ok_and(|number| number > 0);
+        let fits =
+            number.len() <= 6 && number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse::<u32>().is_ok_and(|number| number > 0);
         // dnsmasq itself raises anything below two minutes; seconds are written without a letter there.
         if fits || text == "infinite" {
             Ok(Self(text.strip_suffix('s').unwrap_or(text).to_owned()))
@@ -93,7 +94,8 @@ pub(super) fn ipv4(config: &Config) -> Result<Option<Ipv4>, ConfigError> {
         let inner = (8..=30).contains(&net.prefix_len()) && net.addr() != net.network() && net.addr() != net.broadcast();
         inner && is_host(IpAddr::V4(net.addr()))
     };
-    let address = address(config, "ipv4.address", "it must be none, auto, or a host's address with a prefix of 8 to 30, such as 10.44.0.1/24", fits)?;
+    let address =
+        address(config, "ipv4.address", "it must be none, auto, or a host's address with a prefix of 8 to 30, such as 10.44.0.1/24", fits)?;
     let Some(address) = address else { return Ok(None) };
     let outside = outside(config, "ipv4")?;
     let dhcp = if config.flag("ipv4.dhcp", true) { Some(dhcp4(config, address, outside.routed)?) } else { None };
@@ -102,7 +104,8 @@ pub(super) fn ipv4(config: &Config) -> Result<Option<Ipv4>, ConfigError> {
 
 pub(super) fn ipv6(config: &Config) -> Result<Option<Ipv6>, ConfigError> {
     let fits = |net: &Ipv6Net| net.prefix_len() == 64 && net.addr() != net.network() && is_host(IpAddr::V6(net.addr()));
-    let address = address(config, "ipv6.address", "it must be none, auto, or a host's address with prefix 64, such as fd42:1:2:3::1/64", fits)?;
+    let address =
+        address(config, "ipv6.address", "it must be none, auto, or a host's address with prefix 64, such as fd42:1:2:3::1/64", fits)?;
     let Some(address) = address else { return Ok(None) };
     let dhcp = match (config.flag("ipv6.dhcp", true), config.flag("ipv6.dhcp.stateful", false)) {
         (false, true) => return Err(ConfigError::Needs { key: "ipv6.dhcp.stateful", needs: "ipv6.dhcp" }),

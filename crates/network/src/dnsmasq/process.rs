@@ -74,7 +74,12 @@ impl Dnsmasq {
     ///
     /// # Errors
     /// If it cannot be ended or started, or `between` fails.
-    pub fn restart(self, network: &NetworkName, files: &Files, between: impl FnOnce() -> Result<(), NetworkError>) -> Result<Self, NetworkError> {
+    pub fn restart(
+        self,
+        network: &NetworkName,
+        files: &Files,
+        between: impl FnOnce() -> Result<(), NetworkError>,
+    ) -> Result<Self, NetworkError> {
         let arguments = self.arguments.clone();
         self.stop(network)?;
         let done = between();
@@ -136,6 +141,8 @@ fn identity(dir: &Path) -> (&'static str, &'static str) {
     }
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let pick = |table: &str, names: [&'static str; 2]| names.into_iter().find(|name| table.lines().any(|line| line.split(':').next() == Some(name)));
+    let pick = |table: &str, names: [&'static str; 2]| {
+        names.into_iter().find(|name| table.lines().any(|line| line.split(':').next() == Some(name)))
+    };
     (pick(&users, ["dnsmasq", "nobody"]).unwrap_or("root"), pick(&groups, ["nogroup", "nobody"]).unwrap_or("root"))
 }

@@ -1,3 +1,0 @@
-//! Bridges for real, in namespaces of their own.
-
-fn main() {}
