@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod btrfs;
 pub mod cred;
+pub mod heap;
 pub mod loop_device;
 pub mod mount;
 pub mod netlink;

@@ -208,6 +208,36 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     Ok(Peer { pid: cred.pid, uid: cred.uid, gid: cred.gid })
 }
 
+/// Lists the supplementary groups that the process at the other end of a connected unix socket had when it connected.
+///
+/// # Errors
+/// `ENODATA` if it is no connected unix socket.
+///
+/// Source: `SO_PEERGROUPS`, socket(7); Linux 4.13.
+pub fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    /// As many as most processes have; the kernel says how many there are if that is too few.
+    const FEW: usize = 32;
+    /// Source: asm-generic/socket.h; not in the libc crate for every target.
+    const SO_PEERGROUPS: libc::c_int = 59;
+    let mut groups: Vec<libc::gid_t> = vec![0; FEW];
+    loop {
+        let mut length = size_of_val(groups.as_slice()) as libc::socklen_t;
+        let (value, length_at) = (groups.as_mut_ptr().cast(), &raw mut length);
+        // SAFETY: both pointers are valid for the whole call and `length` says how much room `groups` has.
+        let result = unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERGROUPS, value, length_at) };
+        let count = length as usize / size_of::<libc::gid_t>();
+        if result == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
 /// Opens a pidfd of the process at the other end of a connected unix socket: it stays true when the number is recycled.
 ///
 /// # Errors
@@ -294,5 +324,15 @@ mod tests {
         client.send(&[b"x"], &[]).unwrap();
         assert_eq!(server.receive(10).unwrap().unwrap().bytes, b"x");
         std::fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn groups_of_a_peer_are_its_own() {
+        let (ours, _theirs) = PacketSocket::pair().unwrap();
+        let mut groups = peer_groups(ours.as_fd()).unwrap();
+        let mut own: Vec<u32> = rustix::process::getgroups().unwrap().into_iter().map(rustix::process::Gid::as_raw).collect();
+        groups.sort_unstable();
+        own.sort_unstable();
+        assert_eq!(groups, own);
     }
 }

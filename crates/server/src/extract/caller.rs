@@ -1,0 +1,35 @@
+//! Who sends a request.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use coffer_engine::Caller;
+
+use crate::app::App;
+use crate::refusal::Refusal;
+
+/// How far a connection's other end is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// It is root or of the socket's group: it may do everything.
+    Admin,
+    /// It is somebody else.
+    None,
+}
+
+/// Who is at the other end of a connection. The listener puts it into each of the connection's requests.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its name and address.
+    pub caller: Caller,
+    /// How far it is trusted.
+    pub trust: Trust,
+}
+
+impl FromRequestParts<App> for Peer {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refusal> {
+        let peer = parts.extensions.get::<Self>().cloned();
+        peer.ok_or_else(|| Refusal::forbidden("the connection says nothing about who made it"))
+    }
+}

@@ -1,0 +1,255 @@
+//! `/1.0/instances`: listing, making, changing, renaming and deleting.
+
+use axum::Router;
+use axum::extract::{FromRequest as _, FromRequestParts, Request, State};
+use axum::http::header;
+use axum::http::request::Parts;
+use axum::routing::get;
+use coffer_api::{InstancePost, InstancePut, InstancesPost, InstancesPut};
+use coffer_engine::{CreateInstance, Detail, InstanceChange, InstancePatch, InstanceView, Source};
+use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{instance_state, merge};
+use crate::app::App;
+use crate::envelope::{self, Answer};
+use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
+use crate::refusal::Refusal;
+use crate::{etag, show};
+
+/// The routes.
+pub fn routes(prefix: &str) -> Router<App> {
+    Router::new()
+        .route(prefix, get(list).post(create).put(change_all))
+        .route(&format!("{prefix}/{{name}}"), get(read).put(replace).patch(patch).post(rename).delete(remove))
+}
+
+/// Under which of its two names the collection was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Family(&'static str);
+
+impl Family {
+    /// The URL of something of an instance; `rest` is empty or begins with a slash.
+    pub fn url(self, name: &InstanceName, rest: &str, project: &ProjectName) -> String {
+        show::url(&format!("/1.0/{}/{name}{rest}", self.0), project)
+    }
+}
+
+impl FromRequestParts<App> for Family {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refusal> {
+        let old = parts.uri.path().starts_with("/1.0/containers");
+        Ok(Self(if old { "containers" } else { "instances" }))
+    }
+}
+
+/// `GET /1.0/instances`.
+async fn list(State(app): State<App>, family: Family, Everywhere(scope): Everywhere, parameters: Parameters) -> Answer {
+    let (recursion, filter) = (parameters.recursion()?, parameters.filter()?);
+    if parameters.get("instance-type") == Some("virtual-machine") {
+        return envelope::sync(Vec::<Value>::new());
+    }
+    let detail = if recursion == Recursion::Everything { Detail::Full } else { Detail::Plain };
+    let mut views = app.run(move |engine| engine.instances(&scope, detail)).await?;
+    if !filter.is_empty() {
+        views.retain(|view| {
+            if recursion == Recursion::Everything {
+                passes(&filter, &show::instance_full(view))
+            } else {
+                passes(&filter, &show::instance(view))
+            }
+        });
+    }
+    match recursion {
+        Recursion::Urls => envelope::sync(views.iter().map(|view| url(family, view)).collect::<Vec<_>>()),
+        Recursion::Objects => envelope::sync(views.iter().map(show::instance).collect::<Vec<_>>()),
+        Recursion::Everything => envelope::sync(views.iter().map(show::instance_full).collect::<Vec<_>>()),
+    }
+}
+
+fn url(family: Family, view: &InstanceView) -> String {
+    family.url(&view.instance.name, "", &view.instance.project)
+}
+
+/// Says whether an object as the API shows it passes a filter.
+pub fn passes(filter: &coffer_model::filter::Filter, object: &impl Serialize) -> bool {
+    serde_json::to_value(object).is_ok_and(|value| filter.matches(&value))
+}
+
+/// `POST /1.0/instances`.
+async fn create(State(app): State<App>, peer: Peer, Place(project): Place, request: Request) -> Answer {
+    if request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+        return Err(Refusal::unsupported("instance backups"));
+    }
+    let Wire(body) = Wire::from_request(request, &app).await?;
+    let wanted = wanted(body, project)?;
+    let view = app.run(move |engine| engine.create_instance(&peer.caller, wanted)).await?;
+    envelope::accepted(&view)
+}
+
+fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, Refusal> {
+    match body.kind.as_str() {
+        "" | "container" => {}
+        "virtual-machine" => return Err(Refusal::unsupported("virtual machines")),
+        other => return Err(Refusal::bad_request(format!("invalid instance type {other:?}: it must be container"))),
+    }
+    if !body.instance_type.is_empty() {
+        return Err(Refusal::unsupported("instance types of cloud providers"));
+    }
+    let source = &body.source;
+    let source = match source.kind.as_str() {
+        "image" if !source.server.is_empty() => return Err(Refusal::unsupported("images of remote servers")),
+        "image" if !source.fingerprint.is_empty() => Source::Fingerprint(source.fingerprint.clone()),
+        "image" if !source.alias.is_empty() => Source::Alias(source.alias.parse()?),
+        "image" if !source.properties.is_empty() => return Err(Refusal::unsupported("images chosen by their properties")),
+        "image" => return Err(Refusal::bad_request("the source has no image: give its fingerprint or alias")),
+        "none" => Source::None,
+        "copy" => return Err(Refusal::unsupported("copies of instances")),
+        "migration" => return Err(Refusal::unsupported("migrations")),
+        other => return Err(Refusal::bad_request(format!("invalid source type {other:?}: it must be image or none"))),
+    };
+    Ok(CreateInstance {
+        project,
+        name: if body.name.is_empty() { None } else { Some(body.name.parse()?) },
+        architecture: body.architecture,
+        description: body.description,
+        ephemeral: body.ephemeral,
+        profiles: body.profiles.map(profiles).transpose()?,
+        config: Config(body.config),
+        devices: merge::named_devices(body.devices)?,
+        source,
+        start: body.start,
+    })
+}
+
+fn profiles(names: Vec<String>) -> Result<Vec<ProfileName>, Refusal> {
+    names.into_iter().map(|name| Ok(name.parse()?)).collect()
+}
+
+/// `PUT /1.0/instances`: one change of state for all.
+async fn change_all(State(app): State<App>, peer: Peer, Place(project): Place, Wire(body): Wire<InstancesPut>) -> Answer {
+    let state = body.state.ok_or_else(|| Refusal::bad_request("the request has no state"))?;
+    let change = instance_state::change(&state)?;
+    let view = app.run(move |engine| engine.change_all_states(&peer.caller, &project, change)).await?;
+    envelope::accepted(&view)
+}
+
+/// `GET /1.0/instances/{name}`.
+async fn read(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place, parameters: Parameters) -> Answer {
+    let full = parameters.recursion()? != Recursion::Urls;
+    let detail = if full { Detail::Full } else { Detail::Plain };
+    let view = app.run(move |engine| engine.instance(&project, &name, detail)).await?;
+    let tag = etag::instance(&view.instance);
+    if full { envelope::tagged(show::instance_full(&view), &tag) } else { envelope::tagged(show::instance(&view), &tag) }
+}
+
+/// `PUT /1.0/instances/{name}`.
+async fn replace(
+    State(app): State<App>,
+    peer: Peer,
+    Named(name): Named<InstanceName>,
+    Place(project): Place,
+    if_match: IfMatch,
+    Wire(body): Wire<InstancePut>,
+) -> Answer {
+    // A restore comes with all other fields empty and is no update to that.
+    if !body.restore.is_empty() {
+        return Err(Refusal::unsupported("snapshots"));
+    }
+    let change = InstanceChange {
+        architecture: body.architecture,
+        description: body.description,
+        ephemeral: body.ephemeral,
+        profiles: profiles(body.profiles)?,
+        config: Config(body.config),
+        devices: merge::named_devices(body.devices)?,
+    };
+    let guard = if_match.guard(etag::instance);
+    let view = app.run(move |engine| engine.update_instance(&peer.caller, &project, &name, change, guard.as_deref())).await?;
+    envelope::accepted(&view)
+}
+
+/// `PATCH /1.0/instances/{name}`.
+async fn patch(
+    State(app): State<App>,
+    peer: Peer,
+    Named(name): Named<InstanceName>,
+    Place(project): Place,
+    if_match: IfMatch,
+    body: Patch,
+) -> Answer {
+    if body.text("restore")?.is_some_and(|snapshot| !snapshot.is_empty()) {
+        return Err(Refusal::unsupported("snapshots"));
+    }
+    let patch = InstancePatch {
+        description: body.text("description")?,
+        ephemeral: body.read("ephemeral")?,
+        profiles: body.read("profiles")?.map(profiles).transpose()?,
+        config: merge::config(&body)?,
+        devices: merge::devices(&body)?,
+    };
+    let guard = if_match.guard(etag::instance);
+    app.run(move |engine| engine.patch_instance(&peer.caller, &project, &name, patch, guard.as_deref())).await?;
+    envelope::done()
+}
+
+/// `POST /1.0/instances/{name}`: a rename. Moves come the same way and are refused by name.
+async fn rename(
+    State(app): State<App>,
+    peer: Peer,
+    Named(name): Named<InstanceName>,
+    Place(project): Place,
+    Wire(body): Wire<InstancePost>,
+) -> Answer {
+    if body.migration || !body.pool.is_empty() || !body.project.is_empty() {
+        return Err(Refusal::unsupported("moves of instances to another pool, project or server"));
+    }
+    let new = body.name.parse()?;
+    let view = app.run(move |engine| engine.rename_instance(&peer.caller, &project, &name, new)).await?;
+    envelope::accepted(&view)
+}
+
+/// `DELETE /1.0/instances/{name}`.
+async fn remove(State(app): State<App>, peer: Peer, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
+    let view = app.run(move |engine| engine.delete_instance(&peer.caller, &project, &name)).await?;
+    envelope::accepted(&view)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, expect: &str) {
+        let body = crate::extract::parse(body.as_bytes()).unwrap();
+        let got = match wanted(body, ProjectName::default_project()) {
+            Ok(wanted) => format!("{:?} {:?} {:?}", wanted.name.map(|name| name.to_string()), wanted.source, wanted.profiles),
+            Err(refusal) => format!("{} {refusal}", refusal.status().as_u16()),
+        };
+        assert_eq!(got, expect);
+    }
+
+    #[test]
+    fn what_clients_send() {
+        check(
+            r#"{"architecture":"","config":{},"devices":{},"ephemeral":false,"profiles":null,"stateful":false,"description":"","name":"c2","source":{"type":"image","certificate":"","fingerprint":"aaaa","allow_inconsistent":false},"instance_type":"","type":"container"}"#,
+            r#"Some("c2") Fingerprint("aaaa") None"#,
+        );
+        check(r#"{"name":"","profiles":[],"source":{"type":"none"}}"#, "None None Some([])");
+        check(r#"{"source":{"type":"image","alias":"a/b"}}"#, r#"None Alias(AliasName("a/b")) None"#);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        check("{}", "400 invalid source type \"\": it must be image or none");
+        check(r#"{"type":"virtual-machine"}"#, "501 virtual machines are not supported yet");
+        check(r#"{"source":{"type":"copy"}}"#, "501 copies of instances are not supported yet");
+        check(
+            r#"{"source":{"type":"image","alias":"debian/12","server":"https://images.example","protocol":"simplestreams"}}"#,
+            "501 images of remote servers are not supported yet",
+        );
+        check(r#"{"name":"1a","source":{"type":"none"}}"#, "400 invalid instance name \"1a\": it must not start with a digit");
+    }
+}

@@ -1,0 +1,80 @@
+//! `/1.0/metadata/configuration`: every configuration key, made from the tables that validation reads.
+
+use axum::Router;
+use axum::routing::get;
+use coffer_model::key::{Key, Support, Value};
+use coffer_model::keys;
+use serde_json::{Map, json};
+
+use crate::app::App;
+use crate::envelope::{self, Answer};
+
+/// The routes.
+pub fn routes() -> Router<App> {
+    Router::new().route("/1.0/metadata/configuration", get(configuration))
+}
+
+/// `GET /1.0/metadata/configuration`.
+async fn configuration() -> Answer {
+    envelope::sync(document())
+}
+
+fn document() -> serde_json::Value {
+    let entities: [(&str, &[Key]); 5] = [
+        ("instance", keys::INSTANCE),
+        ("server", keys::SERVER),
+        ("project", keys::PROJECT),
+        ("device-disk", keys::DISK),
+        ("device-nic-bridged", keys::NIC),
+    ];
+    let configs: Map<_, _> = entities.into_iter().map(|(entity, table)| (entity.to_owned(), groups(table))).collect();
+    json!({ "configs": configs })
+}
+
+/// Keys are grouped by their first word.
+fn groups(table: &[Key]) -> serde_json::Value {
+    let mut groups: Map<String, serde_json::Value> = Map::new();
+    for row in table {
+        let group = row.name.split_once('.').map_or("misc", |(first, _)| first);
+        let keys = groups.entry(group).or_insert_with(|| json!({ "keys": [] }));
+        if let Some(list) = keys["keys"].as_array_mut() {
+            list.push(json!({ row.name: shown(row) }));
+        }
+    }
+    groups.into()
+}
+
+fn shown(row: &Key) -> serde_json::Value {
+    let kind = match row.value {
+        Value::Bool => "bool",
+        Value::Int(..) => "integer",
+        Value::Size | Value::SizeOrPercent | Value::Cpus | Value::CpuAllowance | Value::ResourceLimit => "string",
+        Value::Choice(_) | Value::Line | Value::Text => "string",
+    };
+    let mut key = json!({
+        "type": kind,
+        "defaultdesc": row.default,
+        "liveupdate": if row.live { "yes" } else { "no" },
+        "shortdesc": row.doc,
+        "longdesc": "",
+    });
+    if let Support::No(why) = row.support {
+        key["condition"] = format!("not supported: {why}").into();
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_there() {
+        let document = document();
+        let keys = document["configs"]["instance"]["limits"]["keys"].as_array().unwrap();
+        assert!(keys.iter().any(|key| key["limits.memory"]["liveupdate"] == "yes"));
+        let count: usize =
+            document["configs"]["instance"].as_object().unwrap().values().map(|group| group["keys"].as_array().unwrap().len()).sum();
+        assert_eq!(count, keys::INSTANCE.len());
+    }
+}

@@ -1,0 +1,95 @@
+//! `/1.0/operations`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use coffer_engine::{Class, EngineError, OperationView, Scope};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::envelope::{self, Answer};
+use crate::extract::{Everywhere, Named, Parameters, Recursion};
+use crate::refusal::Refusal;
+use crate::show;
+use crate::ws::Upgrade;
+
+/// The routes.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/1.0/operations", get(list))
+        .route("/1.0/operations/{id}", get(read).delete(cancel))
+        .route("/1.0/operations/{id}/wait", get(wait))
+        .route("/1.0/operations/{id}/websocket", get(connect))
+}
+
+/// `GET /1.0/operations`: by status, in lower case.
+async fn list(State(app): State<App>, Everywhere(scope): Everywhere, parameters: Parameters) -> Answer {
+    let recursion = parameters.recursion()?;
+    let mut by_status: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for view in app.engine.operations().list() {
+        if let Scope::Project(project) = &scope
+            && *project != view.project
+        {
+            continue;
+        }
+        let shown = match recursion {
+            Recursion::Urls => Value::from(show::operation_url(&view)),
+            Recursion::Objects | Recursion::Everything => serde_json::to_value(show::operation(&view)).unwrap_or_default(),
+        };
+        by_status.entry(view.status.word().to_lowercase()).or_default().push(shown);
+    }
+    envelope::sync(by_status)
+}
+
+fn not_found(id: impl std::fmt::Display) -> Refusal {
+    EngineError::not_found("operation", id).into()
+}
+
+fn find(app: &App, id: &str) -> Result<(Uuid, OperationView), Refusal> {
+    let uuid: Uuid = id.parse().map_err(|_| not_found(id))?;
+    app.engine.operations().get(uuid).map(|view| (uuid, view)).ok_or_else(|| not_found(id))
+}
+
+/// `GET /1.0/operations/{id}`.
+async fn read(State(app): State<App>, Named(id): Named<String>) -> Answer {
+    let (_, view) = find(&app, &id)?;
+    envelope::sync(show::operation(&view))
+}
+
+/// `DELETE /1.0/operations/{id}`.
+async fn cancel(State(app): State<App>, Named(id): Named<String>) -> Answer {
+    let (id, _) = find(&app, &id)?;
+    app.run(move |engine| engine.operations().cancel(id)).await?;
+    envelope::done()
+}
+
+/// `GET /1.0/operations/{id}/wait`: that the time is over is no error.
+async fn wait(State(app): State<App>, Named(id): Named<String>, parameters: Parameters) -> Answer {
+    let (id, _) = find(&app, &id)?;
+    let timeout = match parameters.get("timeout").unwrap_or("-1").parse::<i64>() {
+        Ok(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+        Err(_) => return Err(Refusal::bad_request("invalid timeout: it must be a number of seconds, or -1")),
+    };
+    let view = app.engine.operations().wait(id, timeout).await.ok_or_else(|| not_found(id))?;
+    envelope::sync(show::operation(&view))
+}
+
+/// `GET /1.0/operations/{id}/websocket`: the secret says which socket it is, and is all the trust that is needed.
+async fn connect(State(app): State<App>, Named(id): Named<String>, parameters: Parameters, upgrade: Upgrade) -> Answer {
+    let (_, view) = find(&app, &id)?;
+    if view.class != Class::Websocket || view.status.is_final() {
+        return Err(Refusal::bad_request(format!("operation {id} takes no websockets now")));
+    }
+    let wrong = || Refusal::forbidden("wrong or missing secret");
+    let secret = parameters.get("secret").ok_or_else(wrong)?;
+    let fds = view.metadata.get("fds").and_then(Value::as_object).ok_or_else(wrong)?;
+    if !fds.values().any(|value| value == secret) {
+        return Err(wrong());
+    }
+    let door = app.sessions.take(secret).ok_or_else(wrong)?;
+    Ok(upgrade.then(async move |socket| drop(door.send(socket))))
+}

@@ -1,0 +1,75 @@
+//! Instances and their state.
+
+use std::collections::BTreeMap;
+
+use coffer_api::{Instance, InstanceFull, InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, StatusCode};
+use coffer_engine::InstanceView;
+
+use super::{NO_MEMBER, config, devices, names, when};
+
+/// An instance.
+#[must_use]
+pub fn instance(view: &InstanceView) -> Instance {
+    let InstanceView { instance, expanded_config, expanded_devices, status, .. } = view;
+    Instance {
+        architecture: instance.architecture.clone(),
+        config: config(&instance.config),
+        devices: devices(&instance.devices),
+        ephemeral: instance.ephemeral,
+        profiles: names(&instance.profiles),
+        restore: String::new(),
+        stateful: false,
+        description: instance.description.clone(),
+        created_at: instance.created_at.into(),
+        expanded_config: config(expanded_config),
+        expanded_devices: devices(expanded_devices),
+        name: instance.name.to_string(),
+        status: status.to_string(),
+        status_code: code(*status),
+        last_used_at: when(instance.last_used_at),
+        location: NO_MEMBER.into(),
+        kind: "container".into(),
+        project: instance.project.to_string(),
+    }
+}
+
+/// An instance with its state. It has no snapshots and no backups, since there are none yet.
+#[must_use]
+pub fn instance_full(view: &InstanceView) -> InstanceFull {
+    let state = match &view.state {
+        Some(state) => instance_state(state),
+        None => {
+            InstanceState { status: view.status.to_string(), status_code: code(view.status), processes: -1, ..InstanceState::default() }
+        }
+    };
+    instance(view).into_full(state, Vec::new(), Vec::new())
+}
+
+/// What an instance does and uses.
+#[must_use]
+pub fn instance_state(state: &coffer_engine::InstanceState) -> InstanceState {
+    let disk = state.disk.iter().map(|(name, bytes)| (name.clone(), InstanceStateDisk { usage: signed(*bytes) }));
+    InstanceState {
+        status: state.status.to_string(),
+        status_code: code(state.status),
+        disk: disk.collect(),
+        memory: InstanceStateMemory {
+            usage: signed(state.memory_usage),
+            usage_peak: signed(state.memory_peak),
+            swap_usage: signed(state.swap_usage),
+            swap_usage_peak: signed(state.swap_peak),
+        },
+        network: state.network.iter().map(|(name, link)| (name.clone(), super::network::inside(link))).collect::<BTreeMap<_, _>>(),
+        pid: i64::from(state.pid),
+        processes: state.processes,
+        cpu: InstanceStateCpu { usage: signed(state.cpu_usage) },
+    }
+}
+
+fn code(status: coffer_model::Status) -> StatusCode {
+    StatusCode(u16::try_from(status.code()).expect("status codes have three digits"))
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,63 @@
+//! Profiles, images, aliases, projects.
+
+use coffer_api::{Image, ImageAlias, ImageAliasesEntry, Profile, Project, Timestamp};
+use coffer_engine::{ImageView, ProfileView};
+
+use super::{config, devices, names, when};
+
+const CONTAINER: &str = "container";
+
+/// A profile.
+#[must_use]
+pub fn profile(view: &ProfileView) -> Profile {
+    let profile = &view.profile;
+    Profile {
+        config: config(&profile.config),
+        description: profile.description.clone(),
+        devices: devices(&profile.devices),
+        name: profile.name.to_string(),
+        used_by: view.used_by.clone(),
+    }
+}
+
+/// An image. One without profiles shows `default`, which instances made from it get.
+#[must_use]
+pub fn image(view: &ImageView) -> Image {
+    let image = &view.image;
+    let aliases = view.aliases.iter().map(|(name, description)| ImageAlias { name: name.to_string(), description: description.clone() });
+    Image {
+        auto_update: image.auto_update,
+        properties: config(&image.properties),
+        public: image.public,
+        expires_at: image.expires_at.map_or(Timestamp::EPOCH, Timestamp::from),
+        profiles: if image.profiles.is_empty() { vec!["default".into()] } else { names(&image.profiles) },
+        aliases: aliases.collect(),
+        architecture: image.architecture.clone(),
+        cached: image.cached,
+        filename: image.filename.clone(),
+        fingerprint: image.fingerprint.to_string(),
+        size: i64::try_from(image.size).unwrap_or(i64::MAX),
+        update_source: None,
+        kind: CONTAINER.into(),
+        created_at: image.created_at.map_or(Timestamp::EPOCH, Timestamp::from),
+        last_used_at: when(image.last_used_at),
+        uploaded_at: image.uploaded_at.into(),
+    }
+}
+
+/// An image alias.
+#[must_use]
+pub fn alias(alias: &coffer_model::Alias) -> ImageAliasesEntry {
+    ImageAliasesEntry {
+        description: alias.description.clone(),
+        target: alias.target.to_string(),
+        name: alias.name.to_string(),
+        kind: CONTAINER.into(),
+    }
+}
+
+/// A project.
+#[must_use]
+pub fn project(project: &coffer_model::Project, used_by: Vec<String>) -> Project {
+    Project { config: config(&project.config), description: project.description.clone(), name: project.name.to_string(), used_by }
+}

@@ -1,0 +1,21 @@
+//! Websockets: the handshake, frames, and the sessions that pump bytes between a client and an instance.
+//!
+//! The codec is our own because of what passes through it: exec streams. It unmasks straight into the buffer that is
+//! written to the pipe, joins the small frames that clients send, and writes a frame's header and content in one call.
+
+mod console;
+mod exec;
+mod feed;
+mod frame;
+mod handshake;
+mod line;
+mod pipe;
+mod reader;
+mod session;
+mod writer;
+
+pub use console::attach as attach_console;
+pub use exec::{Plan, run as run_exec};
+pub use feed::feed;
+pub use handshake::{Socket, Upgrade};
+pub use session::{Doors, Sessions};

@@ -1,0 +1,56 @@
+//! Sending events to a listener.
+
+use std::sync::Arc;
+
+use coffer_engine::Event;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at};
+
+use super::Socket;
+use super::frame::Opcode;
+use super::line::PING_INTERVAL;
+use super::reader::Input;
+
+/// Sends each event that `write` has a text for, until the listener closes or nothing more can happen.
+pub async fn feed(socket: Socket, mut events: broadcast::Receiver<Arc<Event>>, write: impl Fn(&Event) -> Option<String>) {
+    let Socket { mut reader, mut writer } = socket;
+    let (pings, mut pongs) = mpsc::channel(4);
+    let receiving = tokio::spawn(async move {
+        let mut ignored = Vec::new();
+        loop {
+            ignored.clear();
+            match reader.next(&mut ignored).await {
+                Ok(Input::Ping(content)) => drop(pings.try_send(content)),
+                Ok(Input::Bytes | Input::Text(_)) => {}
+                Ok(Input::Closed) | Err(_) => break,
+            }
+        }
+    });
+    let mut ticks = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    loop {
+        let sent = tokio::select! {
+            event = events.recv() => match event {
+                Ok(event) => match write(&event) {
+                    Some(text) => writer.send(Opcode::Text, text.as_bytes()).await,
+                    None => Ok(()),
+                },
+                Err(RecvError::Lagged(count)) => {
+                    tracing::warn!("a listener is too slow: it missed {count} events");
+                    Ok(())
+                }
+                Err(RecvError::Closed) => break,
+            },
+            pong = pongs.recv() => match pong {
+                Some(content) => writer.send(Opcode::Pong, &content).await,
+                None => break,
+            },
+            _ = ticks.tick() => writer.send(Opcode::Ping, b"keepalive").await,
+        };
+        if sent.is_err() {
+            break;
+        }
+    }
+    let _ = writer.close().await;
+    receiving.abort();
+}
