@@ -38,7 +38,9 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
-const COMPRESSIONS: [(&str, fn(&[u8]) -> Vec<u8>); 6] =
+type Compress = fn(&[u8]) -> Vec<u8>;
+
+const COMPRESSIONS: [(&str, Compress); 6] =
     [("none", <[u8]>::to_vec), ("gzip", gzip), ("bzip2", bzip2), ("xz", xz), ("lzma", lzma), ("zstd", zstd)];
 
 #[test]
@@ -129,6 +131,19 @@ fn pax_records_win_over_the_header() {
     let metadata = std::fs::metadata(dir.path().join("rootfs/x")).unwrap();
     use std::os::unix::fs::MetadataExt;
     assert_eq!((metadata.uid(), metadata.gid(), metadata.mtime(), metadata.mtime_nsec()), (70000, 65534, 1_500_000_000, 250_000_000));
+}
+
+#[test]
+fn fields_that_hold_nothing_are_zero() {
+    let mut header = tar::Header::new_ustar();
+    header.set_path("rootfs/x").unwrap();
+    header.set_mode(0o600);
+    let old = header.as_old_mut();
+    (old.uid, old.gid, old.mtime) = ([0; 8], [b' '; 8], [0; 12]);
+    Image::unified(Archive::image().raw(header, b"").end()).gives(
+        "d 755 0:0 rootfs
+         f 600 0:0 rootfs/x \"\"",
+    );
 }
 
 #[test]

@@ -88,8 +88,11 @@ fn devices_are_left_out() {
     disk.set_path("rootfs/dev/sda").unwrap();
     disk.set_entry_type(EntryType::Block);
     disk.set_mode(0o666);
-    (disk.set_uid(0), disk.set_gid(0), disk.set_mtime(0));
-    (disk.set_device_major(8).unwrap(), disk.set_device_minor(0).unwrap());
+    disk.set_uid(0);
+    disk.set_gid(0);
+    disk.set_mtime(0);
+    disk.set_device_major(8).unwrap();
+    disk.set_device_minor(0).unwrap();
     let image = Archive::image().dir("rootfs").raw(disk, b"").member(Member::of("rootfs/mem", EntryType::Char));
     let (dir, unpacked) = Image::unified(image.end()).unpack().unwrap();
     assert_eq!((listing(dir.path()).as_str(), unpacked.skipped_devices), ("d 755 0:0 rootfs\n", 2));
@@ -122,7 +125,8 @@ fn claims_of_length_are_not_believed() {
 #[test]
 fn sparse_maps_that_lie_are_refused() {
     let check = |map: &str, size: &str| {
-        let records: [(&str, &[u8]); 3] = [("GNU.sparse.map", map.as_bytes()), ("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.name", b"rootfs/s")];
+        let records: [(&str, &[u8]); 3] =
+            [("GNU.sparse.map", map.as_bytes()), ("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.name", b"rootfs/s")];
         let member = Member { content: &[b'x'; 512], ..Member::of("x", EntryType::Regular) };
         Image::unified(Archive::image().pax(&records, member).end()).refused("the image's metadata part is damaged");
     };
@@ -147,7 +151,9 @@ fn limits_end_bombs() {
     let expect = "the image has more than 100 files, which is the limit here";
     assert_eq!(many.unpack_into(tempfile::tempdir().unwrap().path(), limits).unwrap_err(), expect);
     assert_eq!(many.inspect(true, limits).unwrap_err(), expect);
-    let deep = Image::unified(Archive::image().pax(&[("path", &[b"rootfs/", "d/".repeat(150).as_bytes()].concat())], Member::of("x", EntryType::Directory)).end());
+    let deep = Image::unified(
+        Archive::image().pax(&[("path", &[b"rootfs/", "d/".repeat(150).as_bytes()].concat())], Member::of("x", EntryType::Directory)).end(),
+    );
     assert_eq!(deep.unpack_into(tempfile::tempdir().unwrap().path(), limits).unwrap_err(), expect);
 }
 
@@ -157,7 +163,10 @@ fn compressed_bombs_end_at_the_limit() {
     let limits = Limits { bytes: 16 << 20, files: 100 };
     let mut header = Header::new_gnu();
     header.set_path("rootfs/zeros").unwrap();
-    (header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_size(4 << 30);
     header.set_cksum();
     let inside = [Archive::image().unfinished(), header.as_bytes().to_vec()].concat();
@@ -217,4 +226,38 @@ fn a_full_disk_is_said() {
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&small));
     let error = image.unpack_into(std::path::Path::new(&path), Limits::default()).unwrap_err();
     assert!(error.contains("writing rootfs/big: No space left on device") || error.contains("writing big: No space left"), "{error}");
+}
+
+#[test]
+fn any_damage_is_an_answer_never_a_crash() {
+    let acl: [(&str, &[u8]); 4] = [
+        ("SCHILY.acl.access", b"user::rw-,group::r--,other::r--"),
+        ("GNU.sparse.map", b"0,5"),
+        ("GNU.sparse.size", b"9"),
+        ("mtime", b"1.5"),
+    ];
+    let sparse = Member { content: b"holes", ..Member::of("rootfs/sparse", EntryType::Regular) };
+    let image = crate::archives::sample().pax(&acl, sparse).extended(b'L', b"rootfs/long\0").file("x", "y").end();
+    let mut seed = 7_u64;
+    let limits = Limits { bytes: 1 << 20, files: 1000 };
+    for round in 0..150 {
+        let mut damaged = image.clone();
+        for _ in 0..=round % 4 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (seed >> 33) as usize % damaged.len();
+            damaged[at] = (seed >> 20) as u8;
+        }
+        // Most damage shows in a header's checksum; an attacker would have set it right.
+        for block in damaged.as_chunks_mut::<512>().0 {
+            let header = Header::from_byte_slice(block).clone();
+            if header.as_bytes()[148..156].iter().any(u8::is_ascii_digit) {
+                let mut right = header;
+                right.set_cksum();
+                *block = *right.as_bytes();
+            }
+        }
+        if let Err(error) = Image::unified(damaged).unpack_into(tempfile::tempdir().unwrap().path(), limits) {
+            assert!(!error.contains("the unpacker ended"), "round {round}: {error}");
+        }
+    }
 }

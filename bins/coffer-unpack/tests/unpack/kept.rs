@@ -62,7 +62,11 @@ fn times_of_files_directories_and_links() {
 
 #[test]
 fn hard_links_are_one_file() {
-    let archive = Archive::image().file("rootfs/a", "x").hard_link("rootfs/b/c", "rootfs/a").symlink("rootfs/l", "a").hard_link("rootfs/m", "rootfs/l");
+    let archive = Archive::image()
+        .file("rootfs/a", "x")
+        .hard_link("rootfs/b/c", "rootfs/a")
+        .symlink("rootfs/l", "a")
+        .hard_link("rootfs/m", "rootfs/l");
     let (dir, _) = Image::unified(archive.end()).unpack().unwrap();
     let inode = |name: &str| std::fs::symlink_metadata(dir.path().join(name)).unwrap().ino();
     assert_eq!((inode("rootfs/a"), inode("rootfs/l")), (inode("rootfs/b/c"), inode("rootfs/m")));
@@ -81,7 +85,12 @@ fn holes_stay_holes_in_every_form_that_tar_writes() {
     let tail = std::fs::File::create(work.path().join("rootfs/only-a-hole")).unwrap();
     tail.set_len(10 << 20).unwrap();
     let whole = std::fs::read(work.path().join("rootfs/sparse")).unwrap();
-    for form in [["--format=gnu", ""], ["--format=pax", "--sparse-version=0.0"], ["--format=pax", "--sparse-version=0.1"], ["--format=pax", "--sparse-version=1.0"]] {
+    for form in [
+        ["--format=gnu", ""],
+        ["--format=pax", "--sparse-version=0.0"],
+        ["--format=pax", "--sparse-version=0.1"],
+        ["--format=pax", "--sparse-version=1.0"],
+    ] {
         let archive = work.path().join("image.tar");
         let tar = Program::new("tar").arg("-S").args(form.iter().filter(|word| !word.is_empty())).arg("-cf").arg(&archive);
         tar.arg("-C").arg(work.path()).args(["metadata.yaml", "rootfs"]).run().unwrap();
@@ -107,7 +116,8 @@ fn what_the_hosts_tar_packs_comes_back() {
         let tar = if format == "v7" { tar.arg("--exclude=pipe") } else { tar };
         tar.arg(".").run().unwrap();
         let (again, _) = Image::unified(std::fs::read(&archive).unwrap()).unpack().unwrap();
-        let expect: String = listing(dir.path()).lines().filter(|line| format != "v7" || !line.contains("pipe")).map(|line| format!("{line}\n")).collect();
+        let expect: String =
+            listing(dir.path()).lines().filter(|line| format != "v7" || !line.contains("pipe")).map(|line| format!("{line}\n")).collect();
         assert_eq!(listing(again.path()), expect, "{format}");
     }
 }
@@ -122,7 +132,8 @@ fn without_id_mapped_mounts_it_still_works_and_says_how() {
         match Image::unified(sample().end()).unpack_into(Path::new(&path), Limits::default()) {
             Ok(unpacked) => {
                 assert_eq!(unpacked.confinement, expect);
-                let expect: String = SAMPLE.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+                let expect: String =
+                    SAMPLE.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
                 assert_eq!(listing(Path::new(&path)), expect);
             }
             Err(error) if error.contains("copying the target's mount") => println!("skipped: this kernel copies no unattached mount"),

@@ -1,5 +1,7 @@
 //! Images, good and hostile, go through the real program in its sandbox.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail as tests do")]
+
 mod archives;
 mod formats;
 mod hostile;

@@ -50,7 +50,8 @@ fn every_compression_gives_what_was_packed() {
     rustix::fs::setxattr(rootfs.join("bin/su"), "user.note", b"kept", rustix::fs::XattrFlags::empty()).unwrap();
     rustix::fs::setxattr(rootfs.join("mail"), "user.big", &[7; 3000], rustix::fs::XattrFlags::empty()).unwrap();
     rustix::fs::setxattr(rootfs.join("size-0"), "user.big", &[7; 3000], rustix::fs::XattrFlags::empty()).unwrap();
-    let expect: String = listing(packed.path()).lines().filter(|line| !line.contains("templates")).map(|line| format!("{line}\n")).collect();
+    let expect: String =
+        listing(packed.path()).lines().filter(|line| !line.contains("templates")).map(|line| format!("{line}\n")).collect();
     assert!(expect.starts_with("d 755 0:0 rootfs\nd 755 0:0 rootfs/bin\nf 4755 0:8 rootfs/bin/su"), "{expect}");
     let variants: [&[&str]; 8] = [
         &["-comp", "gzip"],

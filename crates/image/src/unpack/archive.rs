@@ -91,7 +91,7 @@ fn next_header(stream: &mut Stream<'_>, within_member: bool) -> Result<Option<Bo
 
 /// Reads the data of an extended header.
 fn payload(stream: &mut Stream<'_>, header: &Header, limit: u64) -> Result<Vec<u8>, Failure> {
-    let size = number(stream.part(), "size", header.entry_size())?;
+    let size = number(stream.part(), "size", &header.as_old().size, header.entry_size())?;
     if size > limit {
         return Err(Failure::damaged(stream.part(), format!("an extended header claims {size} bytes; at most {limit} are read")));
     }
@@ -114,7 +114,11 @@ fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK as u64) - size
 }
 
-fn number<T>(part: &str, field: &str, value: std::io::Result<T>) -> Result<T, Failure> {
+/// Believes a parsed field. One that holds nothing at all is 0: some writers leave out what they think nobody needs.
+fn number<T: Default>(part: &str, field: &str, raw: &[u8], value: std::io::Result<T>) -> Result<T, Failure> {
+    if raw.iter().all(|byte| matches!(byte, 0 | b' ')) {
+        return Ok(T::default());
+    }
     value.map_err(|_| Failure::damaged(part, format!("a header's {field} is no number")))
 }
 
@@ -123,13 +127,14 @@ impl Member {
     fn into_parts<'s, 'r>(self, stream: &'s mut Stream<'r>) -> Result<(Entry, TarContent<'s, 'r>), Failure> {
         let part = stream.part();
         let Self { header, mut extended, name, link } = self;
+        let raw = header.as_old();
         let mut stored = match extended.size {
             Some(size) => size,
-            None => number(part, "size", header.entry_size())?,
+            None => number(part, "size", &raw.size, header.entry_size())?,
         };
         let kind_byte = header.entry_type().as_byte();
-        if !matches!(kind_byte, 0 | b'0' | b'7' | b'S') {
-            // Links and directories have no data, whatever their size field says; other tools agree.
+        if !matches!(kind_byte, 0 | b'0' | b'7' | b'S' | b'D') {
+            // Links and directories (but for listings) have no data, whatever their size field says; other tools agree.
             stored = 0;
         }
         // As many bytes of name as follow may be a file's own; checked here so that nothing after it can overflow.
@@ -156,12 +161,12 @@ impl Member {
         let entry = Entry {
             path: clean(&real_name)?,
             kind,
-            mode: number(part, "mode", header.mode())? & 0o7777,
-            uid: owner(&real_name, extended.uid.map_or_else(|| number(part, "uid", header.uid()), Ok)?)?,
-            gid: owner(&real_name, extended.gid.map_or_else(|| number(part, "gid", header.gid()), Ok)?)?,
+            mode: number(part, "mode", &raw.mode, header.mode())? & 0o7777,
+            uid: owner(&real_name, extended.uid.map_or_else(|| number(part, "uid", &raw.uid, header.uid()), Ok)?)?,
+            gid: owner(&real_name, extended.gid.map_or_else(|| number(part, "gid", &raw.gid, header.gid()), Ok)?)?,
             mtime: match extended.mtime {
                 Some(time) => time,
-                None => Time { seconds: i64::try_from(number(part, "mtime", header.mtime())?).unwrap_or(0), nanoseconds: 0 },
+                None => Time { seconds: i64::try_from(number(part, "mtime", &raw.mtime, header.mtime())?).unwrap_or(0), nanoseconds: 0 },
             },
             xattrs: std::mem::take(&mut extended.xattrs),
         };

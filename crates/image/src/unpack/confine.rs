@@ -91,8 +91,12 @@ impl Worker {
     fn map_and_mount(&self, target: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Failure> {
         let proc = format!("/proc/{}", self.child.pid);
         for map in ["uid_map", "gid_map"] {
-            let written = std::fs::write(format!("{proc}/{map}"), format!("0 {FIRST_HOST_ID} {IDS}"));
-            written.map_err(|error| Failure::confine("mapping its ids", error))?;
+            match std::fs::write(format!("{proc}/{map}"), format!("0 {FIRST_HOST_ID} {IDS}")) {
+                Ok(()) => {}
+                // The daemon runs in a container itself and does not have these ids.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(None),
+                Err(error) => return Err(Failure::confine("mapping its ids", error)),
+            }
         }
         let Some(target) = target else { return empty_root().map(Some) };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
-use coffer_sys::process::{die_with_parent, set_dumpable};
+use coffer_sys::process::{die_with_parent, exit_now, set_dumpable};
 use coffer_sys::socket::PacketSocket;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
@@ -24,9 +24,17 @@ use super::tree::Tree;
 use crate::format::{Compression, Format, MAGIC_BYTES};
 use crate::receive::size_of;
 
+/// The exit status after a panic, as the standard library has it.
+const PANICKED: u8 = 101;
+
 /// Does what the daemon asks for over standard error, which is a socket: the only descriptor it gave us.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A thread that panics would leave the others waiting for what it was to bring.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        exit_now(PANICKED);
+    }));
     match obey() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
