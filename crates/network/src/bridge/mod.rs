@@ -18,7 +18,9 @@ use coffer_model::NetworkName;
 use coffer_sys::netlink::nftables::{Family, Nftables};
 use coffer_sys::netlink::{Destination, Link, LinkChange, Namespace, NewBridge, RouteSocket, Scope};
 
-pub use nic::{Inside, NicPlan, NicRequest, detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
+pub use nic::{
+    Inside, NicPlan, NicRequest, OnBridge, attach_to_bridge, detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link,
+};
 
 use crate::allocate::choose_ipv4;
 use crate::config::BridgeConfig;
@@ -44,6 +46,18 @@ pub struct Occupants<'a> {
     pub running: &'a [NicPlan],
     /// What is kept for NICs of stopped instances.
     pub stopped: &'a [Reservation],
+}
+
+impl<'a> From<&'a [NicPlan]> for Occupants<'a> {
+    fn from(running: &'a [NicPlan]) -> Self {
+        Self { running, stopped: &[] }
+    }
+}
+
+impl<'a> From<&'a Vec<NicPlan>> for Occupants<'a> {
+    fn from(running: &'a Vec<NicPlan>) -> Self {
+        Self::from(running.as_slice())
+    }
 }
 
 /// Sentences for the user about what works, but perhaps not as hoped.
@@ -100,15 +114,21 @@ impl BridgeNetwork {
     ///
     /// # Errors
     /// If a step is refused; see [`NetworkError`].
-    pub fn recover(&self, occupants: Occupants<'_>) -> Result<Warnings, NetworkError> {
-        self.ensure(Some(occupants))
+    pub fn recover<'a>(&self, occupants: impl Into<Occupants<'a>>) -> Result<Warnings, NetworkError> {
+        self.ensure(Some(occupants.into()))
     }
 
     /// Changes the configuration under the NICs that are on the network now, which keep running.
     ///
     /// # Errors
     /// If a step is refused; the network is then brought back to the old configuration as far as possible.
-    pub fn update(&self, config: BridgeConfig, seed: &str, occupants: Occupants<'_>) -> Result<(Self, Warnings), NetworkError> {
+    pub fn update<'a>(
+        &self,
+        config: BridgeConfig,
+        seed: &str,
+        occupants: impl Into<Occupants<'a>>,
+    ) -> Result<(Self, Warnings), NetworkError> {
+        let occupants = occupants.into();
         let new = Self::new(self.name.clone(), config, self.files.dir(), seed);
         match new.ensure(Some(occupants)).and_then(|warnings| new.release_external(&self.config).map(|()| warnings)) {
             Ok(warnings) => Ok((new, warnings)),

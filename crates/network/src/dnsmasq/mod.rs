@@ -1,7 +1,7 @@
 //! dnsmasq, one for each network: DHCP, router advertisements and names.
 //!
 //! It is started when the network comes up and outlives the daemon; what changes with each instance are small files in two
-//! directories that it watches ([`reservation`]).
+//! directories that it watches ([`Reservations`]).
 
 mod arguments;
 mod leases;

@@ -10,6 +10,7 @@
 //!
 //! The chain hangs on `prerouting`, so the bridge never learns a false address either.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -124,10 +125,14 @@ impl Ports {
         };
         let mut wanted: Vec<Owned> = ports.iter().flat_map(of).flatten().collect();
         wanted.extend(reserved.iter().map(|address| (CLAIMED, address.octets().to_vec())));
-        for set in [MAC_ON, IPV4_ON, IPV6_ON, IPV6_STRICT, MACS, IPV4, IPV6, CLAIMED] {
+        // What a port may do goes in before the switches that make it count.
+        const ORDER: [&str; 8] = [MACS, IPV4, IPV6, CLAIMED, IPV6_STRICT, IPV6_ON, IPV4_ON, MAC_ON];
+        wanted.sort_by_key(|(set, _)| ORDER.iter().position(|other| other == set));
+        let held: HashSet<&Owned> = wanted.iter().collect();
+        for set in ORDER {
             let present = nftables.elements(Family::Bridge, &self.table, set)?;
             let lasting = present.into_iter().filter(|element| !element.expires).map(|element| (set, element.key));
-            let stale: Vec<Owned> = lasting.filter(|element| !wanted.contains(element)).collect();
+            let stale: Vec<Owned> = lasting.filter(|element| !held.contains(element)).collect();
             nftables.remove(Family::Bridge, &self.table, &borrow(&stale))?;
         }
         nftables.add(Family::Bridge, &self.table, &borrow(&wanted))

@@ -25,6 +25,9 @@ const ELEMENT_KEY: u16 = 1;
 const ELEMENT_TIMEOUT: u16 = 4;
 const DATA_VALUE: u16 = 1;
 
+/// How many elements go into one transaction: as many as fit one message (64 KiB, keys up to 32 bytes) and a socket's buffer.
+const TRANSACTION: usize = 1000;
+
 /// The family that a table belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -88,7 +91,8 @@ impl Nftables {
         Ok(Self { socket: Socket::open(Protocol::Netfilter)? })
     }
 
-    /// Adds elements to sets of one table, all or none; those that are there already stay.
+    /// Adds elements to sets of one table, in this order and a thousand at a time all or none; those that are there already
+    /// stay.
     ///
     /// # Errors
     /// `ENOENT` if the table or a set is missing, `ENFILE` if a set is full, `EPERM` without `CAP_NET_ADMIN`.
@@ -140,23 +144,29 @@ impl Nftables {
     }
 
     fn change(&mut self, kind: u16, flags: i32, family: Family, table: &str, elements: &[Element<'_>]) -> io::Result<()> {
-        if elements.is_empty() {
-            return Ok(());
-        }
+        elements.chunks(TRANSACTION).try_for_each(|elements| self.transact(kind, flags, family, table, elements))
+    }
+
+    fn transact(&mut self, kind: u16, flags: i32, family: Family, table: &str, elements: &[Element<'_>]) -> io::Result<()> {
         let mut batch = Batch::new();
         batch.message(BATCH_BEGIN, 0, &frame());
-        for element in elements {
-            batch.message(kind, flags | libc::NLM_F_ACK, &header(family)).text(LIST_TABLE, table).text(LIST_SET, element.set);
+        // One message for each run of elements of the same set.
+        let runs = elements.chunk_by(|one, next| one.set == next.set);
+        for run in runs {
+            batch.message(kind, flags | libc::NLM_F_ACK, &header(family)).text(LIST_TABLE, table).text(LIST_SET, run[0].set);
             batch.nested(LIST_ELEMENTS, |list| {
-                list.nested(LIST_ELEMENT, |entry| {
-                    entry.nested(ELEMENT_KEY, |key| {
-                        key.attribute(DATA_VALUE, &element.key);
+                for element in run {
+                    list.nested(LIST_ELEMENT, |entry| {
+                        entry.nested(ELEMENT_KEY, |key| {
+                            key.attribute(DATA_VALUE, &element.key);
+                        });
                     });
-                });
+                }
             });
         }
+        let acknowledged = batch.len() - 1;
         batch.message(BATCH_END, 0, &frame());
-        self.socket.execute_expecting(batch, 1, elements.len()).map_err(|(_, error)| error)
+        self.socket.execute_expecting(batch, 1, acknowledged).map_err(|(_, error)| error)
     }
 }
 
