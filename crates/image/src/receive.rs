@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::unpack::{InspectRequest, Inspected, Limits, UnpackError, Unpacker};
 
 /// The stage under which a transfer reports its progress.
-const STAGE: &str = "create_image";
+const STAGE: &str = "download";
 
 /// An image on its way in.
 ///
