@@ -111,7 +111,7 @@ fn an_image_cut_anywhere_is_whole_or_absent() {
         let _ = daemon.api().send("POST", "/1.0/images", &[("X-LXD-filename", "a.tar.xz")], &std::fs::read(&image).unwrap());
         revive(&mut daemon, point);
         let listed = daemon.api().get("/1.0/images");
-        let files = std::fs::read_dir(daemon.state().join("images")).into_iter().flatten().flatten().count();
+        let files = std::fs::read_dir(daemon.state_seen().join("images")).into_iter().flatten().flatten().count();
         match listed.as_array().map(Vec::len) {
             Some(0) => assert_eq!(files, 0, "{point}: no image, but files"),
             Some(1) => assert!(files >= 1, "{point}: an image, but no file"),

@@ -106,7 +106,7 @@ fn the_database_can_be_rebuilt_from_the_instances() {
     let Some(daemon) = ready_daemon() else { return };
     daemon.create_instance("small", "c1");
     daemon.coffer(["config", "set", "c1", "user.colour=blue"]).clean();
-    let backup = daemon.state().join("storage-pools/default/containers/c1/backup.yaml");
+    let backup = daemon.state_seen().join("storage-pools/default/containers/c1/backup.yaml");
     let text = std::fs::read_to_string(&backup).unwrap_or_else(|error| panic!("{}: {error}", backup.display()));
     crate::setting::holds(&text, &["name: c1", "user.colour: blue", "image.os: busybox", "name: default"]);
 }

@@ -115,9 +115,11 @@ impl Daemon {
         let dir = PathBuf::from(format!("/tmp/coffer-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         // A killed run whose process number came round again may have left one.
         let _ = fs::remove_dir_all(&dir);
-        for sub in ["state", "client", "home"] {
+        for sub in ["state", "client", "lxc", "home"] {
             fs::create_dir_all(dir.join(sub)).expect("a directory for the test");
         }
+        // Without a file of its own the genuine client greets its user and shows the way to `lxd init`.
+        fs::write(dir.join("lxc/config.yml"), "default-remote: local\n").expect("the client's configuration");
         let pen = if options.host_cgroups { Pen::with_host_cgroups() } else { Pen::new() };
         let daemon = Self { process: None, pen, dir, options, genuine_lxd: false };
         daemon.set_up_mounts();
@@ -218,6 +220,12 @@ impl Daemon {
         self.dir.join("state")
     }
 
+    /// The same directory as the daemon sees it, with what is mounted there only in its pen.
+    #[must_use]
+    pub fn state_seen(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.pen.pid(), self.state().display()))
+    }
+
     /// A directory that belongs to the test and goes with it.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
@@ -233,7 +241,7 @@ impl Daemon {
     /// The daemon's API.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(&self.state().join("unix.socket"))
+        Api::new(&self.state_seen().join("unix.socket"))
     }
 
     /// Prepares the genuine `lxc`, as a user of this daemon.
@@ -289,7 +297,7 @@ impl Daemon {
     fn surround(&self, command: &mut Command) {
         let state = self.state();
         command.env("COFFER_DIR", &state).env("LXD_DIR", &state);
-        command.env("LXD_CONF", self.dir.join("client")).env("COFFER_CONF", self.dir.join("client")).env("HOME", self.dir.join("home"));
+        command.env("LXD_CONF", self.dir.join("lxc")).env("COFFER_CONF", self.dir.join("client")).env("HOME", self.dir.join("home"));
     }
 
     /// Ends the daemon as `kill -9` does.
@@ -441,7 +449,7 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn world(&self) -> World {
-        World::of(&self.pen, &self.state())
+        World::of(&self.pen, &self.state(), &self.state_seen())
     }
 
     /// Waits until the world holds nothing that was not there before.

@@ -14,10 +14,10 @@ pub struct World {
 }
 
 impl World {
-    /// Takes the picture of a pen and of a state directory.
+    /// Takes the picture of a pen and of a state directory, named as the daemon names it and as it can be seen from here.
     #[must_use]
     #[track_caller]
-    pub fn of(pen: &Pen, state: &Path) -> Self {
+    pub fn of(pen: &Pen, state: &Path, seen: &Path) -> Self {
         let mut facts = BTreeSet::new();
         mounts(pen, &mut facts);
         links(pen, &mut facts);
@@ -26,7 +26,7 @@ impl World {
             cgroups(&group, &mut facts);
         }
         loops(state, &mut facts);
-        files(state, Path::new(""), &mut facts);
+        files(seen, Path::new(""), &mut facts);
         Self { facts }
     }
 
