@@ -164,6 +164,8 @@ pub fn new_filesystem(kind: &str, options: &[FsOption<'_>], restrict: Restrictio
     let plain = |error: rustix::io::Errno| NewError { error: error.into(), log: String::new() };
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(plain)?;
     let logged = |error: rustix::io::Errno| NewError { error: error.into(), log: read_log(context.as_fd()) };
+    // What stands in the first column of /proc/mounts; nothing else looks at it, so one that is not taken does not matter.
+    let _ = rustix::mount::fsconfig_set_string(&context, "source", kind);
     for option in options {
         match *option {
             FsOption::Flag(key) => rustix::mount::fsconfig_set_flag(&context, key),

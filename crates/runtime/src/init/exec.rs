@@ -45,6 +45,8 @@ impl Program {
 
     /// Becomes the program. Returns only if that failed.
     pub(crate) fn execute(&self) -> Failed {
+        // The monitor's own is 0, so that modes are what it says; a program expects the usual one.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         let prepared = process::close_on_exec_from(3).and_then(|()| process::reset_signals());
         if let Err(failed) = prepared.at(Stage::Exec, || "preparing".into()) {
             return failed;

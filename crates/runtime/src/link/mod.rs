@@ -6,7 +6,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use coffer_runtime_spec::{Address, Nic, Route, Stage};
+use coffer_runtime_spec::{Address, Nic, Route, Stage, Veth};
+use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -134,7 +135,15 @@ impl Links {
 /// `target` is a descriptor of.
 pub(crate) fn attach(outside: &Links, inside: &Links, target: BorrowedFd<'_>, nic: &Nic) -> Result<(), Failed> {
     let stage = Stage::Network;
-    outside.move_in(nic, target).at(stage, || format!("moving link {} in as {}", nic.host_name, nic.name))?;
+    match &nic.veth {
+        Some(veth) => {
+            make_pair(veth, nic, target).at(stage, || format!("making the pair {} and {}", nic.host_name, nic.name))?;
+            if nic.up {
+                inside.set_up(&nic.name).at(stage, || format!("switching {} on", nic.name))?;
+            }
+        }
+        None => outside.move_in(nic, target).at(stage, || format!("moving link {} in as {}", nic.host_name, nic.name))?,
+    }
     if nic.addresses.is_empty() && nic.routes.is_empty() {
         return Ok(());
     }
@@ -151,6 +160,25 @@ pub(crate) fn attach(outside: &Links, inside: &Links, target: BorrowedFd<'_>, ni
         })?;
     }
     Ok(())
+}
+
+/// Makes a pair of virtual links, one end here and one in `target`.
+fn make_pair(veth: &Veth, nic: &Nic, target: BorrowedFd<'_>) -> io::Result<()> {
+    let master = match &veth.bridge {
+        Some(bridge) => Some(link_index(bridge)?.ok_or(Errno::NODEV)?),
+        None => None,
+    };
+    let hwaddr = nic.hwaddr.as_deref().map(hardware_address).transpose()?;
+    let hwaddr = hwaddr.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()).ok_or(Errno::INVAL)?;
+    RouteSocket::open()?.add_veth(&NewVeth {
+        name: &nic.host_name,
+        peer: &nic.name,
+        peer_hwaddr: hwaddr,
+        mtu: nic.mtu,
+        master,
+        isolated: false,
+        peer_namespace: Some(target),
+    })
 }
 
 /// Address families. Source: linux/socket.h.
@@ -193,7 +221,7 @@ mod tests {
     }
 
     /// Makes a pair of virtual links. The product never does: the network room makes them.
-    fn make_pair(links: &Links, one: &str, other: &str) -> io::Result<()> {
+    fn make_test_pair(links: &Links, one: &str, other: &str) -> io::Result<()> {
         links.ask(Builder::pair(one, other)).map(drop)
     }
 
@@ -205,7 +233,7 @@ mod tests {
             }
             let here = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
             let outside = Links::here().unwrap();
-            if let Err(error) = make_pair(&outside, "one", "other") {
+            if let Err(error) = make_test_pair(&outside, "one", "other") {
                 return println!("skipped: no virtual links: {error}");
             }
             unshare(Namespaces::NET).unwrap();
@@ -227,6 +255,7 @@ mod tests {
                 ],
                 up: true,
                 give_back: false,
+                veth: None,
             };
             outside.set_up("one").unwrap();
             attach(&outside, &inside, there.as_fd(), &nic).unwrap();

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use coffer_runtime_spec::{Device, DeviceKind, Spec, Stage};
 use coffer_sys::mount::{FsOption, Restrictions, new_filesystem};
 use coffer_sys::path::Root;
-use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::failed::{At, Failed};
@@ -59,7 +59,7 @@ pub(crate) fn prepare(spec: &Spec, warnings: &mut Vec<String>) -> Result<OwnedFd
         make_dir(&dev, dir, mode, uid, gid).at(stage, || format!("making /dev/{dir}"))?;
     }
     for (link, target) in LINKS {
-        rustix::fs::symlinkat(target, &dev, link).at(stage, || format!("making /dev/{link}"))?;
+        make_link(&dev, link, target, uid, gid).at(stage, || format!("making /dev/{link}"))?;
     }
     if spec.security.nesting {
         for dir in [".lxc", ".lxc/proc", ".lxc/sys"] {
@@ -114,7 +114,12 @@ pub(crate) fn owner(spec: &Spec, uid: u32, gid: u32) -> (u32, u32) {
 
 fn make_dir(dev: &OwnedFd, path: &str, mode: u32, uid: u32, gid: u32) -> io::Result<()> {
     rustix::fs::mkdirat(dev, path, Mode::from_raw_mode(mode))?;
-    Ok(rustix::fs::chownat(dev, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), rustix::fs::AtFlags::empty())?)
+    Ok(rustix::fs::chownat(dev, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::empty())?)
+}
+
+fn make_link(dev: &OwnedFd, path: &str, target: &str, uid: u32, gid: u32) -> io::Result<()> {
+    rustix::fs::symlinkat(target, dev, path)?;
+    Ok(rustix::fs::chownat(dev, path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn empty_file(dev: &OwnedFd, path: &str) -> io::Result<()> {
