@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn damaged_forms() {
         check("--XX\r\nContent-Disposition: form-data; name=a\r\n\r\nabc", "<a None> the form is cut off");
-        check("--XXY", "the form is damaged after a delimiter");
+        check("--XXYZ", "the form is damaged after a delimiter");
         check("--XX\r\nContent-Type: text/plain\r\n\r\n", "the head of a part of the form is too long or has no field name");
         check("nothing", "the form is cut off");
     }

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn no_key_stands_twice() {
         check(r#"{"config":{"a":"1"},"config":{"a":"2"}}"#, "invalid JSON in the request: key \"config\" stands twice at line 1 column 28");
-        check(r#"{"a":[{"x":1,"\u0078":2}]}"#, "invalid JSON in the request: key \"x\" stands twice at line 1 column 20");
+        check(r#"{"a":[{"x":1,"\u0078":2}]}"#, "invalid JSON in the request: key \"x\" stands twice at line 1 column 21");
     }
 
     #[test]
