@@ -1,2 +1,5 @@
-//! The `coffer` program.
-fn main() {}
+//! The `coffer` program, which also answers to the names `lxc` and `lxd`.
+
+fn main() {
+    coffer_cli::main()
+}

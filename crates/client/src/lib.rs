@@ -40,4 +40,4 @@ pub use image_files::{ImageDownload, ImageFile, ImageUpload};
 pub use operations::{Listener, Pending};
 pub use path::ApiPath;
 pub use transport::Download;
-pub use upload::{Part, Upload};
+pub use upload::{Part, Source, Upload};

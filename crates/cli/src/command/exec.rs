@@ -1,0 +1,259 @@
+//! `exec` and `shell`: commands inside instances.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use coffer_api::{ControlMessage, InstanceExecPost};
+use coffer_client::websocket::{Outgoing, Socket};
+use coffer_client::{ClientError, Ended, ExecStreams};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::app::App;
+use crate::error::CliError;
+use crate::key_value::pair;
+use crate::target::Target;
+use crate::terminal::{self, RawMode};
+
+/// Run a command inside an instance
+///
+/// The command is run as it is, without a shell in between: for pipes and variables run a shell yourself, as in
+/// `coffer exec web -- sh -c 'cd /tmp && pwd'`. It gets a terminal if input and output are one.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Instance
+    #[arg(value_name = "[REMOTE:]INSTANCE")]
+    instance: Target,
+    /// Command and arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+    /// Directory to run it in; the user's home unless said
+    #[arg(long, value_name = "DIRECTORY", default_value = "", hide_default_value = true)]
+    cwd: String,
+    /// Environment variable to set
+    #[arg(long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// User id to run it as
+    #[arg(long, value_name = "UID", default_value_t = 0)]
+    user: u32,
+    /// Group id to run it as
+    #[arg(long, value_name = "GID", default_value_t = 0)]
+    group: u32,
+    /// Whether it gets a terminal
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    mode: Mode,
+    /// Give it a terminal
+    #[arg(short = 't', long, conflicts_with = "force_noninteractive")]
+    force_interactive: bool,
+    /// Give it no terminal
+    #[arg(short = 'T', long)]
+    force_noninteractive: bool,
+    /// Give it no input
+    #[arg(short = 'n', long)]
+    disable_stdin: bool,
+}
+
+/// Open a root shell inside an instance
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    /// Instance
+    #[arg(value_name = "[REMOTE:]INSTANCE")]
+    instance: Target,
+}
+
+/// Whether a command gets a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Auto,
+    Interactive,
+    NonInteractive,
+}
+
+impl Shell {
+    pub(crate) async fn run(self, app: &App) -> Result<i32, CliError> {
+        let command = ["su", "-l"].map(str::to_owned).to_vec();
+        let request = request(command, terminal::is_interactive(), BTreeMap::new());
+        session(app, &self.instance, &request, true).await
+    }
+}
+
+impl Exec {
+    pub(crate) async fn run(self, app: &App) -> Result<i32, CliError> {
+        let interactive = match self.mode {
+            _ if self.force_interactive => true,
+            _ if self.force_noninteractive => false,
+            Mode::Interactive => true,
+            Mode::NonInteractive => false,
+            Mode::Auto => !self.disable_stdin && terminal::is_interactive(),
+        };
+        let environment = self.env.iter().map(|argument| pair(argument)).collect::<Result<_, _>>()?;
+        let mut request = request(self.command, interactive, environment);
+        request.user = self.user;
+        request.group = self.group;
+        request.cwd = self.cwd;
+        session(app, &self.instance, &request, !self.disable_stdin).await
+    }
+}
+
+fn request(command: Vec<String>, interactive: bool, mut environment: BTreeMap<String, String>) -> InstanceExecPost {
+    if let Ok(terminal) = std::env::var("TERM") {
+        environment.entry("TERM".to_owned()).or_insert(terminal);
+    }
+    let (width, height) = if interactive { terminal::size() } else { (0, 0) };
+    InstanceExecPost {
+        command,
+        wait_for_websocket: true,
+        interactive,
+        environment,
+        width: width.into(),
+        height: height.into(),
+        ..Default::default()
+    }
+}
+
+/// Runs the command to its end and returns its exit code.
+async fn session(app: &App, instance: &Target, request: &InstanceExecPost, with_input: bool) -> Result<i32, CliError> {
+    let session = app.client(instance)?.exec(instance.required("the instance's name")?, request).await?;
+    let end = session.end();
+    let (mut control_in, control) = session.control.split();
+    thread::spawn(move || control_in.drain());
+    let input: Box<dyn Read + Send> = if with_input { Box::new(own(io::stdin())?) } else { Box::new(io::empty()) };
+    let ended = match session.streams {
+        ExecStreams::Terminal(socket) => {
+            let _raw = if with_input && terminal::is_interactive() { Some(RawMode::enter()?) } else { None };
+            let outputs = vec![pump_terminal(socket, input)?];
+            follow(end, outputs, &control, true).await
+        }
+        ExecStreams::Pipes { stdin, stdout, stderr } => {
+            feed(stdin, input);
+            let outputs = vec![pump(stdout, own(io::stdout())?), pump(stderr, own(io::stderr())?)];
+            follow(end, outputs, &control, false).await
+        }
+    }?;
+    if !ended.error.is_empty() {
+        app.complain(&format!("Error: {}", crate::render::clean_lines(&ended.error)));
+    }
+    Ok(ended.code)
+}
+
+/// Duplicates a standard stream, to use it without the library's buffers and locks.
+fn own(stream: impl AsFd) -> Result<File, CliError> {
+    let owned = stream.as_fd().try_clone_to_owned();
+    owned.map(File::from).map_err(|cause| CliError::Stream { stream: "streams", cause })
+}
+
+/// How an output pump tells that it is through.
+type Finished = oneshot::Receiver<io::Result<()>>;
+
+/// Copies input to the command in the background.
+fn feed(socket: Socket, input: Box<dyn Read + Send>) {
+    let (mut incoming, outgoing) = socket.split();
+    thread::spawn(move || incoming.drain());
+    // The command may well end before its input does.
+    thread::spawn(move || outgoing.copy_from(input));
+}
+
+/// Copies one output of the command in the background.
+fn pump(socket: Socket, mut sink: impl Write + Send + 'static) -> Finished {
+    let (sender, finished) = oneshot::channel();
+    thread::spawn(move || {
+        let (mut incoming, _outgoing) = socket.split();
+        let _ = sender.send(incoming.copy_to(&mut sink).map(drop));
+    });
+    finished
+}
+
+/// Copies both directions of a terminal in the background.
+fn pump_terminal(socket: Socket, input: Box<dyn Read + Send>) -> Result<Finished, CliError> {
+    let mut sink = own(io::stdout())?;
+    let (sender, finished) = oneshot::channel();
+    let (mut incoming, outgoing) = socket.split();
+    thread::spawn(move || outgoing.copy_from(input));
+    thread::spawn(move || {
+        let _ = sender.send(incoming.copy_to(&mut sink).map(drop));
+    });
+    Ok(finished)
+}
+
+/// Waits for the command's end and the end of its outputs, passing on signals and sizes meanwhile.
+async fn follow(
+    end: impl Future<Output = Result<Ended, ClientError>>,
+    outputs: Vec<Finished>,
+    control: &Outgoing,
+    interactive: bool,
+) -> Result<Ended, CliError> {
+    let drained = async {
+        for output in outputs {
+            // A pump that is gone without a word has nothing more to copy.
+            output.await.unwrap_or(Ok(()))?;
+        }
+        Ok::<(), io::Error>(())
+    };
+    let mut drained = std::pin::pin!(drained);
+    let mut end = std::pin::pin!(end);
+    let mut signals = std::pin::pin!(forward_signals(control, interactive));
+    let (mut flowing, mut listening) = (true, true);
+    let broken = |cause| CliError::Stream { stream: "output", cause };
+    let ended = loop {
+        tokio::select! {
+            ended = &mut end => break ended?,
+            outcome = &mut drained, if flowing => {
+                flowing = false;
+                if let Err(cause) = outcome {
+                    // Nobody reads the output any more: closing the control socket ends the command.
+                    control.close();
+                    return Err(broken(cause));
+                }
+            }
+            () = &mut signals, if listening => listening = false,
+        }
+    };
+    if flowing {
+        drained.await.map_err(broken)?;
+    }
+    Ok(ended)
+}
+
+/// Passes on the terminal's size and the signals a command should hear of. Never ends unless signals can't be caught.
+async fn forward_signals(control: &Outgoing, interactive: bool) {
+    let listen = |kind: SignalKind| signal(kind).ok();
+    let (mut resized, mut hup, mut int) =
+        (listen(SignalKind::window_change()), listen(SignalKind::hangup()), listen(SignalKind::interrupt()));
+    let (mut quit, mut term, mut user1, mut user2) = (
+        listen(SignalKind::quit()),
+        listen(SignalKind::terminate()),
+        listen(SignalKind::user_defined1()),
+        listen(SignalKind::user_defined2()),
+    );
+    loop {
+        let message = tokio::select! {
+            Some(()) = next(&mut resized) => {
+                if !interactive { continue }
+                let (columns, rows) = terminal::size();
+                ControlMessage::window_resize(columns, rows)
+            }
+            Some(()) = next(&mut hup) => ControlMessage::Signal { signal: 1 },
+            Some(()) = next(&mut int) => ControlMessage::Signal { signal: 2 },
+            Some(()) = next(&mut quit) => ControlMessage::Signal { signal: 3 },
+            Some(()) = next(&mut term) => ControlMessage::Signal { signal: 15 },
+            Some(()) = next(&mut user1) => ControlMessage::Signal { signal: 10 },
+            Some(()) = next(&mut user2) => ControlMessage::Signal { signal: 12 },
+            else => return,
+        };
+        let text = serde_json::to_string(&message).unwrap_or_default();
+        if control.send_text(&text).is_err() {
+            return;
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    }
+}

@@ -1,0 +1,80 @@
+//! `image alias`.
+
+use clap::Subcommand;
+use coffer_api::ImageAliasesPost;
+
+use crate::app::App;
+use crate::error::CliError;
+use crate::render::{Format, Table, render_list};
+use crate::target::{Target, leading_remote};
+
+/// Aliases of images
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alias {
+    /// Make an alias
+    #[command(alias = "add")]
+    Create {
+        /// Alias
+        #[arg(value_name = "[REMOTE:]ALIAS")]
+        alias: Target,
+        /// Fingerprint of the image
+        fingerprint: String,
+    },
+    /// Delete an alias
+    #[command(visible_alias = "rm", alias = "remove")]
+    Delete {
+        /// Alias
+        #[arg(value_name = "[REMOTE:]ALIAS")]
+        alias: Target,
+    },
+    /// List aliases
+    #[command(visible_alias = "ls")]
+    List {
+        /// Parts of an alias or starts of a fingerprint; the first may be a remote followed by a colon
+        #[arg(value_name = "[REMOTE:] FILTER")]
+        filters: Vec<String>,
+        /// Format
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Rename an alias
+    #[command(visible_alias = "mv")]
+    Rename {
+        /// Alias
+        #[arg(value_name = "[REMOTE:]ALIAS")]
+        alias: Target,
+        /// New alias
+        new_name: String,
+    },
+}
+
+impl Alias {
+    pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
+        match self {
+            Alias::Create { alias, fingerprint } => {
+                let name = alias.required("the alias")?.to_owned();
+                let request = ImageAliasesPost { name, target: fingerprint, ..Default::default() };
+                Ok(app.client(&alias)?.create_image_alias(&request).await?)
+            }
+            Alias::Delete { alias } => Ok(app.client(&alias)?.delete_image_alias(alias.required("the alias")?).await?),
+            Alias::Rename { alias, new_name } => {
+                Ok(app.client(&alias)?.rename_image_alias(alias.required("the alias")?, &new_name).await?)
+            }
+            Alias::List { filters, format } => {
+                let (target, filters) = leading_remote(&filters);
+                let mut aliases = app.client(&target)?.image_aliases().await?;
+                let fits = |name: &str, target: &str| filters.iter().all(|filter| name.contains(filter) || target.starts_with(filter));
+                aliases.retain(|alias| fits(&alias.name, &alias.target));
+                aliases.sort_by(|a, b| a.name.cmp(&b.name));
+                app.print(&render_list(format, &aliases, app.colour(), || {
+                    let mut table = Table::new(["ALIAS", "FINGERPRINT", "TYPE", "DESCRIPTION"]);
+                    for alias in &aliases {
+                        let fingerprint: String = alias.target.chars().take(12).collect();
+                        table.row([&alias.name, &fingerprint, &alias.kind.to_uppercase(), &alias.description]);
+                    }
+                    table.sorted()
+                }))
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `project`: projects.
+
+use clap::Subcommand;
+use coffer_api::ProjectsPost;
+
+use crate::app::App;
+use crate::error::CliError;
+use crate::key_value::{pairs, pairs_or_two};
+use crate::object::{self, Project as Object};
+use crate::render::{Format, Table, render_list, yes_no};
+use crate::target::Target;
+
+/// Projects: name spaces for instances, images, profiles, volumes and networks
+#[derive(Debug, Subcommand)]
+pub(crate) enum Project {
+    /// Make a project
+    #[command(alias = "add")]
+    Create {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+        /// Configuration key, key=value
+        #[arg(short, long, value_name = "KEY=VALUE")]
+        config: Vec<String>,
+    },
+    /// Delete a project
+    #[command(visible_alias = "rm", alias = "remove")]
+    Delete {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+    },
+    /// Edit a project; YAML on standard input is taken as it is
+    Edit {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+    },
+    /// Print one key of a project
+    Get {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+        /// Key
+        key: String,
+    },
+    /// Show what a project uses of what it may
+    Info {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+        /// Format
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// List projects
+    #[command(visible_alias = "ls")]
+    List {
+        /// Remote
+        #[arg(value_name = "REMOTE:")]
+        remote: Option<Target>,
+        /// Format
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Rename a project
+    #[command(visible_alias = "mv")]
+    Rename {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+        /// New name
+        new_name: String,
+    },
+    /// Set keys of a project
+    Set {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+        /// Keys; the older form is one key and one value
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        pairs: Vec<String>,
+    },
+    /// Show a project
+    Show {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+    },
+    /// Make another project the current one (not supported yet; use --project)
+    Switch {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+    },
+    /// Unset a key of a project
+    Unset {
+        /// Project
+        #[arg(value_name = "[REMOTE:]PROJECT")]
+        project: Target,
+        /// Key
+        key: String,
+    },
+}
+
+impl Project {
+    pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
+        match self {
+            Project::Create { project, config } => {
+                let name = project.required("the project's name")?.to_owned();
+                let request = ProjectsPost { config: pairs(&config)?, name, ..Default::default() };
+                app.client(&project)?.create_project(&request).await?;
+                app.note(&format!("Project {} created", project.name))
+            }
+            Project::Delete { project } => {
+                app.client(&project)?.delete_project(project.required("the project's name")?).await?;
+                app.note(&format!("Project {} deleted", project.name))
+            }
+            Project::Rename { project, new_name } => {
+                app.finish(app.client(&project)?.rename_project(project.required("the project's name")?, &new_name).await?, "").await?;
+                app.note(&format!("Project {} renamed to {new_name}", project.name))
+            }
+            Project::Info { project, format } => info(app, &project, format).await,
+            Project::List { remote, format } => list(app, &remote.unwrap_or_default(), format).await,
+            Project::Switch { .. } => Err(CliError::Unsupported { what: "project switch" }),
+            Project::Edit { project } => object::edit(app, app.client(&project)?, &named(project)?).await,
+            Project::Get { project, key } => object::get(app, app.client(&project)?, &named(project)?, &key).await,
+            Project::Set { project, pairs } => object::set(app, app.client(&project)?, &named(project)?, pairs_or_two(&pairs)?).await,
+            Project::Show { project } => object::show(app, app.client(&project)?, &named(project)?).await,
+            Project::Unset { project, key } => object::unset(app, app.client(&project)?, &named(project)?, &key).await,
+        }
+    }
+}
+
+fn named(target: Target) -> Result<Object, CliError> {
+    target.required("the project's name")?;
+    Ok(Object(target.name))
+}
+
+async fn info(app: &App, project: &Target, format: Format) -> Result<(), CliError> {
+    let state = app.client(project)?.project_state(project.required("the project's name")?).await?;
+    app.print(&render_list(format, std::slice::from_ref(&state), app.colour(), || {
+        let mut table = Table::new(["RESOURCE", "LIMIT", "USAGE"]);
+        for (name, resource) in &state.resources {
+            let limit = if resource.limit < 0 { "UNLIMITED".to_owned() } else { resource.limit.to_string() };
+            table.row([&name.to_uppercase(), &limit, &resource.usage.to_string()]);
+        }
+        table.sorted()
+    }))
+}
+
+async fn list(app: &App, target: &Target, format: Format) -> Result<(), CliError> {
+    let projects = app.client(target)?.projects().await?;
+    let current = if app.globals.project.is_empty() { "default" } else { &app.globals.project };
+    app.print(&render_list(format, &projects, app.colour(), || {
+        let mut table = Table::new(["NAME", "IMAGES", "PROFILES", "STORAGE VOLUMES", "NETWORKS", "DESCRIPTION", "USED BY"]);
+        for project in &projects {
+            let mark = if project.name == current { " (current)" } else { "" };
+            let has = |feature: &str| yes_no(project.config.get(feature).is_some_and(|value| value == "true"));
+            table.row([
+                format!("{}{mark}", project.name).as_str(),
+                has("features.images"),
+                has("features.profiles"),
+                has("features.storage.volumes"),
+                has("features.networks"),
+                &project.description,
+                &project.used_by.len().to_string(),
+            ]);
+        }
+        table.sorted()
+    }))
+}

@@ -1,0 +1,304 @@
+//! `storage volume`: volumes of storage pools.
+
+use std::fmt::Write;
+
+use clap::Subcommand;
+use coffer_api::{StorageVolumePost, StorageVolumesPost};
+
+use crate::app::App;
+use crate::error::CliError;
+use crate::key_value::{pairs, pairs_or_two};
+use crate::object::{self, DeviceObject, Instance, Profile};
+use crate::render::{Format, Table, binary_size, clean, render_list};
+use crate::target::Target;
+
+/// Storage volumes
+///
+/// A volume is named alone if it is a custom one, else with its type in front, as in container/web.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    /// Attach a volume to an instance
+    Attach {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Instance
+        instance: String,
+        /// Name of the device and path inside, or the path alone
+        #[arg(value_name = "[DEVICE] PATH", num_args = 0..=2)]
+        place: Vec<String>,
+    },
+    /// Attach a volume to a profile
+    AttachProfile {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Profile
+        profile: String,
+        /// Name of the device and path inside, or the path alone
+        #[arg(value_name = "[DEVICE] PATH", num_args = 0..=2)]
+        place: Vec<String>,
+    },
+    /// Make a custom volume
+    #[command(alias = "add")]
+    Create {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Its keys
+        #[arg(value_name = "KEY=VALUE")]
+        pairs: Vec<String>,
+        /// Content: filesystem or block
+        #[arg(long = "type", value_name = "TYPE", default_value = "filesystem")]
+        content: String,
+    },
+    /// Delete a volume
+    #[command(visible_alias = "rm", alias = "remove")]
+    Delete {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume, or volume/snapshot
+        volume: String,
+    },
+    /// Detach a volume from an instance
+    Detach {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Instance
+        instance: String,
+        /// Name of the device, if several use the volume
+        device: Option<String>,
+    },
+    /// Detach a volume from a profile
+    DetachProfile {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Profile
+        profile: String,
+        /// Name of the device, if several use the volume
+        device: Option<String>,
+    },
+    /// Edit a volume; YAML on standard input is taken as it is
+    Edit {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+    },
+    /// Print one key of a volume
+    Get {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Key
+        key: String,
+    },
+    /// Show the use of a volume
+    Info {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+    },
+    /// List the volumes of a pool
+    #[command(visible_alias = "ls")]
+    List {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Format
+        #[arg(short, long, value_enum, default_value_t)]
+        format: Format,
+        /// Volumes of all projects
+        #[arg(long)]
+        all_projects: bool,
+    },
+    /// Rename a volume
+    #[command(visible_alias = "mv")]
+    Rename {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// New name
+        new_name: String,
+    },
+    /// Set keys of a volume
+    Set {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Keys; the older form is one key and one value
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        pairs: Vec<String>,
+    },
+    /// Show a volume
+    Show {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+    },
+    /// Unset a key of a volume
+    Unset {
+        /// Pool
+        #[arg(value_name = "[REMOTE:]POOL")]
+        pool: Target,
+        /// Volume
+        volume: String,
+        /// Key
+        key: String,
+    },
+}
+
+impl Volume {
+    pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
+        match self {
+            Volume::Attach { pool, volume, instance, place } => attach(app, &pool, &volume, &Instance(instance), &place).await,
+            Volume::AttachProfile { pool, volume, profile, place } => attach(app, &pool, &volume, &Profile(profile), &place).await,
+            Volume::Detach { pool, volume, instance, device } => detach(app, &pool, &volume, &Instance(instance), device).await,
+            Volume::DetachProfile { pool, volume, profile, device } => detach(app, &pool, &volume, &Profile(profile), device).await,
+            Volume::Create { pool, volume, pairs: arguments, content } => {
+                let request = StorageVolumesPost {
+                    config: pairs(&arguments)?,
+                    name: volume.clone(),
+                    kind: "custom".into(),
+                    content_type: content,
+                    ..Default::default()
+                };
+                app.finish(app.client(&pool)?.create_storage_volume(&pool.name, &request).await?, "").await?;
+                app.note(&format!("Storage volume {volume} created"))
+            }
+            Volume::Delete { pool, volume } => {
+                let client = app.client(&pool)?;
+                let found = named(&pool, &volume)?;
+                let pending = match found.name.split_once('/') {
+                    Some((name, snapshot)) => client.delete_storage_volume_snapshot(&pool.name, name, snapshot).await?,
+                    None => client.delete_storage_volume(&pool.name, &found.kind, &found.name).await?,
+                };
+                app.finish(pending, "").await?;
+                app.note(&format!("Storage volume {volume} deleted"))
+            }
+            Volume::Rename { pool, volume, new_name } => {
+                let found = named(&pool, &volume)?;
+                let request = StorageVolumePost { name: new_name.clone(), ..Default::default() };
+                let pending = app.client(&pool)?.move_storage_volume(&pool.name, &found.kind, &found.name, &request).await?;
+                app.finish(pending, "").await?;
+                app.note(&format!("Renamed storage volume from \"{volume}\" to \"{new_name}\""))
+            }
+            Volume::Info { pool, volume } => info(app, &pool, &volume).await,
+            Volume::List { pool, format, all_projects } => list(app, &pool, format, all_projects).await,
+            Volume::Edit { pool, volume } => object::edit(app, app.client(&pool)?, &named(&pool, &volume)?).await,
+            Volume::Get { pool, volume, key } => object::get(app, app.client(&pool)?, &named(&pool, &volume)?, &key).await,
+            Volume::Set { pool, volume, pairs } => {
+                object::set(app, app.client(&pool)?, &named(&pool, &volume)?, pairs_or_two(&pairs)?).await
+            }
+            Volume::Show { pool, volume } => object::show(app, app.client(&pool)?, &named(&pool, &volume)?).await,
+            Volume::Unset { pool, volume, key } => object::unset(app, app.client(&pool)?, &named(&pool, &volume)?, &key).await,
+        }
+    }
+}
+
+/// Reads `[type/]volume[/snapshot]`.
+fn named(pool: &Target, volume: &str) -> Result<object::Volume, CliError> {
+    let pool = pool.required("the pool's name")?.to_owned();
+    let (kind, name) = match volume.split_once('/') {
+        Some((kind @ ("container" | "virtual-machine" | "image" | "custom"), name)) => (kind, name),
+        _ => ("custom", volume),
+    };
+    Ok(object::Volume { pool, kind: kind.to_owned(), name: name.to_owned() })
+}
+
+async fn attach<O: DeviceObject>(app: &App, pool: &Target, volume: &str, object: &O, place: &[String]) -> Result<(), CliError> {
+    let (device, path) = match place {
+        [] => (volume.to_owned(), None),
+        [path] if path.starts_with('/') => (volume.to_owned(), Some(path.clone())),
+        [device] => (device.clone(), None),
+        [device, path, ..] => (device.clone(), Some(path.clone())),
+    };
+    let client = app.client(pool)?;
+    let (_, mut put, etag) = object.read(client).await?;
+    let devices = O::devices(&mut put);
+    if devices.contains_key(&device) {
+        return Err(CliError::AlreadyThere { object: object.title().to_owned(), what: "device", name: device });
+    }
+    let mut pairs = vec![("type", "disk"), ("pool", &pool.name), ("source", volume)];
+    pairs.extend(path.as_deref().map(|path| ("path", path)));
+    devices.insert(device, pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
+    object.write(app, client, &put, &etag).await
+}
+
+async fn detach<O: DeviceObject>(app: &App, pool: &Target, volume: &str, object: &O, device: Option<String>) -> Result<(), CliError> {
+    let client = app.client(pool)?;
+    let (_, mut put, etag) = object.read(client).await?;
+    let devices = O::devices(&mut put);
+    let fitting: Vec<String> = devices
+        .iter()
+        .filter(|(name, found)| {
+            let is = |key: &str, value: &str| found.get(key).is_some_and(|text| text == value);
+            is("type", "disk") && is("pool", &pool.name) && is("source", volume) && device.as_ref().is_none_or(|device| device == *name)
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    match fitting.as_slice() {
+        [] => return Err(CliError::NoSuch { object: object.title().to_owned(), what: "device with volume", name: volume.to_owned() }),
+        [one] => devices.remove(one),
+        _ => return Err(CliError::Ambiguous { object: object.title().to_owned() }),
+    };
+    object.write(app, client, &put, &etag).await
+}
+
+async fn info(app: &App, pool: &Target, volume: &str) -> Result<(), CliError> {
+    let client = app.client(pool)?;
+    let found = named(pool, volume)?;
+    let read = client.storage_volume(&found.pool, &found.kind, &found.name).await?.value;
+    let state = client.storage_volume_state(&found.pool, &found.kind, &found.name).await?;
+    let mut out = format!("Name: {}\n", clean(&read.name));
+    if !read.description.is_empty() {
+        let _ = writeln!(out, "Description: {}", clean(&read.description));
+    }
+    let _ = write!(out, "Type: {}\nContent type: {}\n", clean(&read.kind), clean(&read.content_type));
+    if let Some(usage) = &state.usage {
+        let _ = writeln!(out, "Usage: {}", binary_size(i64::try_from(usage.used).unwrap_or(i64::MAX)));
+        if usage.total > 0 {
+            let _ = writeln!(out, "Total: {}", binary_size(usage.total));
+        }
+    }
+    app.print(&out)
+}
+
+async fn list(app: &App, pool: &Target, format: Format, all_projects: bool) -> Result<(), CliError> {
+    let volumes = app.client(pool)?.storage_volumes(pool.required("the pool's name")?, "", all_projects).await?;
+    app.print(&render_list(format, &volumes, app.colour(), || {
+        let mut table = Table::new(["TYPE", "NAME", "DESCRIPTION", "CONTENT-TYPE", "USED BY"]);
+        let mut sorted: Vec<_> = volumes.iter().collect();
+        sorted.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
+        for volume in sorted {
+            let kind = if volume.name.contains('/') { format!("{} (snapshot)", volume.kind) } else { volume.kind.clone() };
+            let users = volume.used_by.len().to_string();
+            table.row([&kind, &volume.name, &volume.description, &volume.content_type, &users]);
+        }
+        table
+    }))
+}

@@ -1,0 +1,126 @@
+//! What a command can end with besides success.
+
+use std::io;
+use std::path::PathBuf;
+
+use coffer_client::ClientError;
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// A call to the server failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A call failed and there is something the user may look at.
+    #[error("{cause}\n{hint}")]
+    Hinted { cause: ClientError, hint: String },
+    /// Some of several instances failed; each was reported before.
+    #[error("some instances failed to {action}")]
+    SomeFailed { action: &'static str },
+    /// An argument is not of the form `key=value`.
+    #[error("'{argument}' is not of the form key=value")]
+    NotKeyValue { argument: String },
+    /// A name does not have the parts the command needs.
+    #[error("'{name}' is not of the form {form}")]
+    NotOfForm { name: String, form: &'static str },
+    /// A needed argument is missing.
+    #[error("{what} is missing")]
+    Missing { what: &'static str },
+    /// Options that exclude each other.
+    #[error("{one} and {other} can't be used together")]
+    Exclusive { one: &'static str, other: &'static str },
+    /// Nothing of that name in the object.
+    #[error("{object} has no {what} {name}")]
+    NoSuch { object: String, what: &'static str, name: String },
+    /// Something of that name is there already.
+    #[error("{object} already has a {what} {name}")]
+    AlreadyThere { object: String, what: &'static str, name: String },
+    /// The instance itself has no such device.
+    #[error("{instance} has no device {device} of its own; one of a profile is changed there, or here after 'config device override'")]
+    NoOwnDevice { instance: String, device: String },
+    /// Several devices fit.
+    #[error("more than one device of {object} fits; name the device")]
+    Ambiguous { object: String },
+    /// A remote nobody knows.
+    #[error("there is no remote '{name}'; 'remote list' shows those there are")]
+    UnknownRemote { name: String },
+    /// A remote that only serves images.
+    #[error("remote '{name}' only serves images")]
+    ImagesOnly { name: String },
+    /// Listing and reading image servers is the daemon's work so far.
+    #[error("images of '{name}' can be launched by name, but this version can't list or show them")]
+    RemoteImages { name: String },
+    /// Something the client does not do yet.
+    #[error("{what} is not supported yet")]
+    Unsupported { what: &'static str },
+    /// A column nobody knows.
+    #[error("unknown column '{column}' in '{columns}'")]
+    UnknownColumn { column: char, columns: String },
+    /// A custom column that can't be read.
+    #[error("'{column}' is no column: custom columns are [config:|devices:]key[:name][:maxWidth]")]
+    BadColumn { column: String },
+    /// A filter that is no regular expression.
+    #[error("'{filter}' is no filter")]
+    BadFilter { filter: String },
+    /// Text that is no YAML of the expected shape.
+    #[error("the YAML can't be used")]
+    Yaml {
+        #[source]
+        cause: serde_saphyr::Error,
+    },
+    /// Text that is no JSON.
+    #[error("the data is no JSON")]
+    Json {
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// The editor could not be run or was left with an error.
+    #[error("running the editor {editor}")]
+    Editor {
+        editor: String,
+        #[source]
+        cause: io::Error,
+    },
+    /// Standard input or output broke.
+    #[error("using standard {stream}")]
+    Stream {
+        stream: &'static str,
+        #[source]
+        cause: io::Error,
+    },
+    /// A local file could not be used.
+    #[error("using the file {}", file.display())]
+    File {
+        file: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    /// The terminal could not be switched.
+    #[error("switching the terminal")]
+    Terminal {
+        #[source]
+        cause: io::Error,
+    },
+    /// What arrived is not what was asked for.
+    #[error("what arrived has fingerprint {found}, not {expected}")]
+    WrongFingerprint { expected: String, found: String },
+    /// A name from the server that can't be a file name.
+    #[error("the server sent '{name}', which can't be a file name here")]
+    UnsafeName { name: String },
+    /// The user said no.
+    #[error("not done, as you chose")]
+    Declined,
+    /// The server did not get ready in time.
+    #[error("the server was not ready within {seconds} seconds")]
+    NotReady { seconds: u64 },
+    /// The server did not stop in time.
+    #[error("the server has not stopped within {seconds} seconds and is still at it")]
+    NotStopped { seconds: u64 },
+    /// The daemon's program can't be started.
+    #[error("starting the daemon {}", program.display())]
+    Daemon {
+        program: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
