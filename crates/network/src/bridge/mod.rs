@@ -18,13 +18,11 @@ use coffer_model::NetworkName;
 use coffer_sys::netlink::nftables::{Family, Nftables};
 use coffer_sys::netlink::{Destination, Link, LinkChange, Namespace, NewBridge, RouteSocket, Scope};
 
-pub use nic::{
-    Inside, NicPlan, NicRequest, OnBridge, attach_to_bridge, detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link,
-};
+pub use nic::{Inside, NicPlan, NicRequest, detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
 
 use crate::allocate::choose_ipv4;
 use crate::config::BridgeConfig;
-use crate::dnsmasq::{Dnsmasq, Files, Lease, Reservation, Reservations, dynamic_leases, leases};
+use crate::dnsmasq::{Dnsmasq, Files, Lease, Reservation, Reservations, dynamic_leases, leases, reachable};
 use crate::error::{NetworkError, file, kernel};
 use crate::firewall::{self, Ports, routing_rules, table_name};
 use crate::hwaddr::HwAddr;
@@ -46,18 +44,6 @@ pub struct Occupants<'a> {
     pub running: &'a [NicPlan],
     /// What is kept for NICs of stopped instances.
     pub stopped: &'a [Reservation],
-}
-
-impl<'a> From<&'a [NicPlan]> for Occupants<'a> {
-    fn from(running: &'a [NicPlan]) -> Self {
-        Self { running, stopped: &[] }
-    }
-}
-
-impl<'a> From<&'a Vec<NicPlan>> for Occupants<'a> {
-    fn from(running: &'a Vec<NicPlan>) -> Self {
-        Self::from(running.as_slice())
-    }
 }
 
 /// Sentences for the user about what works, but perhaps not as hoped.
@@ -114,21 +100,15 @@ impl BridgeNetwork {
     ///
     /// # Errors
     /// If a step is refused; see [`NetworkError`].
-    pub fn recover<'a>(&self, occupants: impl Into<Occupants<'a>>) -> Result<Warnings, NetworkError> {
-        self.ensure(Some(occupants.into()))
+    pub fn recover(&self, occupants: Occupants<'_>) -> Result<Warnings, NetworkError> {
+        self.ensure(Some(occupants))
     }
 
     /// Changes the configuration under the NICs that are on the network now, which keep running.
     ///
     /// # Errors
     /// If a step is refused; the network is then brought back to the old configuration as far as possible.
-    pub fn update<'a>(
-        &self,
-        config: BridgeConfig,
-        seed: &str,
-        occupants: impl Into<Occupants<'a>>,
-    ) -> Result<(Self, Warnings), NetworkError> {
-        let occupants = occupants.into();
+    pub fn update(&self, config: BridgeConfig, seed: &str, occupants: Occupants<'_>) -> Result<(Self, Warnings), NetworkError> {
         let new = Self::new(self.name.clone(), config, self.files.dir(), seed);
         match new.ensure(Some(occupants)).and_then(|warnings| new.release_external(&self.config).map(|()| warnings)) {
             Ok(warnings) => Ok((new, warnings)),
@@ -204,6 +184,15 @@ impl BridgeNetwork {
         }
         let chosen = choose_ipv4(&dhcp.ranges, hwaddr, &used);
         chosen.map(Some).ok_or_else(|| NetworkError::Full { network: self.name.clone() })
+    }
+
+    /// Refuses an address that the user fixed for a NIC if another NIC has it; `used` are those of the others.
+    ///
+    /// # Errors
+    /// [`NetworkError::AddressInUse`].
+    pub fn check_free(&self, address: impl Into<IpAddr>, used: &BTreeSet<IpAddr>) -> Result<(), NetworkError> {
+        let address = address.into();
+        if used.contains(&address) { Err(NetworkError::AddressInUse { network: self.name.clone(), address }) } else { Ok(()) }
     }
 
     /// The walk: every step is repeatable, and each stands on the ones before it.
@@ -390,8 +379,16 @@ impl BridgeNetwork {
     }
 
     fn warnings(&self, nftables: &mut Nftables) -> Result<Warnings, NetworkError> {
+        let mut warnings = Warnings::new();
+        if self.config.addresses().next().is_some() && !reachable(self.files.dir()) {
+            let dir = self.files.dir().display();
+            warnings.push(format!(
+                "dnsmasq of network {} runs as root, as no other user can reach {dir}; make the directories above it passable (mode 0711)",
+                self.name
+            ));
+        }
         if self.config.is_isolated() {
-            return Ok(Warnings::new());
+            return Ok(warnings);
         }
         let chains = firewall::foreign_forward_drops(nftables).map_err(kernel(&self.name, "reading other rules"))?;
         let warning = |chain| {
@@ -400,7 +397,8 @@ impl BridgeNetwork {
                 self.name
             )
         };
-        Ok(chains.into_iter().map(warning).collect())
+        warnings.extend(chains.into_iter().map(warning));
+        Ok(warnings)
     }
 
     fn link(&self, routes: &mut RouteSocket) -> Result<Option<Link>, NetworkError> {

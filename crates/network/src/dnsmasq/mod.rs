@@ -10,7 +10,7 @@ mod reservation;
 
 pub use arguments::arguments;
 pub use leases::{Lease, LeaseKind, dynamic_leases, leases};
-pub use process::Dnsmasq;
+pub use process::{Dnsmasq, reachable};
 pub use reservation::{Reservation, Reservations};
 
 use std::path::{Path, PathBuf};

@@ -136,7 +136,7 @@ fn write_raw(config: &BridgeConfig, files: &Files) -> Result<bool, NetworkError>
 
 /// The user and group that dnsmasq runs as: its own or nobody; root only where nobody else could reach the files.
 fn identity(dir: &Path) -> (&'static str, &'static str) {
-    if !dir.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|dir| dir.permissions().mode() & 0o001 != 0)) {
+    if !reachable(dir) {
         return ("root", "root");
     }
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -145,4 +145,10 @@ fn identity(dir: &Path) -> (&'static str, &'static str) {
         names.into_iter().find(|name| table.lines().any(|line| line.split(':').next() == Some(name)))
     };
     (pick(&users, ["dnsmasq", "nobody"]).unwrap_or("root"), pick(&groups, ["nogroup", "nobody"]).unwrap_or("root"))
+}
+
+/// Says whether every user of the host can pass through to `dir`.
+#[must_use]
+pub fn reachable(dir: &Path) -> bool {
+    dir.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|dir| dir.permissions().mode() & 0o001 != 0))
 }

@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use coffer_model::device::{Address, NicParent};
-use coffer_network::bridge::{OnBridge, attach_to_bridge, detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
+use coffer_network::bridge::{detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
 use coffer_network::links::{Reach, host_link, host_links, host_networks};
-use coffer_network::{BridgeNetwork, HwAddr, Inspector, LeaseKind, NicPlan, NicRequest, Occupants};
+use coffer_network::{BridgeNetwork, HwAddr, Inspector, LeaseKind, NicPlan, NicRequest};
 
-use crate::lab::{Guest, Machine, config, ip, network, nft, outside, plain_nic, plan};
+use crate::lab::{Guest, Machine, config, ip, network, nft, occupants, outside, plain_nic, plan};
 
 pub const CASES: &[crate::Case] = &[
     ("a_network_comes_and_goes_without_a_trace", comes_and_goes),
@@ -21,6 +21,10 @@ pub const CASES: &[crate::Case] = &[
     ("an_isolated_network_keeps_its_packets_and_questions", isolated),
     ("no_ipv6_means_none", no_ipv6),
     ("a_change_takes_effect_under_running_guests", change),
+    ("routers_advertise_what_is_routed", advertised),
+    ("dhcpv6_gives_the_address_that_was_chosen", dhcp6),
+    ("dns_modes", dns_modes),
+    ("a_private_directory_is_said", private_directory),
     ("what_was_broken_is_repaired", repair),
     ("a_stale_lease_does_not_keep_an_address", stale_lease),
     ("names_are_one_instances_each", names),
@@ -73,7 +77,7 @@ fn comes_and_goes() {
 
     // The daemon starts again: everything is found as it is, the same dnsmasq above all.
     let before = dnsmasq_pid(dir.path());
-    assert_eq!(network.recover(Occupants::default()).unwrap(), Vec::<String>::new());
+    assert_eq!(network.recover(occupants(&[])).unwrap(), Vec::<String>::new());
     assert_eq!(dnsmasq_pid(dir.path()), before);
     assert_eq!(dnsmasqs().len(), 1);
     assert!(
@@ -125,32 +129,19 @@ fn neighbours() {
     nothing_left(dir.path());
 }
 
+fn script(dir: &std::path::Path, text: &str) -> String {
+    let path = dir.join("lease.sh");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 /// Asks for a lease as a guest would; returns what the client was told.
 fn ask_dhcp(guest: &Guest, dir: &std::path::Path, name: &str) -> String {
-    let script = dir.join("lease.sh");
-    fs::write(
-        &script,
-        "#!/bin/sh\n[ \"$1\" = bound ] && echo \"ip=$ip router=$router dns=$dns domain=$domain mtu=$mtu search=$search\"\nexit 0\n",
-    )
-    .unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let words = [
-        "busybox",
-        "udhcpc",
-        "-i",
-        "eth0",
-        "-n",
-        "-q",
-        "-f",
-        "-t",
-        "5",
-        "-T",
-        "1",
-        "-x",
-        &format!("hostname:{name}"),
-        "-s",
-        script.to_str().unwrap(),
-    ];
+    let told = "ip=$ip router=$router dns=$dns domain=$domain mtu=$mtu search=$search";
+    let script = script(dir, &format!("#!/bin/sh\n[ \"$1\" = bound ] && echo \"{told}\"\nexit 0\n"));
+    let hostname = format!("hostname:{name}");
+    let words = ["busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1", "-x", &hostname, "-s", &script];
     guest.machine.must(&words)
 }
 
@@ -197,7 +188,7 @@ fn translation() {
     assert!(!guest.machine.reaches(Ipv4Addr::new(169, 254, 169, 254)));
     // Somebody else's drop is said, not hidden.
     nft(&["add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"]);
-    let warnings = network.recover(std::slice::from_ref(&guest.plan)).unwrap();
+    let warnings = network.recover(occupants(std::slice::from_ref(&guest.plan))).unwrap();
     assert!(warnings.iter().any(|warning| warning.contains("ip filter FORWARD")), "{warnings:?}");
 }
 
@@ -233,7 +224,7 @@ fn isolated() {
     // Routing in so many words opens it, without translation.
     let opened = [&closed[..], &[("ipv4.routing", "true")]].concat();
     let plans = [one.plan.clone(), two.plan.clone()];
-    network.update(config(&opened), "seed", &plans[..]).unwrap();
+    network.update(config(&opened), "seed", occupants(&plans)).unwrap();
     assert!(one.machine.reaches(OUTSIDE));
     assert!(outside.reaches(one.ipv4()));
     assert_ne!(counted(&outside), "0");
@@ -260,13 +251,13 @@ fn change() {
     let plans = [guest.plan.clone()];
     // Nothing of DHCP's or DNS's changes: the same dnsmasq goes on.
     let no_nat = [DUAL, &[("ipv4.nat", "true"), ("ipv4.routes", "10.50.0.0/24")]].concat();
-    let (network, _) = network.update(config(&no_nat), "seed", &plans[..]).unwrap();
+    let (network, _) = network.update(config(&no_nat), "seed", occupants(&plans)).unwrap();
     assert_eq!(dnsmasq_pid(dir.path()), pid);
     assert!(ip(&["route"]).contains("10.50.0.0/24 dev br0"));
     assert!(nft(&["list", "set", "bridge", "coffer_br0", "mac_on"]).contains("vethweb"), "elements stay");
     // New addresses, no IPv6.
     let moved = [("ipv4.address", "10.7.7.1/24"), ("ipv6.address", "none"), ("bridge.mtu", "1300"), ("bridge.hwaddr", "00:16:3e:01:02:03")];
-    let (network, _) = network.update(config(&moved), "seed", &plans[..]).unwrap();
+    let (network, _) = network.update(config(&moved), "seed", occupants(&plans)).unwrap();
     let state = network.state().unwrap().unwrap();
     let addresses: Vec<String> = state.addresses.iter().map(|address| address.address.to_string()).collect();
     assert_eq!((addresses, state.mtu, state.hwaddr.unwrap().to_string()), (vec!["10.7.7.1".into()], 1300, "00:16:3e:01:02:03".into()));
@@ -275,9 +266,95 @@ fn change() {
     assert!(!ip(&["route"]).contains("10.50.0.0/24"));
     // A change that is refused half-way is taken back.
     let bad = [("ipv4.address", "10.6.6.1/24"), ("bridge.external_interfaces", "nosuch0")];
-    let error = network.update(config(&bad), "seed", &plans[..]).unwrap_err().to_string();
+    let error = network.update(config(&bad), "seed", occupants(&plans)).unwrap_err().to_string();
     assert_eq!(error, "interface nosuch0 does not exist");
     assert!(ip(&["address", "show", "dev", "br0"]).contains("10.7.7.1/24"));
+}
+
+/// Reads `ip monitor`'s lines in a guest while its interface comes up, until one holds `wanted`.
+fn until_seen(guest: &Guest, wanted: &str) -> Vec<String> {
+    guest.machine.must(&["ip", "link", "set", "eth0", "down"]);
+    let watch = ["20", "ip", "-6", "monitor", "address", "route"];
+    let mut monitor = guest.machine.command("timeout").args(watch).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(monitor.stdout.take().unwrap()));
+    guest.machine.must(&["ip", "link", "set", "eth0", "up"]);
+    let mut seen = Vec::new();
+    for line in lines.map(Result::unwrap) {
+        let found = line.contains(wanted);
+        seen.push(line);
+        if found {
+            break;
+        }
+    }
+    monitor.kill().unwrap();
+    monitor.wait().unwrap();
+    assert!(seen.last().is_some_and(|line| line.contains(wanted)), "{seen:?}");
+    seen
+}
+
+fn advertised() {
+    let dir = tempfile::tempdir().unwrap();
+    let network = network(dir.path(), DUAL);
+    network.create().unwrap();
+    let nic = plain_nic(&network);
+    let guest = Guest::bare(&network, "web", &nic, true);
+    // The guest makes itself just the address that we count on.
+    until_seen(&guest, &guest.ipv6().to_string());
+    assert!(guest.machine.must(&["ip", "-6", "route"]).contains("default via fe80::"));
+    assert!(guest.machine.reaches("fd42:9:8:7::1".parse::<IpAddr>().unwrap()));
+    // A network without a way out offers none.
+    let closed = [DUAL, &[("ipv4.nat", "false"), ("ipv6.nat", "false")]].concat();
+    let closed: Vec<_> = closed.into_iter().filter(|pair| *pair != ("ipv6.nat", "true") && *pair != ("ipv4.nat", "true")).collect();
+    let (network, _) = network.update(config(&closed), "seed", occupants(std::slice::from_ref(&guest.plan))).unwrap();
+    let other = Guest::bare(&network, "other", &nic, true);
+    until_seen(&other, &other.ipv6().to_string());
+    assert!(!other.machine.must(&["ip", "-6", "route"]).contains("default"));
+}
+
+fn dhcp6() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = [DUAL, &[("ipv6.dhcp.stateful", "true")]].concat();
+    let network = network(dir.path(), &keys);
+    network.create().unwrap();
+    let guest = Guest::bare(&network, "web", &plain_nic(&network), true);
+    if !String::from_utf8_lossy(&guest.machine.run(&["busybox"]).stdout).contains("udhcpc6") {
+        println!("skipped: busybox has no udhcpc6");
+        return;
+    }
+    until_seen(&guest, "fe80::");
+    let script = script(dir.path(), "#!/bin/sh\n[ \"$1\" = bound ] && echo \"ip=$ipv6\"\nexit 0\n");
+    let told = guest.machine.must(&["busybox", "udhcpc6", "-i", "eth0", "-n", "-q", "-f", "-t", "5", "-T", "1", "-s", &script]);
+    assert_eq!(told.trim(), format!("ip={}", guest.ipv6()));
+}
+
+fn dns_modes() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamic = network(dir.path(), &[DUAL, &[("dns.mode", "dynamic"), ("dns.domain", "lab.example")]].concat());
+    dynamic.create().unwrap();
+    let nic = plain_nic(&dynamic);
+    let (one, two) = (Guest::bare(&dynamic, "one", &nic, true), Guest::join(&dynamic, "two"));
+    let told = ask_dhcp(&one, dir.path(), "chosen");
+    assert!(told.contains("domain=lab.example"), "{told}");
+    assert!(two.machine.lookup("chosen.lab.example", GATEWAY).contains(&one.ipv4().to_string()));
+    // A name that is an instance's stays its own.
+    ask_dhcp(&one, dir.path(), "two");
+    let answer = two.machine.lookup("two.lab.example", GATEWAY);
+    assert!(answer.contains(&two.ipv4().to_string()) && !answer.contains(&one.ipv4().to_string()), "{answer}");
+    let plans = [one.plan.clone(), two.plan.clone()];
+    let none = [DUAL, &[("dns.mode", "none"), ("raw.dnsmasq", "no-resolv\nhost-record=printer.lan,10.9.8.200")]].concat();
+    dynamic.update(config(&none), "seed", occupants(&plans)).unwrap();
+    assert!(!two.machine.lookup("two.coffer", GATEWAY).contains(&two.ipv4().to_string()));
+    assert!(two.machine.lookup("printer.lan", GATEWAY).contains("10.9.8.200"));
+}
+
+fn private_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let network = network(dir.path(), DUAL);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let warnings = network.create().unwrap();
+    assert!(warnings.iter().any(|warning| warning.contains("runs as root")), "{warnings:?}");
+    let (one, two) = (Guest::join(&network, "one"), Guest::join(&network, "two"));
+    assert!(one.machine.lookup("two.coffer", GATEWAY).contains(&two.ipv4().to_string()));
 }
 
 fn repair() {
@@ -292,7 +369,7 @@ fn repair() {
     let pid: i32 = dnsmasq_pid(dir.path()).parse().unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
     fs::remove_dir_all(dir.path().join("networks/br0/dnsmasq.names")).unwrap();
-    network.recover(&plans[..]).unwrap();
+    network.recover(occupants(&plans)).unwrap();
     assert!(one.machine.reaches(two.ipv4()) && one.machine.reaches(GATEWAY));
     assert!(one.machine.lookup("two.coffer", GATEWAY).contains(&two.ipv4().to_string()));
     for set in ["mac_on", "ipv4_on", "ipv6_on", "ipv4"] {
@@ -300,14 +377,14 @@ fn repair() {
         assert!(text.contains("vethone") && text.contains("vethtwo"), "{text}");
     }
     // A guest that went while nobody looked is forgotten.
-    network.recover(&plans[..1]).unwrap();
+    network.recover(occupants(&plans[..1])).unwrap();
     assert!(!nft(&["list", "table", "bridge", "coffer_br0"]).contains("vethtwo"));
     assert!(!nft(&["list", "table", "bridge", "coffer_br0"]).contains(&two.ipv6().to_string()));
     assert!(one.machine.lookup("two.coffer", GATEWAY).contains("NXDOMAIN"));
     // After a reboot there is nothing but the files.
     ip(&["link", "delete", "br0"]);
     nft(&["flush", "ruleset"]);
-    network.recover(&plans[..]).unwrap();
+    network.recover(occupants(&plans)).unwrap();
     assert!(one.machine.reaches(two.ipv4()), "ports are put on the new bridge");
 }
 
@@ -334,7 +411,7 @@ fn stale_lease() {
     moved.filter.ipv4 = Some(vec![Ipv4Addr::new(10, 9, 8, 78)]);
     network.detach(&new.plan).unwrap();
     remove_link(&new.plan.host_name).unwrap();
-    network.attach(&moved, Some(new.machine.inside())).unwrap();
+    network.attach(&moved, new.machine.inside()).unwrap();
     new.machine.must(&["ip", "link", "set", "eth0", "up"]);
     assert!(ask_dhcp(&new, dir.path(), "x").starts_with("ip=10.9.8.78 "));
 }
@@ -348,7 +425,7 @@ fn names() {
     let mut other = plan(&network, "other", &nic, true);
     other.reservation.owner = "project_WEB".into();
     other.reservation.name = "WEB".parse().unwrap();
-    let error = network.attach(&other, None).unwrap_err().to_string();
+    let error = network.attach(&other, web.machine.inside()).unwrap_err().to_string();
     assert_eq!(error, "network br0: the name WEB is another instance's (web); names on a network must differ across projects");
     assert!(host_link("vethother").unwrap().is_none());
     // The host's own name for itself is nobody's.
@@ -376,16 +453,17 @@ fn other_bridges() {
     let plan = plan_on_bridge(&request);
     let container = Machine::new();
     prepare_on_bridge(&plan).unwrap();
-    make_link(&plan, Some(container.inside())).unwrap();
+    make_link(&plan, container.inside()).unwrap();
     assert!(ip(&["link", "show", "vethweb"]).contains("master other0"));
     assert!(nft(&["list", "table", "bridge", "coffer_other0"]).contains("vethweb"));
     drop(container);
-    detach_from_bridge(OnBridge { parent: Some(&"other0".parse().unwrap()) }, &plan).unwrap();
+    detach_from_bridge(&plan).unwrap();
     assert_eq!(nft(&["list", "ruleset"]), "");
     // Alone: both ends are there and nothing else.
     let container = Machine::new();
     let free = NicPlan { host_name: "vethfree".parse().unwrap(), bridge: None, ..plan };
-    attach_to_bridge(OnBridge { parent: None }, &free, Some(container.inside())).unwrap();
+    prepare_on_bridge(&free).unwrap();
+    make_link(&free, container.inside()).unwrap();
     assert!(!ip(&["link", "show", "vethfree"]).contains("master"));
     container.must(&["ip", "link", "show", "eth0"]);
     assert_eq!(nft(&["list", "ruleset"]), "");
@@ -437,7 +515,7 @@ fn external() {
     outside.must(&["ip", "address", "add", "10.9.8.200/24", "dev", "wan"]);
     let guest = Guest::join(&network, "web");
     assert!(guest.machine.reaches(Ipv4Addr::new(10, 9, 8, 200)));
-    network.update(config(DUAL), "seed", &[guest.plan][..]).unwrap();
+    network.update(config(DUAL), "seed", occupants(&[guest.plan])).unwrap();
     assert!(!ip(&["link", "show", "uplink"]).contains("master"));
 }
 
@@ -463,7 +541,7 @@ fn measure() {
     network.create().unwrap();
     println!("create: {} us", start.elapsed().as_micros());
     let start = Instant::now();
-    network.recover(Occupants::default()).unwrap();
+    network.recover(occupants(&[])).unwrap();
     println!("recover, all well: {} us", start.elapsed().as_micros());
     let machines: Vec<Machine> = (0..100).map(|_| Machine::new()).collect();
     let nic = plain_nic(&network);
@@ -481,7 +559,7 @@ fn measure() {
     println!("prepare, first time: {} us", median(prepare));
     let prepare = plans.iter().map(|plan| time(&mut || network.prepare(plan).unwrap())).collect();
     println!("prepare, known: {} us", median(prepare));
-    let link = plans.iter().zip(&machines).map(|(plan, machine)| time(&mut || make_link(plan, Some(machine.inside())).unwrap())).collect();
+    let link = plans.iter().zip(&machines).map(|(plan, machine)| time(&mut || make_link(plan, machine.inside()).unwrap())).collect();
     println!("make_link: {} us", median(link));
     let mut inspector = Inspector::open().unwrap();
     for round in ["first", "again"] {
@@ -489,14 +567,8 @@ fn measure() {
         println!("links_in, {round}: {} us", median(times));
     }
     let start = Instant::now();
-    network.recover(&plans[..]).unwrap();
+    network.recover(occupants(&plans)).unwrap();
     println!("recover, 100 running: {} us", start.elapsed().as_micros());
-    let times: Vec<u128> = plans[..3].iter().map(|plan| time(&mut || network.detach(plan).unwrap())).collect();
-    println!("detach one after another: {times:?} us");
-    let times: Vec<u128> = plans[..3].iter().map(|plan| time(&mut || network.prepare(plan).unwrap())).collect();
-    println!("prepare just after: {times:?} us");
-    let times: Vec<u128> = plans[..3].iter().map(|plan| time(&mut || network.detach(plan).unwrap())).collect();
-    println!("detach: {times:?} us");
     let detach = plans.iter().map(|plan| time(&mut || network.detach(plan).unwrap())).collect();
     println!("detach: {} us", median(detach));
     let remove = plans[..20].iter().map(|plan| time(&mut || remove_link(&plan.host_name).unwrap())).collect();

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use coffer_model::device::{Address, Nic, NicParent};
-use coffer_network::{BridgeConfig, BridgeNetwork, HwAddr, Inside, NicPlan, NicRequest};
+use coffer_network::{BridgeConfig, BridgeNetwork, HwAddr, Inside, NicPlan, NicRequest, Occupants};
 
 /// Says why the cases cannot run here, if so.
 pub fn missing() -> Option<String> {
@@ -174,7 +174,7 @@ impl Guest {
     pub fn bare(network: &BridgeNetwork, name: &str, nic: &Nic, filtering: bool) -> Self {
         let machine = Machine::new();
         let plan = plan(network, name, nic, filtering);
-        network.attach(&plan, Some(machine.inside())).unwrap();
+        network.attach(&plan, machine.inside()).unwrap();
         machine.must(&["ip", "link", "set", "eth0", "up"]);
         Self { machine, plan }
     }
@@ -186,6 +186,11 @@ impl Guest {
     pub fn ipv6(&self) -> std::net::Ipv6Addr {
         self.plan.reservation.ipv6.unwrap()
     }
+}
+
+/// Those who are on a network, all running.
+pub fn occupants(running: &[NicPlan]) -> Occupants<'_> {
+    Occupants { running, stopped: &[] }
 }
 
 /// A network named `br0` with its files in `dir`.
