@@ -7,7 +7,7 @@ use coffer_image::Limits;
 use tar::{EntryType, Header};
 
 use crate::archives::{Archive, METADATA, Member};
-use crate::world::{Image, listing};
+use crate::world::{Image, filesystem, listing};
 
 #[test]
 fn the_top_level_is_no_place_for_links() {
@@ -215,14 +215,8 @@ fn names_are_shown_without_their_control_characters() {
 
 #[test]
 fn a_full_disk_is_said() {
-    let small = coffer_sys::mount::new_filesystem(
-        "tmpfs",
-        &[coffer_sys::mount::FsOption::Text("size", "64k")],
-        coffer_sys::mount::Restrictions::NONE,
-    );
-    let small = small.unwrap();
+    let small = filesystem("tmpfs", &[("size", "64k")]);
     let image = Image::unified(Archive::image().file("rootfs/big", &"x".repeat(1 << 20)).end());
-    // The mount is attached nowhere and is reached through its descriptor.
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&small));
     let error = image.unpack_into(std::path::Path::new(&path), Limits::default()).unwrap_err();
     assert!(error.contains("writing rootfs/big: No space left on device") || error.contains("writing big: No space left"), "{error}");

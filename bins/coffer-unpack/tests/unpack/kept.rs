@@ -7,11 +7,10 @@ use std::path::Path;
 use coffer_base::run::{Program, installed};
 use coffer_image::Limits;
 use coffer_image::unpack::Confinement;
-use coffer_sys::mount::{Restrictions, new_filesystem};
 use tar::EntryType;
 
 use crate::archives::{Archive, METADATA, Member, SAMPLE, sample};
-use crate::world::{Image, listing};
+use crate::world::{Image, filesystem, listing};
 
 /// `cap_net_raw+ep`, version 2, with a newline's byte in it.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x2a, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -126,8 +125,7 @@ fn what_the_hosts_tar_packs_comes_back() {
 fn without_id_mapped_mounts_it_still_works_and_says_how() {
     // ramfs cannot map ids; tmpfs can.
     for (kind, expect) in [("ramfs", Confinement::Privileged), ("tmpfs", Confinement::Unprivileged)] {
-        let mount = new_filesystem(kind, &[], Restrictions::NONE).unwrap();
-        // The mount is attached nowhere and is reached through its descriptor.
+        let mount = filesystem(kind, &[]);
         let path = format!("/proc/self/fd/{}/.", mount.as_fd().as_raw_fd());
         match Image::unified(sample().end()).unpack_into(Path::new(&path), Limits::default()) {
             Ok(unpacked) => {

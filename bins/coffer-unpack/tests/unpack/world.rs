@@ -126,3 +126,14 @@ fn list(top: &Path, dir: &Path, text: &mut String) {
         }
     }
 }
+
+/// A new file system of the kernel, mounted nowhere: it is reached through its descriptor.
+pub fn filesystem(kind: &str, options: &[(&str, &str)]) -> std::os::fd::OwnedFd {
+    let context = rustix::mount::fsopen(kind, rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(&context, *key, *value).unwrap();
+    }
+    rustix::mount::fsconfig_create(&context).unwrap();
+    let attributes = rustix::mount::MountAttrFlags::empty();
+    rustix::mount::fsmount(&context, rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC, attributes).unwrap()
+}
