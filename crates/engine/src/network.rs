@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coffer_base::{Undo, chain, fault};
-use coffer_model::{Config, DeviceName, InstanceName, InterfaceName, Network, NetworkName, ProjectName};
+use coffer_model::{Config, DeviceName, InstanceName, Network, NetworkName, ProjectName};
+use coffer_network::bridge::Occupants;
 use coffer_network::config::{fill_auto, fill_new};
-use coffer_network::{BridgeConfig, BridgeNetwork, Lease, LinkState, NicPlan};
+use coffer_network::{BridgeConfig, BridgeNetwork, Lease, LinkState, NicPlan, Reservation};
 use coffer_store::project::Feature;
 use uuid::Uuid;
 
@@ -24,8 +25,6 @@ pub(crate) type NicKey = (ProjectName, InstanceName, DeviceName);
 pub(crate) struct KnownNic {
     /// The managed network it is on; `None` for somebody else's bridge.
     pub network: Option<NetworkName>,
-    /// Somebody else's bridge that it is on.
-    pub parent: Option<InterfaceName>,
     /// All about it.
     pub plan: NicPlan,
     /// Whether its instance runs.
@@ -42,11 +41,12 @@ impl Networks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The plans of the NICs on a network; `running` chooses those of running instances only.
-    fn plans(&self, network: &NetworkName, running: bool) -> Vec<NicPlan> {
+    /// The NICs on a network: the plans of running instances', the reservations of stopped ones'.
+    fn occupants(&self, network: &NetworkName) -> (Vec<NicPlan>, Vec<Reservation>) {
         let nics = self.nics();
-        let here = nics.values().filter(|nic| nic.network.as_ref() == Some(network) && (nic.attached || !running));
-        here.map(|nic| nic.plan.clone()).collect()
+        let here = || nics.values().filter(|nic| nic.network.as_ref() == Some(network));
+        let running = here().filter(|nic| nic.attached).map(|nic| nic.plan.clone()).collect();
+        (running, here().filter(|nic| !nic.attached).map(|nic| nic.plan.reservation.clone()).collect())
     }
 
     /// The IPv4 addresses that NICs other than `except` have on a network.
@@ -161,8 +161,9 @@ impl Engine {
             .map_err(|error| EngineError::Refused(format!("network {name}: {error}")))?;
         let new = self.bridge_of(name, &config)?;
         let old = self.bridge_of(name, &now.config)?;
-        let plans = self.inner.networks.plans(name, true);
-        let (_, warnings) = old.update(new.config().clone(), &self.inner.facts.cgroup_parent, &plans)?;
+        let (running, stopped) = self.inner.networks.occupants(name);
+        let occupants = Occupants { running: &running, stopped: &stopped };
+        let (_, warnings) = old.update(new.config().clone(), &self.inner.facts.cgroup_parent, occupants)?;
         for warning in warnings {
             tracing::warn!(network = %name, "{warning}");
         }
@@ -204,7 +205,8 @@ impl Engine {
     /// If it does not exist or its leases cannot be read.
     pub fn network_leases(&self, project: &ProjectName, name: &NetworkName) -> Result<Vec<Lease>, EngineError> {
         let network = self.managed(project, name)?;
-        let reservations: Vec<_> = self.inner.networks.plans(name, false).into_iter().map(|plan| plan.reservation).collect();
+        let (running, mut reservations) = self.inner.networks.occupants(name);
+        reservations.extend(running.into_iter().map(|plan| plan.reservation));
         Ok(self.bridge_of(name, &network.config)?.leases(&reservations)?)
     }
 
@@ -218,8 +220,8 @@ impl Engine {
                     self.inner.store.write(|tx| coffer_store::network::delete(tx, &network.project, &network.name))?;
                     return Ok(Vec::new());
                 }
-                let running = self.inner.networks.plans(&network.name, true);
-                let warnings = bridge.recover(&running)?;
+                let (running, stopped) = self.inner.networks.occupants(&network.name);
+                let warnings = bridge.recover(Occupants { running: &running, stopped: &stopped })?;
                 remove_strays(&bridge, &running)?;
                 Ok(warnings)
             });

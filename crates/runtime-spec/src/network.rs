@@ -4,14 +4,17 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// A link of the host that moves into the instance.
+/// A link of the instance: one of the host that moves in, or a new pair with one end on either side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Nic {
-    /// The link's name in the monitor's network namespace.
+    /// The link's name in the monitor's network namespace; of a pair, the name of the end that stays there.
     pub host_name: String,
     /// Its name inside.
     pub name: String,
+    /// Makes a pair of virtual links instead of moving one in: creating the far end inside is some 20 ms quicker.
+    #[serde(default)]
+    pub veth: Option<Veth>,
     /// Hardware address, `00:16:3e:…`; kept as it is unless said.
     #[serde(default)]
     pub hwaddr: Option<String>,
@@ -30,6 +33,14 @@ pub struct Nic {
     /// The link belongs to the host and goes back under `host-name` when the instance ends; else it ends with it.
     #[serde(default)]
     pub give_back: bool,
+}
+
+/// A pair of virtual links.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Veth {
+    /// The bridge that the end outside becomes a port of; absent: it stands alone.
+    pub bridge: Option<String>,
 }
 
 /// An address with the length of its network.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use coffer_base::Undo;
 use coffer_model::device::{Nic, NicParent};
 use coffer_model::{Device, DeviceName, Instance, InterfaceName};
-use coffer_network::bridge::{self, OnBridge};
+use coffer_network::bridge;
 use coffer_network::{BridgeNetwork, NicPlan, NicRequest};
 use coffer_runtime_spec as spec;
 use uuid::Uuid;
@@ -27,9 +27,9 @@ impl Engine {
         run: &mut RunConfig,
         undo: &mut Undo<'a>,
     ) -> Result<(), EngineError> {
-        let (plan, bridge) = self.nic_attach(loaded, name, nic)?;
+        let (plan, bridge) = self.nic_prepare(loaded, name, nic)?;
         let key = key(&loaded.instance, name);
-        undo.push(format!("removing interface {}", plan.host_name), {
+        undo.push(format!("removing the port of {}", plan.host_name), {
             let plan = plan.clone();
             move || {
                 self.nic_detach(&key, &plan, bridge.as_ref())?;
@@ -60,7 +60,7 @@ impl Engine {
         name: &DeviceName,
         nic: &Nic,
     ) -> Result<Vec<(String, String)>, EngineError> {
-        let (plan, bridge) = self.nic_attach(loaded, name, nic)?;
+        let (plan, bridge) = self.nic_prepare(loaded, name, nic)?;
         let inside = inside_name(loaded, name)?;
         let remember = volatile(name, &plan, &inside);
         let request = spec::Request::AttachNic { nic: spec_nic(&plan, inside) };
@@ -135,15 +135,14 @@ impl Engine {
         }
     }
 
-    /// Plans a NIC with a fresh host name and makes it.
-    fn nic_attach(&self, loaded: &Loaded, name: &DeviceName, nic: &Nic) -> Result<(NicPlan, Option<BridgeNetwork>), EngineError> {
+    /// Plans a NIC with a fresh host name and prepares its port; the monitor makes the pair of links.
+    fn nic_prepare(&self, loaded: &Loaded, name: &DeviceName, nic: &Nic) -> Result<(NicPlan, Option<BridgeNetwork>), EngineError> {
         let (plan, bridge) = self.nic_plan(loaded, name, nic, fresh_host_name())?;
-        // Known first, so that nobody else gets the address while the link is made.
+        // Known first, so that nobody else gets the address meanwhile.
         self.know(key(&loaded.instance, name), nic, plan.clone(), true);
-        match (&bridge, &nic.on) {
-            (Some(bridge), _) => bridge.attach(&plan, None)?,
-            (None, NicParent::Bridge(parent)) => bridge::attach_to_bridge(OnBridge { parent: Some(parent) }, &plan, None)?,
-            (None, NicParent::Network(network)) => return Err(EngineError::not_found("network", network)),
+        match &bridge {
+            Some(bridge) => bridge.prepare(&plan)?,
+            None => bridge::prepare_on_bridge(&plan)?,
         }
         Ok((plan, bridge))
     }
@@ -187,23 +186,25 @@ impl Engine {
     }
 
     fn nic_detach(&self, key: &NicKey, plan: &NicPlan, bridge: Option<&BridgeNetwork>) -> Result<(), EngineError> {
-        let parent = self.inner.networks.nics().get_mut(key).and_then(|known| {
+        if let Some(known) = self.inner.networks.nics().get_mut(key) {
             known.attached = false;
-            known.parent.clone()
-        });
+        }
         match bridge {
             Some(bridge) => bridge.detach(plan)?,
-            None => bridge::detach_from_bridge(OnBridge { parent: parent.as_ref() }, plan)?,
+            None => {
+                let parent = plan.bridge.as_deref().and_then(|name| name.parse().ok());
+                bridge::detach_from_bridge(bridge::OnBridge { parent: parent.as_ref() }, plan)?;
+            }
         }
         Ok(())
     }
 
     fn know(&self, key: NicKey, nic: &Nic, plan: NicPlan, attached: bool) {
-        let (network, parent) = match &nic.on {
-            NicParent::Network(network) => (Some(network.clone()), None),
-            NicParent::Bridge(parent) => (None, Some(parent.clone())),
+        let network = match &nic.on {
+            NicParent::Network(network) => Some(network.clone()),
+            NicParent::Bridge(_) => None,
         };
-        self.inner.networks.nics().insert(key, KnownNic { network, parent, plan, attached });
+        self.inner.networks.nics().insert(key, KnownNic { network, plan, attached });
     }
 
     /// The managed network of a NIC; `None` for somebody else's bridge.
@@ -270,8 +271,9 @@ fn volatile(name: &DeviceName, plan: &NicPlan, inside: &str) -> Vec<(String, Str
 
 fn spec_nic(plan: &NicPlan, name: String) -> spec::Nic {
     spec::Nic {
-        host_name: plan.peer_name.clone(),
+        host_name: plan.host_name.to_string(),
         name,
+        veth: Some(spec::Veth { bridge: plan.bridge.clone() }),
         hwaddr: Some(plan.hwaddr.to_string()),
         mtu: plan.mtu,
         addresses: plan.addresses.iter().map(|&(address, prefix)| spec::Address { address, prefix }).collect(),
