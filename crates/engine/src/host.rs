@@ -1,7 +1,7 @@
 //! Facts of the host: read once at the start, or fresh where they change.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::Path;
 
 use coffer_model::idmap::{self, IdRange};
@@ -13,17 +13,34 @@ use crate::instance::resolve::HostFacts;
 const SUBUID: &str = "/etc/subuid";
 const SUBGID: &str = "/etc/subgid";
 
+/// The file in the database's directory that tells this daemon from others on the same host.
+const IDENTITY: &str = "server.id";
+
 /// Reads the facts that specs depend on. `state` is the daemon's state directory, whose identity names its control groups.
 ///
 /// # Errors
 /// If the state directory or the kernel's files cannot be read.
 pub fn facts(state: &Path) -> Result<HostFacts, EngineError> {
-    let identity = fs::metadata(state).map_err(|cause| EngineError::system(format!("reading {}", state.display()), cause))?;
-    Ok(HostFacts {
-        memory: memory_total().unwrap_or(u64::MAX),
-        processors: processors(),
-        cgroup_parent: format!("coffer/{:x}-{:x}", identity.dev(), identity.ino()),
-    })
+    let path = state.join("database").join(IDENTITY);
+    let identity = identity(&path).map_err(|cause| EngineError::system(format!("reading {}", path.display()), cause))?;
+    Ok(HostFacts { memory: memory_total().unwrap_or(u64::MAX), processors: processors(), cgroup_parent: format!("coffer/{identity}") })
+}
+
+/// The identity of a state directory: chosen at random once. An inode number would not do, as it comes back after a delete.
+fn identity(path: &Path) -> io::Result<String> {
+    let hexadecimal = |text: &str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match fs::read_to_string(path) {
+        Ok(text) if hexadecimal(text.trim()) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        // Nothing, or cut off while it was written for the first time.
+        Ok(_) | Err(_) => {}
+    }
+    let (_, low) = uuid::Uuid::new_v4().as_u64_pair();
+    let chosen = format!("{:08x}", low as u32);
+    let beside = path.with_extension("new");
+    fs::write(&beside, &chosen)?;
+    fs::rename(&beside, path)?;
+    Ok(chosen)
 }
 
 /// Which host ids instances may have.
@@ -63,6 +80,17 @@ fn processors() -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_is_chosen_once() {
+        let directory = std::env::temp_dir().join(format!("coffer-identity-{}", uuid::Uuid::new_v4()));
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join(IDENTITY);
+        fs::write(&path, "cut").unwrap();
+        let first = identity(&path).unwrap();
+        assert_eq!(identity(&path).unwrap(), first);
+        fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn the_host_has_memory_and_processors() {

@@ -88,7 +88,10 @@ impl Engine {
             move || made.delete()
         });
         fault::point("pool.made").map_err(cut)?;
-        store.write(|tx| coffer_store::pool::update(tx, &Pool { config: spec.config.clone(), made: true, ..recorded.clone() }))?;
+        store.write(|tx| {
+            coffer_store::pool::update(tx, &Pool { config: spec.config.clone(), ..recorded.clone() })?;
+            coffer_store::pool::set_made(tx, &name, true)
+        })?;
         undo.keep();
         self.inner.pools.lock().insert(name.clone(), made);
         self.tell_pool(&name, "storage-pool-created", caller);

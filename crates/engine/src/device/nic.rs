@@ -191,10 +191,7 @@ impl Engine {
         }
         match bridge {
             Some(bridge) => bridge.detach(plan)?,
-            None => {
-                let parent = plan.bridge.as_deref().and_then(|name| name.parse().ok());
-                bridge::detach_from_bridge(bridge::OnBridge { parent: parent.as_ref() }, plan)?;
-            }
+            None => bridge::detach_from_bridge(plan)?,
         }
         Ok(())
     }
