@@ -413,7 +413,8 @@ impl BridgeNetwork {
     }
 
     fn reservations(&self) -> Reservations<'_> {
-        Reservations::of(&self.name, &self.files)
+        let server = self.config.ipv4.as_ref().filter(|v4| v4.dhcp.is_some()).map(|v4| v4.address.addr());
+        Reservations::of(&self.name, &self.files, server)
     }
 }
 

@@ -6,6 +6,7 @@
 mod arguments;
 mod leases;
 mod process;
+mod release;
 mod reservation;
 
 pub use arguments::arguments;

@@ -60,31 +60,10 @@ impl Dnsmasq {
             Some(running) => running.stop(network)?,
             None => {}
         }
-        Self::start(network, files, &wanted)
-    }
-
-    fn start(network: &NetworkName, files: &Files, arguments: &[OsString]) -> Result<Self, NetworkError> {
-        let program = Program::new("dnsmasq").args(arguments).deadline(START_WITHIN);
+        let program = Program::new("dnsmasq").args(&wanted).deadline(START_WITHIN);
         // It goes into the background by itself once its sockets are open, so its refusal is an error here and now.
         program.run().map_err(|cause| NetworkError::Program { network: network.to_string(), doing: "starting dnsmasq", cause })?;
         Self::find(files).ok_or_else(|| NetworkError::Dnsmasq { network: network.clone(), wanted: "stay" })
-    }
-
-    /// Ends it, does `between` and starts it again as it was.
-    ///
-    /// # Errors
-    /// If it cannot be ended or started, or `between` fails.
-    pub fn restart(
-        self,
-        network: &NetworkName,
-        files: &Files,
-        between: impl FnOnce() -> Result<(), NetworkError>,
-    ) -> Result<Self, NetworkError> {
-        let arguments = self.arguments.clone();
-        self.stop(network)?;
-        let done = between();
-        let running = Self::start(network, files, &arguments)?;
-        done.map(|()| running)
     }
 
     /// Makes it read its directories again: it notices new and changed files by itself, but not that a host was removed.

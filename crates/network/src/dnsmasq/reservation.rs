@@ -7,6 +7,7 @@ use std::path::Path;
 
 use coffer_model::{DeviceName, InstanceName, NetworkName};
 
+use super::release::release;
 use super::{Dnsmasq, Files, dynamic_leases};
 use crate::error::{NetworkError, file};
 use crate::hwaddr::HwAddr;
@@ -33,6 +34,8 @@ pub struct Reservation {
 pub struct Reservations<'a> {
     network: &'a NetworkName,
     files: &'a Files,
+    /// Where dnsmasq listens for DHCP, if it does.
+    server: Option<Ipv4Addr>,
 }
 
 impl Reservation {
@@ -57,10 +60,10 @@ impl Reservation {
 }
 
 impl<'a> Reservations<'a> {
-    /// Names the reservations of a network.
+    /// Names the reservations of a network whose DHCP server, if it has one, is at `server`.
     #[must_use]
-    pub fn of(network: &'a NetworkName, files: &'a Files) -> Self {
-        Self { network, files }
+    pub fn of(network: &'a NetworkName, files: &'a Files, server: Option<Ipv4Addr>) -> Self {
+        Self { network, files, server }
     }
 
     /// Writes down what a NIC has. Writes nothing if it stands there already, which is so at every start but the first.
@@ -78,9 +81,9 @@ impl<'a> Reservations<'a> {
         let changed = hosts.join(&name).exists();
         write(&hosts, &name, reservation.host_line())?;
         write(&names, &name, reservation.name_lines())?;
-        let stale_lease = self.drop_lease_of_others(reservation)?;
+        self.end_leases_of_others(reservation)?;
         // dnsmasq keeps the old one of two lines about the same machine until it is told to start afresh.
-        if changed && !stale_lease { self.reload() } else { Ok(()) }
+        if changed { self.reload() } else { Ok(()) }
     }
 
     /// Forgets a NIC.
@@ -91,7 +94,10 @@ impl<'a> Reservations<'a> {
         let name = reservation.file_name();
         let hosts = remove(&self.files.hosts(), &name)?;
         let names = remove(&self.files.names(), &name)?;
-        if hosts || names { self.reload() } else { Ok(()) }
+        if hosts || names {
+            self.reload()?;
+        }
+        reservation.ipv4.map_or(Ok(()), |address| self.release(reservation.hwaddr, address))
     }
 
     /// Makes the files be those of exactly these NICs.
@@ -126,27 +132,17 @@ impl<'a> Reservations<'a> {
         Ok(())
     }
 
-    /// Takes the NIC's address out of a lease that a machine which is no longer there still holds: dnsmasq would not give it
-    /// to anybody else before the lease ends. Says whether there was one.
-    fn drop_lease_of_others(&self, reservation: &Reservation) -> Result<bool, NetworkError> {
-        let Some(address) = reservation.ipv4 else { return Ok(false) };
-        let others = |lease: &super::Lease| lease.address == IpAddr::V4(address) && lease.hwaddr != Some(reservation.hwaddr);
-        if !dynamic_leases(self.files)?.iter().any(others) {
-            return Ok(false);
-        }
-        let path = self.files.leases();
-        let drop = || {
-            let text = fs::read_to_string(&path).map_err(file("reading", &path))?;
-            let kept = text.lines().filter(|line| line.split(' ').nth(2) != Some(&address.to_string()));
-            let kept: String = kept.map(|line| format!("{line}\n")).collect();
-            fs::write(&path, kept).map_err(file("writing", &path))
-        };
-        // It writes its leases from memory at any time, so it has to end before they are changed.
-        match Dnsmasq::find(self.files) {
-            Some(running) => running.restart(self.network, self.files, drop)?,
-            None => return drop().map(|()| true),
-        };
-        Ok(true)
+    /// Gives back a lease on the NIC's address that another machine holds.
+    fn end_leases_of_others(&self, reservation: &Reservation) -> Result<(), NetworkError> {
+        let Some(address) = reservation.ipv4 else { return Ok(()) };
+        let held = |lease: &super::Lease| lease.address == IpAddr::V4(address) && lease.hwaddr != Some(reservation.hwaddr);
+        let holder = dynamic_leases(self.files)?.into_iter().find(held).and_then(|lease| lease.hwaddr);
+        holder.map_or(Ok(()), |holder| self.release(holder, address))
+    }
+
+    fn release(&self, holder: HwAddr, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let Some(server) = self.server else { return Ok(()) };
+        release(server, holder, address).map_err(crate::error::kernel(self.network, "giving back a lease"))
     }
 
     fn reload(&self) -> Result<(), NetworkError> {

@@ -26,8 +26,11 @@ pub fn watch(arguments: &[String]) -> ExitCode {
     writeln!(output, "ready").unwrap();
     let mut buffer = [0; 65536];
     loop {
-        let Ok((_, length)) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty()) else {
-            return ExitCode::FAILURE;
+        let length = match rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((_, length)) => length,
+            // The interface was switched off; it comes back.
+            Err(rustix::io::Errno::NETDOWN) => continue,
+            Err(_) => return ExitCode::FAILURE,
         };
         let frame = to_hex(&buffer[..length]);
         writeln!(output, "{frame}").unwrap();
@@ -60,13 +63,33 @@ pub fn exchange(from: &Machine, to: &Machine, interface: &str, frames: &[Vec<u8>
     let mut watcher = to.command(own).args(["frames-watch", interface, &end]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
-    let padded = |frame: &Vec<u8>| [&frame[..], &vec![0; 60_usize.saturating_sub(frame.len())]].concat();
-    let frames: Vec<String> = frames.iter().chain([&last]).map(|frame| to_hex(&padded(frame))).collect();
-    let mut sender = from.command(own);
-    assert!(sender.args(["frames-send", "eth0"]).args(&frames).status().unwrap().success());
+    send_from(from, "eth0", &[frames, &[last]].concat());
     let received = lines.map(Result::unwrap).collect();
     assert!(watcher.wait().unwrap().success(), "the last frame did not come through: {received:?}");
     received
+}
+
+/// Does something and waits until a machine sees a frame that holds `wanted`.
+#[track_caller]
+pub fn seen(machine: &Machine, interface: &str, wanted: &[u8], act: impl FnOnce()) {
+    let own = std::env::current_exe().unwrap();
+    let mut watcher = machine.command(own.to_str().unwrap());
+    let mut watcher = watcher.args(["frames-watch", interface, &to_hex(wanted)]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    act();
+    let received: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(watcher.wait().unwrap().success(), "it is not among {received:?}");
+}
+
+/// Sends frames from a machine.
+#[track_caller]
+pub fn send_from(machine: &Machine, interface: &str, frames: &[Vec<u8>]) {
+    let own = std::env::current_exe().unwrap();
+    // Every frame has its least length.
+    let padded = |frame: &Vec<u8>| to_hex(&[&frame[..], &vec![0; 60_usize.saturating_sub(frame.len())]].concat());
+    let frames: Vec<String> = frames.iter().map(padded).collect();
+    assert!(machine.command(own.to_str().unwrap()).args(["frames-send", interface]).args(&frames).status().unwrap().success());
 }
 
 pub type Mac = [u8; 6];
@@ -104,6 +127,15 @@ pub fn udp4(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), data: &[u8]) -> Vec<u8> 
 pub fn ipv6(next: u8, from: Ipv6Addr, to: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u16).to_be_bytes();
     [&[0x60, 0, 0, 0, length[0], length[1], next, 255][..], &from.octets(), &to.octets(), payload].concat()
+}
+
+pub fn ipv6_udp(from: (Ipv6Addr, u16), to: (Ipv6Addr, u16), data: &[u8]) -> Vec<u8> {
+    let length = 8 + data.len() as u16;
+    let mut udp = [&from.1.to_be_bytes()[..], &to.1.to_be_bytes(), &length.to_be_bytes(), &[0, 0], data].concat();
+    let pseudo = [&from.0.octets()[..], &to.0.octets(), &u32::from(length).to_be_bytes(), &[0, 0, 0, 17], &udp].concat();
+    let sum = checksum(&pseudo);
+    udp[6..8].copy_from_slice(&sum.to_be_bytes());
+    ipv6(17, from.0, to.0, &udp)
 }
 
 /// An ICMPv6 message with its checksum.
