@@ -34,7 +34,12 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn round(program: &MonitorProgram, spec: &Spec, times: &mut BTreeMap<&str, Vec<Duration>>, weight: &mut String) -> Result<(), Box<dyn Error>> {
+fn round(
+    program: &MonitorProgram,
+    spec: &Spec,
+    times: &mut BTreeMap<&str, Vec<Duration>>,
+    weight: &mut String,
+) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let mut monitor = program.spawn()?;
     let mut client = MonitorClient::new(monitor.connection);
@@ -59,7 +64,11 @@ fn round(program: &MonitorProgram, spec: &Spec, times: &mut BTreeMap<&str, Vec<D
         times.entry("exec").or_default().push(begun.elapsed());
     }
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", monitor.child.id()))?;
-    *weight = rollup.lines().filter(|line| ["Rss", "Pss:", "Private_Dirty"].iter().any(|key| line.starts_with(key))).collect::<Vec<_>>().join("; ");
+    *weight = rollup
+        .lines()
+        .filter(|line| ["Rss", "Pss:", "Private_Dirty"].iter().any(|key| line.starts_with(key)))
+        .collect::<Vec<_>>()
+        .join("; ");
     let begun = Instant::now();
     client.call(Request::Kill { signal: Signal::KILL }, &[])?;
     while !matches!(client.next_report()?, Report::Exited { .. }) {}

@@ -97,6 +97,8 @@ pub fn main() -> ExitCode {
 /// Becomes the monitor that talks over standard input.
 fn serve() -> Result<u8, CommandError> {
     let system = |doing| move |cause: std::io::Error| CommandError::System { doing, cause };
+    // Whatever whoever started the daemon left open would stay open as long as the instance runs.
+    process::close_from(3).map_err(system("closing what was left open"))?;
     let socket = process::take_stdin().map_err(CommandError::NoSocket)?;
     coffer_sys::socket::peer(socket.as_fd()).map_err(CommandError::NoSocket)?;
     process::set_dumpable(false).map_err(system("refusing to be traced"))?;

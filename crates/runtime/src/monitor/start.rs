@@ -139,8 +139,8 @@ impl Monitor {
         for warning in &starting.warnings {
             self.warn(warning.clone());
         }
-        if let Err(error) = joined {
-            // Init may be gone already; if not, it runs but nothing can be executed.
+        // Init may have ended already; its own event tells.
+        if let Err(error) = joined.or_else(|error| if error.raw_os_error() == Some(GONE) { Ok(()) } else { Err(error) }) {
             self.warn(format!("joining the process namespace: {error}"));
         }
         self.answer(starting.asker, Ok(Answer::Started { pid, warnings: starting.warnings }), Vec::new());
@@ -164,6 +164,9 @@ impl Monitor {
         self.report(&Report::StageFailed(refusal));
     }
 }
+
+/// What the kernel says of a process that has ended.
+const GONE: i32 = rustix::io::Errno::SRCH.raw_os_error();
 
 /// Makes groups, opens what the spec names, and clones; after an error nothing is left.
 fn begin(asker: Asker, spec: Box<Spec>, fds: &mut Fds) -> Result<(Instance, Starting), Failed> {
