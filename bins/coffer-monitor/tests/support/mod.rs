@@ -1,5 +1,6 @@
 //! A place for one test: a busybox root, a spec, a monitor, and a look around afterwards that nothing is left.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test fails that way")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -90,7 +90,7 @@ pub(crate) fn run(mut inside: Inside<'_>) -> Result<Infallible, Failed> {
     pivot::pivot(&inside)?;
     hostname::set(&inside)?;
     sysctl::set(&inside, &proc)?;
-    time::enter(&inside, &proc)?;
+    time::make_namespace(&inside)?;
     inside.ready(&devpts, &console, &proc)?;
     rlimits::set(&inside.spec.rlimits, &mut inside.warnings)?;
     new_keyring(&mut inside.warnings)?;

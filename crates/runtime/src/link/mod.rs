@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use coffer_runtime_spec::{Address, Nic, Route, Stage, Veth};
 use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
+use coffer_sys::ns::{self, Namespaces};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -29,6 +30,21 @@ impl Links {
     /// Talks to the network namespace that we are in.
     pub(crate) fn here() -> io::Result<Self> {
         coffer_sys::socket::route_socket().map(Self::new)
+    }
+
+    /// Talks to another network namespace with our own rights, where a socket opened inside has only those of the
+    /// instance: too few to reach out. This thread is the only one of the monitor, and back before anything else is done.
+    ///
+    /// # Errors
+    /// What opening the socket gives.
+    pub(crate) fn with_our_rights(there: BorrowedFd<'_>, here: BorrowedFd<'_>) -> io::Result<Self> {
+        ns::join(there, Namespaces::NET)?;
+        let links = Self::here();
+        if ns::join(here, Namespaces::NET).is_err() {
+            // Going on would configure the instance's interfaces in place of the host's.
+            std::process::abort();
+        }
+        links
     }
 
     /// Finds a link's number by its name.
@@ -169,7 +185,8 @@ fn make_pair(veth: &Veth, nic: &Nic, target: BorrowedFd<'_>) -> io::Result<()> {
         None => None,
     };
     let hwaddr = nic.hwaddr.as_deref().map(hardware_address).transpose()?;
-    let hwaddr = hwaddr.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok()).ok_or(Errno::INVAL)?;
+    let hwaddr = hwaddr.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
+    let hwaddr = hwaddr.ok_or_else(|| io::Error::other("a new pair needs a hardware address of six bytes"))?;
     RouteSocket::open()?.add_veth(&NewVeth {
         name: &nic.host_name,
         peer: &nic.name,
@@ -210,7 +227,7 @@ fn hardware_address(text: &str) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coffer_sys::ns::{Namespaces, join, unshare};
+    use coffer_sys::ns::{join, unshare};
     use std::os::fd::AsFd;
 
     #[test]

@@ -9,6 +9,7 @@ use super::Monitor;
 use super::hotplug::own_netns;
 use super::instance::{Instance, now};
 use crate::cgroup;
+use crate::link::Links;
 
 impl Monitor {
     /// Init has ended, and with it every process of the instance: takes everything down, tells, and ends.
@@ -47,7 +48,10 @@ impl Monitor {
     /// Gives the host its own links back before the network namespace ends with the last of its handles.
     fn give_back_links(&mut self, instance: &Instance) {
         for nic in instance.spec.nics.iter().filter(|nic| nic.give_back) {
-            let moved = own_netns().and_then(|here| instance.links.move_out(&nic.name, here.as_fd(), &nic.host_name));
+            let moved = own_netns().and_then(|here| {
+                let links = Links::with_our_rights(instance.netns.as_fd(), here.as_fd())?;
+                links.move_out(&nic.name, here.as_fd(), &nic.host_name)
+            });
             if let Err(error) = moved {
                 self.warn(format!("giving link {} back: {error}", nic.host_name));
             }

@@ -52,7 +52,8 @@ impl Monitor {
         let done = match host_name {
             Some(host_name) => {
                 let here = own_netns().map_err(|error| failed("opening the host's network namespace", &error))?;
-                instance.links.move_out(name, here.as_fd(), host_name)
+                let links = Links::with_our_rights(instance.netns.as_fd(), here.as_fd());
+                links.and_then(|links| links.move_out(name, here.as_fd(), host_name))
             }
             None => instance.links.delete(name),
         };

@@ -107,6 +107,9 @@ impl Monitor {
         } else if let Some(warnings) = packet.bytes.strip_prefix(b"warnings\n") {
             let warnings = String::from_utf8_lossy(warnings);
             starting.warnings.extend(warnings.lines().filter(|line| !line.is_empty()).map(str::to_owned));
+            if let Err(error) = parent::set_clocks(instance.init.pid, &instance.spec) {
+                return self.start_failed(error.refusal());
+            }
             // If the child is gone its pipe says why.
             let _ = starting.sync.send(&[word::GO], &[]);
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use coffer_runtime_spec::{IdMap, IdRange, Stage};
+use coffer_runtime_spec::{IdMap, IdRange, Spec, Stage};
 use coffer_sys::mount::{self, Change, Propagation, Restrictions};
 use rustix::io::Errno;
 
@@ -18,6 +18,15 @@ pub(crate) fn write_maps(pid: u32, idmap: &IdMap) -> Result<(), Failed> {
         std::fs::write(format!("/proc/{pid}/{file}"), lines(ranges)).at(Stage::IdMap, || format!("writing {file} {}", shown(ranges)))?;
     }
     Ok(())
+}
+
+/// Sets the clocks of the time namespace that the children of process `pid`, a child of ours, will be in.
+///
+/// Source: time_namespaces(7).
+pub(crate) fn set_clocks(pid: u32, spec: &Spec) -> Result<(), Failed> {
+    let Some(offsets) = spec.time else { return Ok(()) };
+    let text = format!("monotonic {} 0\nboottime {} 0\n", offsets.monotonic, offsets.boottime);
+    std::fs::write(format!("/proc/{pid}/timens_offsets"), text).at(Stage::Clone, || "setting the clocks' offsets".into())
 }
 
 fn lines(ranges: &[IdRange]) -> String {

@@ -10,7 +10,7 @@ mod view;
 pub(crate) use dev::{make_node, owner};
 use halt::halt_signal;
 use idmap::idmapped;
-pub(crate) use idmap::write_maps;
+pub(crate) use idmap::{set_clocks, write_maps};
 use lock::lock_restrictions;
 pub(crate) use sources::{Fds, PlannedMount, lock_all, restrictions};
 pub(crate) use view::{CgroupView, Shown};
