@@ -42,14 +42,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back what a NIC of an ended instance left: its pair went with the namespace.
+    /// Takes back what a NIC of an ended instance left: its pair went with the namespace, its filters go in the background,
+    /// because the kernel takes some 10 ms for them and a new start uses another port.
     pub(super) fn nic_end(&self, loaded: &Loaded, name: &DeviceName, nic: &Nic) {
         let key = key(&loaded.instance, name);
         let Some(known) = self.inner.networks.nics().get(&key).cloned() else { return };
         let bridge = self.bridge_network(loaded, nic).ok().flatten();
-        if let Err(error) = self.nic_detach(&key, &known.plan, bridge.as_ref()) {
-            tracing::warn!(instance = %loaded.instance.name, "device {name}: {}", coffer_base::chain(&error));
+        if let Some(known) = self.inner.networks.nics().get_mut(&key) {
+            known.attached = false;
         }
+        self.inner.runtime.spawn_blocking(move || {
+            if let Err(error) = remove_filters(&known.plan, bridge.as_ref()) {
+                tracing::warn!("port {}: {}", known.plan.host_name, coffer_base::chain(&error));
+            }
+        });
     }
 
     /// Makes a NIC and moves it into a running instance. Answers keys to remember.
@@ -189,11 +195,7 @@ impl Engine {
         if let Some(known) = self.inner.networks.nics().get_mut(key) {
             known.attached = false;
         }
-        match bridge {
-            Some(bridge) => bridge.detach(plan)?,
-            None => bridge::detach_from_bridge(plan)?,
-        }
-        Ok(())
+        remove_filters(plan, bridge)
     }
 
     fn know(&self, key: NicKey, nic: &Nic, plan: NicPlan, attached: bool) {
@@ -214,6 +216,14 @@ impl Engine {
             }
         }
     }
+}
+
+fn remove_filters(plan: &NicPlan, bridge: Option<&BridgeNetwork>) -> Result<(), EngineError> {
+    match bridge {
+        Some(bridge) => bridge.detach(plan)?,
+        None => bridge::detach_from_bridge(plan)?,
+    }
+    Ok(())
 }
 
 fn key(instance: &Instance, name: &DeviceName) -> NicKey {

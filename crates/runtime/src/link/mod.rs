@@ -165,10 +165,11 @@ pub(crate) fn attach(outside: &Links, inside: &Links, target: BorrowedFd<'_>, ni
     }
     let index = inside.index(&nic.name).at(stage, || format!("finding {}", nic.name))?;
     for address in &nic.addresses {
-        inside.add_address(index, address).at(stage, || format!("adding {}/{} to {}", address.address, address.prefix, nic.name))?;
+        there_already_is_fine(inside.add_address(index, address))
+            .at(stage, || format!("adding {}/{} to {}", address.address, address.prefix, nic.name))?;
     }
     for route in &nic.routes {
-        inside.add_route(index, route).at(stage, || match (&route.destination, &route.gateway) {
+        there_already_is_fine(inside.add_route(index, route)).at(stage, || match (&route.destination, &route.gateway) {
             (Some(to), Some(by)) => format!("adding a route to {}/{} by {by} to {}", to.address, to.prefix, nic.name),
             (Some(to), None) => format!("adding a route to {}/{} to {}", to.address, to.prefix, nic.name),
             (None, Some(by)) => format!("adding the default route by {by} to {}", nic.name),
@@ -176,6 +177,14 @@ pub(crate) fn attach(outside: &Links, inside: &Links, target: BorrowedFd<'_>, ni
         })?;
     }
     Ok(())
+}
+
+/// A router's advertisement may have been quicker with an address, and of two interfaces with a way out the first one wins.
+fn there_already_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
 }
 
 /// Makes a pair of virtual links, one end here and one in `target`.
