@@ -1,9 +1,11 @@
 //! The grammar of the command line.
 
-use clap::Parser;
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::app::Globals;
-use crate::command::Command;
+use crate::command::{self, Command};
 
 /// System containers: make them, run them, look into them
 ///
@@ -17,10 +19,37 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Reads a command line with the grammar of its own command alone; errors and help of the whole come from the whole.
+///
+/// # Errors
+/// If the line is no command, or asks for help or the version.
+pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let whole = || Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let Some(word) = first_word(arguments) else { return whole() };
+    let base = Globals::augment_args(clap::Command::new("coffer").version(env!("CARGO_PKG_VERSION")).max_term_width(120));
+    let Some(mut grammar) = command::augment_one(base, word) else { return whole() };
+    let matches = grammar.try_get_matches_from_mut(arguments)?;
+    // The process ends soon enough; taking the grammar apart would only cost time.
+    std::mem::forget(grammar);
+    Ok(Cli { globals: Globals::from_arg_matches(&matches)?, command: Command::from_arg_matches(&matches)? })
+}
+
+/// Finds the first argument that is neither an option nor the value of the one global option that has a value.
+fn first_word(arguments: &[OsString]) -> Option<&str> {
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next() {
+        let word = word.to_str()?;
+        if word == "--project" {
+            words.next();
+        } else if !word.starts_with('-') {
+            return Some(word);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -30,9 +59,11 @@ mod tests {
 
     #[track_caller]
     fn accepts(line: &str) {
-        let words = line.split_whitespace();
-        if let Err(error) = Cli::try_parse_from(words) {
-            panic!("{line}: {error}");
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let whole = Cli::try_parse_from(&words).map(|cli| format!("{cli:?}"));
+        match (parse(&words).map(|cli| format!("{cli:?}")), whole) {
+            (Ok(alone), Ok(whole)) => assert_eq!(alone, whole, "{line}"),
+            (Err(error), _) | (_, Err(error)) => panic!("{line}: {error}"),
         }
     }
 
@@ -79,6 +110,13 @@ mod tests {
             "lxc launch img c1 --console=vga",
             "lxc monitor --type=lifecycle --pretty",
             "lxc operation list --all-projects",
+            "lxc project show default",
+            "lxc project create p -c features.images=false",
+            "lxc project info p --project q",
+            "lxc -q profile copy a b --target-project c",
+            "lxc storage volume list default",
+            "lxc config device set c1 eth0 limits.max 1",
+            "lxd admin waitready --timeout 5",
         ] {
             accepts(line);
         }

@@ -19,12 +19,10 @@ mod terminal;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, FromArgMatches};
 use coffer_base::chain::chain;
 
 use crate::app::App;
 use crate::error::CliError;
-use crate::grammar::Cli;
 use crate::personality::Personality;
 
 /// Runs the command with the process's arguments and exits with its code.
@@ -32,15 +30,14 @@ pub fn main() -> ! {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let code = match personality::of(&arguments) {
         Personality::Daemon => report_code(personality::become_daemon(&arguments)),
-        Personality::Command { arguments, family } => run(arguments, family),
+        Personality::Command { arguments, family } => run(&arguments, family),
     };
     // Threads of exec sessions may still wait for input that nobody wants any more.
     std::process::exit(code)
 }
 
-fn run(arguments: Vec<OsString>, family: coffer_client::Family) -> i32 {
-    let parsed = Cli::command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+fn run(arguments: &[OsString], family: coffer_client::Family) -> i32 {
+    let cli = match grammar::parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

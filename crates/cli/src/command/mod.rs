@@ -37,69 +37,111 @@ mod storage_volume;
 mod version;
 mod warning;
 
-use clap::Subcommand;
+use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 
 use crate::app::App;
 use crate::error::CliError;
 
-/// The words that may follow the program's name.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Launch(create::Launch),
-    #[command(visible_alias = "create")]
-    Init(create::Init),
-    #[command(visible_alias = "ls")]
-    List(list::List),
-    Info(info::Info),
-    Start(state::Start),
-    Stop(state::Stop),
-    Restart(state::Restart),
-    #[command(visible_alias = "freeze")]
-    Pause(state::Pause),
-    #[command(visible_alias = "unfreeze")]
-    Resume(state::Resume),
-    Exec(exec::Exec),
-    Shell(exec::Shell),
-    Console(console::Console),
-    #[command(visible_alias = "rm", alias = "remove")]
-    Delete(delete::Delete),
-    #[command(subcommand)]
-    Config(config::Config),
-    #[command(subcommand)]
-    Profile(profile::Profile),
-    #[command(subcommand)]
-    Image(image::Image),
-    #[command(subcommand)]
-    Network(network::Network),
-    #[command(subcommand)]
-    Storage(storage::Storage),
-    #[command(subcommand)]
-    File(file::File),
-    Snapshot(snapshot::Snapshot),
-    Restore(restore::Restore),
-    #[command(visible_alias = "cp")]
-    Copy(copy::Copy),
-    #[command(visible_alias = "mv")]
-    Move(move_::Move),
-    Rename(move_::Rename),
-    Publish(publish::Publish),
-    Export(export::Export),
-    Import(import::Import),
-    #[command(subcommand)]
-    Operation(operation::Operation),
-    Monitor(monitor::Monitor),
-    Query(query::Query),
-    #[command(subcommand)]
-    Project(project::Project),
-    #[command(subcommand)]
-    Remote(remote::Remote),
-    #[command(subcommand)]
-    Warning(warning::Warning),
-    #[command(subcommand)]
-    Admin(admin::Admin),
-    Version(version::Version),
-    Completion(completion::Completion),
-    Manual(manual::Manual),
+/// Declares the commands twice over: as one enum for help, completion and manual, and word by word, so that running one
+/// command does not build the grammar of all (half of the time a short command takes).
+macro_rules! commands {
+    ($( $shape:ident $variant:ident($kind:ty) = $word:literal $([$($alias:literal),*])? ; )*) => {
+        /// The words that may follow the program's name.
+        #[derive(Debug)]
+        pub(crate) enum Command {
+            $( $variant($kind), )*
+        }
+
+        /// Every command: its word and other names, and its grammar.
+        const WORDS: &[(&str, &[&str], fn(clap::Command) -> clap::Command)] = &[
+            $( ($word, &[$($($alias),*)?], commands!(@grammar $shape $kind)), )*
+        ];
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Command, clap::Error> {
+                match matches.subcommand() {
+                    $( Some(($word, matches)) => <$kind>::from_arg_matches(matches).map(Command::$variant), )*
+                    _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
+    (@grammar args $kind:ty) => { <$kind as Args>::augment_args };
+    (@grammar words $kind:ty) => { grouped::<$kind> };
+}
+
+commands! {
+    args Launch(create::Launch) = "launch";
+    args Init(create::Init) = "init" ["create"];
+    args List(list::List) = "list" ["ls"];
+    args Info(info::Info) = "info";
+    args Start(state::Start) = "start";
+    args Stop(state::Stop) = "stop";
+    args Restart(state::Restart) = "restart";
+    args Pause(state::Pause) = "pause" ["freeze"];
+    args Resume(state::Resume) = "resume" ["unfreeze"];
+    args Exec(exec::Exec) = "exec";
+    args Shell(exec::Shell) = "shell";
+    args Console(console::Console) = "console";
+    args Delete(delete::Delete) = "delete" ["rm", "remove"];
+    words Config(config::Config) = "config";
+    words Profile(profile::Profile) = "profile";
+    words Image(image::Image) = "image";
+    words Network(network::Network) = "network";
+    words Storage(storage::Storage) = "storage";
+    words File(file::File) = "file";
+    args Snapshot(snapshot::Snapshot) = "snapshot";
+    args Restore(restore::Restore) = "restore";
+    args Copy(copy::Copy) = "copy" ["cp"];
+    args Move(move_::Move) = "move" ["mv"];
+    args Rename(move_::Rename) = "rename";
+    args Publish(publish::Publish) = "publish";
+    args Export(export::Export) = "export";
+    args Import(import::Import) = "import";
+    words Operation(operation::Operation) = "operation";
+    args Monitor(monitor::Monitor) = "monitor";
+    args Query(query::Query) = "query";
+    words Project(project::Project) = "project";
+    words Remote(remote::Remote) = "remote";
+    words Warning(warning::Warning) = "warning";
+    words Admin(admin::Admin) = "admin";
+    args Version(version::Version) = "version";
+    args Completion(completion::Completion) = "completion";
+    args Manual(manual::Manual) = "manual";
+}
+
+/// Gives a command that has commands of its own their grammar.
+fn grouped<T: Subcommand>(command: clap::Command) -> clap::Command {
+    T::augment_subcommands(command.subcommand_required(true).arg_required_else_help(true))
+}
+
+impl Subcommand for Command {
+    fn augment_subcommands(parent: clap::Command) -> clap::Command {
+        WORDS.iter().fold(parent, |parent, (word, aliases, grammar)| parent.subcommand(named(word, aliases, *grammar)))
+    }
+
+    fn augment_subcommands_for_update(parent: clap::Command) -> clap::Command {
+        Self::augment_subcommands(parent)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        WORDS.iter().any(|(word, ..)| *word == name)
+    }
+}
+
+fn named(word: &'static str, aliases: &'static [&'static str], grammar: fn(clap::Command) -> clap::Command) -> clap::Command {
+    grammar(clap::Command::new(word)).visible_aliases(aliases)
+}
+
+/// Adds the grammar of one command, if `name` is one.
+pub(crate) fn augment_one(parent: clap::Command, name: &str) -> Option<clap::Command> {
+    let (word, aliases, grammar) = WORDS.iter().find(|(word, aliases, _)| *word == name || aliases.contains(&name))?;
+    Some(parent.subcommand(named(word, aliases, *grammar)))
 }
 
 /// Runs a command and returns the exit code.

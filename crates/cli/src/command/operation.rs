@@ -46,7 +46,11 @@ impl Operation {
                 app.note(&format!("Operation {} deleted", operation.name))
             }
             Operation::Show { operation } => {
-                app.print(&yaml(&app.client(&operation)?.operation(operation.required("the operation")?).await?))
+                let mut read = app.client(&operation)?.operation(operation.required("the operation")?).await?;
+                // Go knows no difference between an empty map and none, and so shows none as empty.
+                read.metadata.get_or_insert_default();
+                read.resources.get_or_insert_default();
+                app.print(&yaml(&read))
             }
             Operation::List { remote, format, all_projects } => {
                 let client = app.client(&remote.unwrap_or_default())?;

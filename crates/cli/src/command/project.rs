@@ -18,7 +18,7 @@ pub(crate) enum Project {
     Create {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
         /// Configuration key, key=value
         #[arg(short, long, value_name = "KEY=VALUE")]
         config: Vec<String>,
@@ -28,19 +28,19 @@ pub(crate) enum Project {
     Delete {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
     },
     /// Edit a project; YAML on standard input is taken as it is
     Edit {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
     },
     /// Print one key of a project
     Get {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
         /// Key
         key: String,
     },
@@ -48,7 +48,7 @@ pub(crate) enum Project {
     Info {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
         /// Format
         #[arg(short, long, value_enum, default_value_t)]
         format: Format,
@@ -68,7 +68,7 @@ pub(crate) enum Project {
     Rename {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
         /// New name
         new_name: String,
     },
@@ -76,7 +76,7 @@ pub(crate) enum Project {
     Set {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
         /// Keys; the older form is one key and one value
         #[arg(value_name = "KEY=VALUE", required = true)]
         pairs: Vec<String>,
@@ -85,19 +85,19 @@ pub(crate) enum Project {
     Show {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
     },
     /// Make another project the current one (not supported yet; use --project)
     Switch {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
     },
     /// Unset a key of a project
     Unset {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
-        project: Target,
+        name: Target,
         /// Key
         key: String,
     },
@@ -106,28 +106,28 @@ pub(crate) enum Project {
 impl Project {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         match self {
-            Project::Create { project, config } => {
-                let name = project.required("the project's name")?.to_owned();
-                let request = ProjectsPost { config: pairs(&config)?, name, ..Default::default() };
-                app.client(&project)?.create_project(&request).await?;
-                app.note(&format!("Project {} created", project.name))
+            Project::Create { name, config } => {
+                let request =
+                    ProjectsPost { config: pairs(&config)?, name: name.required("the project's name")?.to_owned(), ..Default::default() };
+                app.client(&name)?.create_project(&request).await?;
+                app.note(&format!("Project {} created", name.name))
             }
-            Project::Delete { project } => {
-                app.client(&project)?.delete_project(project.required("the project's name")?).await?;
-                app.note(&format!("Project {} deleted", project.name))
+            Project::Delete { name } => {
+                app.client(&name)?.delete_project(name.required("the project's name")?).await?;
+                app.note(&format!("Project {} deleted", name.name))
             }
-            Project::Rename { project, new_name } => {
-                app.finish(app.client(&project)?.rename_project(project.required("the project's name")?, &new_name).await?, "").await?;
-                app.note(&format!("Project {} renamed to {new_name}", project.name))
+            Project::Rename { name, new_name } => {
+                app.finish(app.client(&name)?.rename_project(name.required("the project's name")?, &new_name).await?, "").await?;
+                app.note(&format!("Project {} renamed to {new_name}", name.name))
             }
-            Project::Info { project, format } => info(app, &project, format).await,
+            Project::Info { name, format } => info(app, &name, format).await,
             Project::List { remote, format } => list(app, &remote.unwrap_or_default(), format).await,
             Project::Switch { .. } => Err(CliError::Unsupported { what: "project switch" }),
-            Project::Edit { project } => object::edit(app, app.client(&project)?, &named(project)?).await,
-            Project::Get { project, key } => object::get(app, app.client(&project)?, &named(project)?, &key).await,
-            Project::Set { project, pairs } => object::set(app, app.client(&project)?, &named(project)?, pairs_or_two(&pairs)?).await,
-            Project::Show { project } => object::show(app, app.client(&project)?, &named(project)?).await,
-            Project::Unset { project, key } => object::unset(app, app.client(&project)?, &named(project)?, &key).await,
+            Project::Edit { name } => object::edit(app, app.client(&name)?, &named(name)?).await,
+            Project::Get { name, key } => object::get(app, app.client(&name)?, &named(name)?, &key).await,
+            Project::Set { name, pairs } => object::set(app, app.client(&name)?, &named(name)?, pairs_or_two(&pairs)?).await,
+            Project::Show { name } => object::show(app, app.client(&name)?, &named(name)?).await,
+            Project::Unset { name, key } => object::unset(app, app.client(&name)?, &named(name)?, &key).await,
         }
     }
 }

@@ -90,7 +90,8 @@ fn entry(remote: Known) -> Entry {
         protocol: text(protocol),
         public,
         global: false,
-        r#static: true,
+        // The community's image server may be changed by the user, as in LXD; the others may not.
+        r#static: addr != "https://images.linuxcontainers.org",
     }
 }
 
@@ -124,7 +125,7 @@ mod tests {
             +-----------------+------------------------------------------+---------------+-------------+--------+--------+--------+
             |      NAME       |                   URL                    |   PROTOCOL    |  AUTH TYPE  | PUBLIC | STATIC | GLOBAL |
             +-----------------+------------------------------------------+---------------+-------------+--------+--------+--------+
-            | images          | https://images.linuxcontainers.org       | simplestreams | none        | YES    | YES    | NO     |
+            | images          | https://images.linuxcontainers.org       | simplestreams | none        | YES    | NO     | NO     |
             +-----------------+------------------------------------------+---------------+-------------+--------+--------+--------+
             | local (current) | unix://                                  | lxd           | file access | NO     | YES    | NO     |
             +-----------------+------------------------------------------+---------------+-------------+--------+--------+--------+

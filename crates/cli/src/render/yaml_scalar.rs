@@ -178,7 +178,6 @@ fn looks_otherwise(text: &str) -> bool {
         text == word || text == capital || text == word.to_ascii_uppercase()
     };
     text.is_empty()
-        || text == "<<"
         || WORDS.iter().any(|word| cased(word))
         || matches!(text, "+.inf" | "-.inf" | "+.Inf" | "-.Inf" | "+.INF" | "-.INF" | ".NaN")
         || is_number(text)

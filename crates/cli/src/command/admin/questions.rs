@@ -102,7 +102,7 @@ fn default_loop_size(app: &App) -> u64 {
     let Endpoint::Unix(socket) = app.local().endpoint();
     let directory = socket.parent().unwrap_or(socket);
     let free = rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
-    (free / 5 >> 30).clamp(5, 30)
+    ((free / 5) >> 30).clamp(5, 30)
 }
 
 async fn ask_network(app: &App, preseed: &mut Preseed) -> Result<(), CliError> {

@@ -109,8 +109,9 @@ impl Config {
             Config::Edit { instance } => edit(app, instance.unwrap_or_default()).await,
             Config::Device(command) => command.run(app).await,
             Config::Metadata { command: Metadata::Show { instance } } => {
-                let read = app.client(&instance)?.instance_metadata(instance.required("the instance's name")?).await?;
-                app.print(&yaml(&read.value))
+                let mut read = app.client(&instance)?.instance_metadata(instance.required("the instance's name")?).await?.value;
+                read.templates.get_or_insert_default();
+                app.print(&yaml(&read))
             }
             Config::Metadata { command: Metadata::Edit { .. } } => Err(CliError::Unsupported { what: "editing an instance's metadata" }),
             Config::Template { .. } => Err(CliError::Unsupported { what: "config template" }),
