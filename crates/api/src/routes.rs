@@ -107,6 +107,7 @@ pub const ROUTES: &[Route] = &[
     route(Patch, "/1.0", "server_patch", "Merge into the server configuration", "ServerPut", "", Sync, Admin),
     route(Get, "/1.0/resources", "resources_get", "Get what the host has", "", "Resources", Sync, View),
     route(Get, "/1.0/events", "events_get", "Follow events", "", "Event", Websocket, View),
+    route(Get, "/1.0/metadata/configuration", "metadata_configuration_get", "List every configuration key", "", "", Sync, Anyone),
     route(Get, "/1.0/openapi", "openapi_get", "Get this document", "", "", Raw, Anyone),
 
     route(Get, "/1.0/instances", "instances_get", "List instances", "", "[InstanceFull]", Sync, View),
@@ -175,7 +176,12 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/1.0/storage-pools/{pool}/volumes/{type}/{name}", "storage_volume_get", "Get a volume", "", "StorageVolume", Sync, View),
 
     route(Get, "/1.0/projects", "projects_get", "List projects", "", "[Project]", Sync, View),
+    route(Post, "/1.0/projects", "projects_post", "Make a project", "ProjectsPost", "", Sync, Admin),
     route(Get, "/1.0/projects/{name}", "project_get", "Get a project", "", "Project", Sync, View),
+    route(Put, "/1.0/projects/{name}", "project_put", "Replace a project's configuration", "ProjectPut", "", Sync, Admin),
+    route(Patch, "/1.0/projects/{name}", "project_patch", "Merge into a project's configuration", "ProjectPut", "", Sync, Admin),
+    route(Post, "/1.0/projects/{name}", "project_post", "Rename a project", "ProjectPost", "", Sync, Admin),
+    route(Delete, "/1.0/projects/{name}", "project_delete", "Delete a project", "", "", Sync, Admin),
 
     route(Get, "/1.0/operations", "operations_get", "List operations by status", "", "[Operation]", Sync, View),
     route(Get, "/1.0/operations/{id}", "operation_get", "Get an operation", "", "Operation", Sync, View),

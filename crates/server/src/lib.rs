@@ -19,6 +19,8 @@ mod refusal;
 mod route;
 mod show;
 mod state_dir;
+#[cfg(test)]
+mod tests;
 mod ws;
 
 pub use daemon::{DaemonError, Options, run};

@@ -205,3 +205,108 @@ impl Sender {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{SinkExt as _, StreamExt as _};
+    use rustix::pipe::pipe;
+    use std::os::fd::OwnedFd;
+    use tokio::io::Interest;
+    use tokio::net::UnixStream;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    type Client = WebSocketStream<UnixStream>;
+
+    /// A line as the server has it, and the client at its other end, which is somebody else's code.
+    async fn connect(ends: Ends, over: watch::Receiver<bool>) -> (Line, Client) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (receiving, sending) = ours.into_split();
+        let socket = Socket { reader: Reader::new(Box::new(receiving), &[]), writer: Writer::new(Box::new(sending)) };
+        (Line::begin(socket, ends, over), WebSocketStream::from_raw_socket(theirs, Role::Client, None).await)
+    }
+
+    fn output(fd: OwnedFd) -> Ends {
+        Ends { source: Some(Arc::new(Stream::new(fd, Interest::READABLE).unwrap())), ..Ends::default() }
+    }
+
+    /// What the client receives until the socket is closed; neighbouring bytes are joined.
+    async fn receive(client: &mut Client) -> String {
+        let mut log = String::new();
+        while let Some(message) = client.next().await {
+            match message {
+                Ok(Message::Binary(bytes)) => log.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Ok(Message::Text(text)) => log.push_str(&format!("<{text}>")),
+                Ok(Message::Close(_)) => log.push_str("<close>"),
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        log
+    }
+
+    #[tokio::test]
+    async fn output_ends_with_a_barrier_and_a_close() {
+        let (read, write) = pipe().unwrap();
+        let (_over, is_over) = watch::channel(false);
+        let (mut line, mut client) = connect(Ends { farewell: b"bye".to_vec(), ..output(read) }, is_over).await;
+        rustix::io::write(&write, b"hello ").unwrap();
+        drop(write);
+        assert_eq!(receive(&mut client).await, "hello bye<><close>");
+        line.sent().await;
+        line.received().await;
+    }
+
+    #[tokio::test]
+    async fn who_keeps_the_pipe_open_is_not_waited_for() {
+        let (read, write) = pipe().unwrap();
+        let (over, is_over) = watch::channel(false);
+        let (_line, mut client) = connect(output(read), is_over).await;
+        rustix::io::write(&write, b"last words").unwrap();
+        over.send_replace(true);
+        assert_eq!(receive(&mut client).await, "last words<><close>");
+        assert_eq!(rustix::io::write(&write, b"x").unwrap_err(), rustix::io::Errno::PIPE);
+    }
+
+    #[tokio::test]
+    async fn input_reaches_the_pipe_and_its_barrier_closes_it() {
+        let (read, write) = pipe().unwrap();
+        let sink = Some(Arc::new(Stream::new(write, Interest::WRITABLE).unwrap()));
+        let (over, is_over) = watch::channel(false);
+        let (_line, mut client) = connect(Ends { sink, ..Ends::default() }, is_over).await;
+        let big = vec![b'x'; 3 << 20];
+        let sent = big.clone();
+        let reading = tokio::task::spawn_blocking(move || io::read_to_string(std::fs::File::from(read)).unwrap());
+        client.send(Message::Binary(sent.into())).await.unwrap();
+        client.send(Message::Binary(b"end".to_vec().into())).await.unwrap();
+        client.send(Message::Text("".into())).await.unwrap();
+        let got = reading.await.unwrap();
+        assert!(got.len() == big.len() + 3 && got.ends_with("xend"));
+        over.send_replace(true);
+        assert_eq!(receive(&mut client).await, "<close>");
+    }
+
+    #[tokio::test]
+    async fn pings_are_answered_while_output_flows() {
+        let (read, write) = pipe().unwrap();
+        let (_over, is_over) = watch::channel(false);
+        let (_line, mut client) = connect(output(read), is_over).await;
+        client.send(Message::Ping(b"42".to_vec().into())).await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Pong(b"42".to_vec().into()));
+        drop(write);
+        assert_eq!(receive(&mut client).await, "<><close>");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_early_is_told_of() {
+        let (read, write) = pipe().unwrap();
+        let abandoned = Arc::new(Notify::new());
+        let (_over, is_over) = watch::channel(false);
+        let (_line, client) = connect(Ends { abandoned: Some(abandoned.clone()), ..output(read) }, is_over).await;
+        drop(client);
+        abandoned.notified().await;
+        drop(write);
+    }
+}

@@ -16,11 +16,13 @@ const PIPE_SIZE: usize = 1 << 20;
 pub struct Stream(AsyncFd<OwnedFd>);
 
 impl Stream {
-    /// Takes a descriptor that does not block. A pipe is made as large as may be.
+    /// Takes a descriptor and lets it block no more. A pipe is made as large as may be.
     ///
     /// # Errors
-    /// What registering it for events said.
+    /// What changing it or registering it for events said.
     pub fn new(fd: OwnedFd, interest: Interest) -> io::Result<Self> {
+        let flags = rustix::fs::fcntl_getfl(&fd)?;
+        rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
         // Terminals and sockets refuse, and a small pipe works too.
         let _ = rustix::pipe::fcntl_setpipe_size(fd.as_fd(), PIPE_SIZE);
         #[expect(deprecated, reason = "the other constructor is unsafe for what an OwnedFd promises anyway: it stays open and the same")]
