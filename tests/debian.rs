@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coffer_test_images::Release;
-use coffer_testkit::{Daemon, can_run, images};
+use coffer_testkit::{Daemon, Done, can_run, images};
 use serde_json::Value;
 
 use crate::setting::{holds, ready_daemon};
@@ -20,10 +20,19 @@ fn boots(release: Release, driver: &str) -> Option<Daemon> {
     daemon.initialise(driver);
     daemon.import(&image.unified, "deb");
     daemon.run_instance("deb", "d1");
-    let state = daemon.coffer(["exec", "d1", "--", "systemctl", "is-system-running", "--wait"]).deadline(BOOT).run();
+    let state = boot(&daemon, "d1");
     let failed = daemon.coffer(["exec", "d1", "--", "systemctl", "--failed", "--no-legend", "--plain"]).run();
     assert_eq!(state.text().trim(), "running", "{state}\nfailed units: {failed}");
     Some(daemon)
+}
+
+/// Waits for the end of the boot and returns what systemd thinks of it.
+#[track_caller]
+fn boot(daemon: &Daemon, name: &str) -> Done {
+    // systemctl waits for the boot's end, but not for the bus that it asks by.
+    let bus = || daemon.coffer(["exec", name, "--", "test", "-S", "/run/dbus/system_bus_socket"]).run().code == 0;
+    assert!(daemon.eventually(bus), "no bus: {}", daemon.coffer(["console", name, "--show-log"]).run());
+    daemon.coffer(["exec", name, "--", "systemctl", "is-system-running", "--wait"]).deadline(BOOT).run()
 }
 
 #[test]
@@ -34,7 +43,7 @@ fn debian_12_runs_and_is_reached_by_address_and_name() {
     assert_ne!(first, second);
     assert!(first.starts_with("10.99.7."), "{first}");
     holds(&daemon.coffer(["list"]).clean(), &[&format!("{first} (eth0)"), &format!("{second} (eth0)")]);
-    daemon.coffer(["exec", "d2", "--", "systemctl", "is-system-running", "--wait"]).deadline(BOOT).run();
+    boot(&daemon, "d2");
     daemon.coffer(["exec", "d1", "--", "ping", "-c", "1", "-W", "5", "10.99.7.1"]).ok();
     let found = daemon.eventually(|| daemon.coffer(["exec", "d1", "--", "getent", "ahostsv4", "d2.coffer"]).run().text().contains(&second));
     assert!(found, "d1 does not find d2.coffer: {}", daemon.coffer(["exec", "d1", "--", "resolvectl", "query", "d2.coffer"]).run());
@@ -62,7 +71,7 @@ fn ranges_are_disjoint(daemon: &Daemon) {
 fn debian_12_runs_on_btrfs() {
     let Some(daemon) = boots(Release::Bookworm, "btrfs") else { return };
     daemon.coffer(["restart", "d1", "--timeout", "60"]).deadline(BOOT).clean();
-    let state = daemon.coffer(["exec", "d1", "--", "systemctl", "is-system-running", "--wait"]).deadline(BOOT).run();
+    let state = boot(&daemon, "d1");
     assert_eq!(state.text().trim(), "running", "{state}");
 }
 
@@ -79,19 +88,20 @@ fn an_image_whose_systemd_knows_no_cgroup_v1_sees_v2_alone() {
         return;
     }
     // The version is read from the name of systemd's private library; a file of that name is what tells the two apart.
-    let recipe = "systemd 258 on busybox";
+    let recipe = "systemd 258 on busybox, 2";
     let image = images::spoiled(recipe, |root| {
         for name in ["usr/lib/systemd", "usr/lib/x86_64-linux-gnu/systemd"] {
             std::fs::create_dir_all(root.join(name))?;
         }
         std::fs::write(root.join("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-258.so"), "")?;
         std::fs::write(root.join("usr/lib/systemd/libsystemd-shared-258.so"), "")?;
-        std::fs::rename(root.join("sbin/init"), root.join("sbin/init.busybox"))?;
-        std::fs::copy(root.join("bin/busybox"), root.join("usr/lib/systemd/systemd"))?;
-        // busybox finds what it is by the name it is called by: `init` again, through a script.
-        std::fs::write(root.join("sbin/init"), "#!/bin/sh\nexec /sbin/init.busybox\n")?;
-        std::os::unix::fs::symlink("../../../bin/busybox", root.join("usr/lib/systemd/init"))?;
-        std::fs::set_permissions(root.join("sbin/init"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        // As on a real one `/sbin/init` leads to systemd's program; here a script that becomes busybox's init, which goes by its name.
+        std::fs::create_dir_all(root.join("usr/lib/small"))?;
+        std::os::unix::fs::symlink("../../../bin/busybox", root.join("usr/lib/small/init"))?;
+        std::fs::write(root.join("usr/lib/systemd/systemd"), "#!/bin/sh\nexec /usr/lib/small/init\n")?;
+        std::fs::set_permissions(root.join("usr/lib/systemd/systemd"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        std::fs::remove_file(root.join("sbin/init"))?;
+        std::os::unix::fs::symlink("../usr/lib/systemd/systemd", root.join("sbin/init"))
     });
     let daemon = Daemon::start();
     daemon.initialise("dir");
@@ -114,8 +124,12 @@ fn busybox_init_halts_reboots_and_is_counted() {
         state["status"] == "Running" && state["pid"] != first
     });
     assert!(rebooted, "{}", daemon.instance_state("c1"));
-    daemon.coffer(["exec", "c1", "--", "poweroff"]).run();
-    assert!(daemon.eventually(|| daemon.instance_state("c1")["status"] == "Stopped"));
+    // An init that has just begun does not hear yet what it is told.
+    let off = || {
+        daemon.coffer(["exec", "c1", "--", "poweroff"]).run();
+        daemon.instance_state("c1")["status"] == "Stopped"
+    };
+    assert!(daemon.eventually(off), "{}", daemon.instance_state("c1"));
     let listed: Value = serde_json::from_str(&daemon.coffer(["list", "--format", "json"]).clean()).unwrap();
     assert_eq!(listed[0]["status"], "Stopped");
 }

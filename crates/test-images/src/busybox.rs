@@ -69,6 +69,7 @@ const APPLETS: &[&str] = &[
     "sort",
     "stat",
     "stty",
+    "su",
     "sync",
     "syslogd",
     "tail",

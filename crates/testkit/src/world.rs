@@ -80,7 +80,12 @@ fn cgroups(group: &Path, facts: &mut BTreeSet<String>) {
     }
     for entry in fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            facts.insert(format!("cgroup {}", entry.path().strip_prefix("/sys/fs/cgroup").unwrap_or(&entry.path()).display()));
+            let path = entry.path();
+            let path = path.strip_prefix("/sys/fs/cgroup").unwrap_or(&path);
+            // HIERARCHY/PEN/coffer/DAEMON and its monitors' own stay as long as the daemon may come back.
+            if path.components().count() > 4 && !path.ends_with(".monitors") {
+                facts.insert(format!("cgroup {}", path.display()));
+            }
             cgroups(&entry.path(), facts);
         }
     }
