@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::device::{Device, DiskSource};
-use coffer_model::{Config, Instance, Pool, PoolName, Volume as StoredVolume, VolumeKind};
+use coffer_model::{Config, IdMap, Instance, Pool, PoolName, Volume as StoredVolume, VolumeKind};
+use coffer_storage::tree::Shift;
 use coffer_storage::{DriverKind, Pool as Driver, PoolSpec, Resources, StorageError, Volume};
 use coffer_store::Conn;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -257,11 +258,53 @@ impl Engine {
     pub(crate) fn mount_root(&self, pool: &Arc<dyn Driver>, loaded: &Loaded) -> Result<MountedRoot, EngineError> {
         let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
         let directory = pool.mount(&volume)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let rootfs = rustix::fs::openat2(directory.as_fd(), "rootfs", flags, Mode::empty(), resolve)
-            .map_err(|cause| EngineError::system(format!("instance {}: opening its root directory", loaded.instance.name), cause))?;
-        Ok(MountedRoot { rootfs, idmapped: true })
+        let rootfs = open_rootfs(&directory, &loaded.instance)?;
+        Ok(MountedRoot { rootfs, idmapped: !loaded.instance.config.0.contains_key(SHIFTED) })
+    }
+
+    /// Gives the files of a root the host's ids of its instance, for file systems that know no idmapped mounts.
+    pub(crate) fn shift_root(&self, instance: &Instance) -> Result<(), EngineError> {
+        let loaded = self.load(&instance.project, &instance.name)?;
+        if loaded.config.flag("security.protection.shift", false) {
+            return Err(EngineError::Refused(format!(
+                "instance {}: its pool's file system knows no idmapped mounts, and security.protection.shift keeps its files from being changed",
+                instance.name
+            )));
+        }
+        let Some(map) = loaded.instance.id_map() else { return Ok(()) };
+        tracing::warn!(instance = %instance.name, "the file system of pool {} knows no idmapped mounts: changing the owners of its files", instance.pool);
+        self.shift(&loaded.instance, Shift::In(map))?;
+        self.remember_shift(instance, Some(map))
+    }
+
+    /// Brings a root whose files were shifted in line with the map that the instance is about to have.
+    pub(crate) fn settle_root(&self, pool: &Arc<dyn Driver>, loaded: &Loaded, map: Option<IdMap>) -> Result<(), EngineError> {
+        let instance = &loaded.instance;
+        let Some(now) = instance.config.get(SHIFTED).and_then(IdMap::from_volatile) else { return Ok(()) };
+        if Some(now) == map {
+            return Ok(());
+        }
+        tracing::info!(instance = %instance.name, "its ids changed: changing the owners of its files in pool {}", pool.name());
+        self.shift(instance, Shift::Out(now))?;
+        if let Some(map) = map {
+            self.shift(instance, Shift::In(map))?;
+        }
+        self.remember_shift(instance, map)
+    }
+
+    fn shift(&self, instance: &Instance, shift: Shift) -> Result<(), EngineError> {
+        let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
+        let rootfs = open_rootfs(&directory, instance)?;
+        coffer_storage::tree::shift(rootfs.as_fd(), shift).map_err(|error| {
+            EngineError::Refused(format!("instance {}: changing the owners of its files: {}", instance.name, coffer_base::chain(&error)))
+        })
+    }
+
+    fn remember_shift(&self, instance: &Instance, map: Option<IdMap>) -> Result<(), EngineError> {
+        let text = map.map(IdMap::to_volatile);
+        let keys = [(SHIFTED, text.as_deref())];
+        self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys))?;
+        Ok(())
     }
 
     /// Ends the use of a stopped instance's volume.
@@ -320,4 +363,14 @@ impl Loaded {
         };
         Ok(self.devices()?.into_values().find_map(root))
     }
+}
+
+/// The id map that the files on disk were given, where mounts cannot map ids; absent, they have the ids inside.
+const SHIFTED: &str = "volatile.last_state.idmap";
+
+fn open_rootfs(directory: &OwnedFd, instance: &Instance) -> Result<OwnedFd, EngineError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(directory, "rootfs", flags, Mode::empty(), resolve)
+        .map_err(|cause| EngineError::system(format!("instance {}: opening its root directory", instance.name), cause))
 }

@@ -20,7 +20,9 @@ pub enum Stage {
     Clone,
     /// Ids are mapped.
     IdMap,
-    /// The root file system and other mounts get the instance's ids.
+    /// The root file system gets the instance's ids.
+    IdMappedRoot,
+    /// Other mounts get the instance's ids.
     IdMappedMounts,
     /// Network interfaces are moved in and configured.
     Network,
@@ -70,13 +72,14 @@ pub enum Stage {
 
 impl Stage {
     /// All stages; the position is the number that travels through the child's pipe.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Spec,
         Self::Sources,
         Self::Listen,
         Self::Cgroup,
         Self::Clone,
         Self::IdMap,
+        Self::IdMappedRoot,
         Self::IdMappedMounts,
         Self::Network,
         Self::JoinCgroup,
@@ -112,6 +115,7 @@ impl Stage {
             Self::Cgroup => "making control groups",
             Self::Clone => "making namespaces",
             Self::IdMap => "mapping ids",
+            Self::IdMappedRoot => "mapping the ids of the root file system",
             Self::IdMappedMounts => "mapping the ids of mounts",
             Self::Network => "setting up the network",
             Self::JoinCgroup => "joining control groups",

@@ -22,6 +22,13 @@ impl Failed {
         Self { stage, errno: None, text: text.into() }
     }
 
+    /// The same, of the root file system: the caller may have another way to give it the instance's ids.
+    #[must_use]
+    pub fn of_root(self) -> Self {
+        let stage = if self.stage == Stage::IdMappedMounts { Stage::IdMappedRoot } else { self.stage };
+        Self { stage, text: format!("root file system: {}", self.text), ..self }
+    }
+
     /// The same, as it is answered.
     #[must_use]
     pub fn refusal(self) -> Refusal {

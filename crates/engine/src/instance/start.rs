@@ -26,7 +26,12 @@ impl Engine {
     pub(crate) fn start(&self, claim: &Claim, instance: &Instance, caller: Option<&Caller>) -> Result<(), EngineError> {
         let cell = claim.cell();
         cell.become_state(Status::Starting, "it can be started only when it is stopped")?;
-        match self.start_stopped(claim, instance) {
+        let started = match self.start_stopped(claim, instance) {
+            // Where the file system cannot map ids, the files get the instance's ids once and for all.
+            Err(error) if cannot_map(&error) => self.shift_root(instance).and_then(|()| self.start_stopped(claim, instance)),
+            started => started,
+        };
+        match started {
             Ok(()) => {
                 self.lifecycle(instance, "instance-started", caller);
                 Ok(())
@@ -47,6 +52,7 @@ impl Engine {
         let mut undo = Undo::new(|warning| tracing::warn!("taking back a start: {warning}"));
 
         let pool = self.pool_driver(&loaded.instance.pool)?;
+        self.settle_root(&pool, &loaded, id_map)?;
         let volume = self.mount_root(&pool, &loaded)?;
         fault::point("start.volume-mounted").map_err(|cause| EngineError::system("starting", cause))?;
 
@@ -145,6 +151,17 @@ impl Engine {
             coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())
         })?;
         Ok(())
+    }
+}
+
+/// Says whether a start failed because the root's file system knows no idmapped mounts.
+fn cannot_map(error: &EngineError) -> bool {
+    const NOT_SUPPORTED: [i32; 2] = [rustix::io::Errno::INVAL.raw_os_error(), rustix::io::Errno::OPNOTSUPP.raw_os_error()];
+    match error {
+        EngineError::Monitor { cause: crate::MonitorError::Refused(refusal), .. } => {
+            refusal.stage == Some(spec::Stage::IdMappedRoot) && refusal.errno.is_some_and(|errno| NOT_SUPPORTED.contains(&errno))
+        }
+        _ => false,
     }
 }
 

@@ -8,5 +8,8 @@ use crate::failed::{At, Failed};
 pub(super) fn become_root() -> Result<(), Failed> {
     coffer_sys::cred::become_user(0, 0, &[]).at(Stage::Identity, || "taking uid and gid 0".into())?;
     // A change of ids alone may leave it on; until the exec nobody inside may trace us.
-    coffer_sys::process::set_dumpable(false).at(Stage::Identity, || "refusing to be traced".into())
+    coffer_sys::process::set_dumpable(false).at(Stage::Identity, || "refusing to be traced".into())?;
+    // An instance without its monitor could be neither stopped nor found: it ends with it. After the ids, whose change
+    // would forget this.
+    coffer_sys::process::die_with_parent().at(Stage::Identity, || "tying our life to the monitor's".into())
 }

@@ -27,11 +27,11 @@ const LINK_HEADER: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     /// Ask for a link.
-    GetLink,
+    Get,
     /// Change a link.
-    SetLink,
+    Set,
     /// Delete a link.
-    DelLink,
+    Delete,
 }
 
 /// A message being written.
@@ -52,9 +52,9 @@ impl Builder {
     /// A message about the link with this number; 0: the one whose name follows.
     pub(super) fn link(kind: Kind, index: u32) -> Self {
         let kind = match kind {
-            Kind::DelLink => 17,
-            Kind::GetLink => 18,
-            Kind::SetLink => 19,
+            Kind::Delete => 17,
+            Kind::Get => 18,
+            Kind::Set => 19,
         };
         let mut header = [0; LINK_HEADER];
         header[4..8].copy_from_slice(&index.to_ne_bytes());

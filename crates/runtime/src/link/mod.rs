@@ -52,7 +52,7 @@ impl Links {
     /// # Errors
     /// `ENODEV` if there is none.
     pub(crate) fn index(&self, name: &str) -> io::Result<u32> {
-        let mut message = Builder::link(Kind::GetLink, 0);
+        let mut message = Builder::link(Kind::Get, 0);
         message.text(message::IFLA_IFNAME, name);
         let answer = self.ask(message)?;
         // The answer starts with a message header and a link header, whose number is in its second word.
@@ -62,7 +62,7 @@ impl Links {
 
     /// Sets a link up.
     pub(crate) fn set_up(&self, name: &str) -> io::Result<()> {
-        let mut message = Builder::link(Kind::SetLink, 0);
+        let mut message = Builder::link(Kind::Set, 0);
         message.set_flags(message::IFF_UP, message::IFF_UP);
         message.text(message::IFLA_IFNAME, name);
         self.ask(message).map(drop)
@@ -70,7 +70,7 @@ impl Links {
 
     /// Moves a link to the network namespace `target`, all with its new name, hardware address, MTU and being up.
     fn move_in(&self, nic: &Nic, target: BorrowedFd<'_>) -> io::Result<()> {
-        let mut message = Builder::link(Kind::SetLink, self.index(&nic.host_name)?);
+        let mut message = Builder::link(Kind::Set, self.index(&nic.host_name)?);
         if nic.up {
             message.set_flags(message::IFF_UP, message::IFF_UP);
         }
@@ -87,7 +87,7 @@ impl Links {
 
     /// Moves a link to the network namespace `target` under another name.
     pub(crate) fn move_out(&self, name: &str, target: BorrowedFd<'_>, new_name: &str) -> io::Result<()> {
-        let mut message = Builder::link(Kind::SetLink, self.index(name)?);
+        let mut message = Builder::link(Kind::Set, self.index(name)?);
         message.number(message::IFLA_NET_NS_FD, target.as_raw_fd() as u32);
         message.text(message::IFLA_IFNAME, new_name);
         self.ask(message).map(drop)
@@ -95,7 +95,7 @@ impl Links {
 
     /// Deletes a link.
     pub(crate) fn delete(&self, name: &str) -> io::Result<()> {
-        self.ask(Builder::link(Kind::DelLink, self.index(name)?)).map(drop)
+        self.ask(Builder::link(Kind::Delete, self.index(name)?)).map(drop)
     }
 
     fn add_address(&self, index: u32, address: &Address) -> io::Result<()> {

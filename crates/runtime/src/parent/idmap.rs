@@ -1,6 +1,5 @@
 //! Id maps of the instance and of its mounts.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_runtime_spec::{IdMap, IdRange, Spec, Stage};
@@ -61,6 +60,6 @@ pub(crate) fn idmapped(
                         one that supports them), or a mount below it already does";
             Err(Failed { stage, errno: error.raw_os_error(), text: text.into() })
         }
-        other => other.map_err(io::Error::from).at(stage, || "shifting ids".into()),
+        other => other.at(stage, || "shifting ids".into()),
     }
 }

@@ -69,8 +69,7 @@ impl Plan {
     pub(crate) fn adapt_mounts(&self, spec: &Spec, userns: Option<&OwnedFd>) -> Result<Vec<OwnedFd>, Failed> {
         let idmap = userns.filter(|_| spec.root.idmapped);
         let restrict = mount::Restrictions { readonly: spec.root.readonly, ..mount::Restrictions::NONE };
-        idmapped(&self.root, idmap, restrict, mount::Propagation::Private, false)
-            .map_err(|text| Failed { text: format!("root file system: {}", text.text), ..text })?;
+        idmapped(&self.root, idmap, restrict, mount::Propagation::Private, false).map_err(Failed::of_root)?;
         self.mounts.iter().try_for_each(|planned| planned.adapt(userns))?;
         match userns {
             Some(userns) => lock_all(&self.mounts, &spec.idmap, userns),
