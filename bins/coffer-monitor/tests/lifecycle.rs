@@ -224,11 +224,25 @@ fn a_monitor_outlives_its_caller() {
     // The next one finds only the record.
     client.call(Request::Kill { signal: Signal::KILL }, &[]).unwrap();
     drop(client);
-    assert!(child.wait().unwrap().success());
+    assert!(child.0.wait().unwrap().success());
     let record = place.record().unwrap();
     assert_eq!((record.name, record.reason), (place.spec.name.clone(), ExitReason::Signal(Signal::KILL)));
     assert!(MonitorClient::connect(&place.socket()).is_err());
     check_clean(&place.spec.cgroup, place.dir.path());
+}
+
+#[test]
+fn an_instance_ends_with_its_monitor() {
+    let place = Place::idle();
+    let mut running = place.start();
+    let pid = running.status().pid;
+    let init = coffer_sys::process::pidfd_open(pid).unwrap();
+    running.child.0.kill().unwrap();
+    support::wait_readable(&init);
+    drop(running);
+    // The next start of that name finds what is left and removes it.
+    let running = place.start();
+    place.kill(running);
 }
 
 #[test]
@@ -264,7 +278,7 @@ fn what_fails_names_its_stage_and_leaves_nothing() {
     let mut place = Place::idle();
     place.spec.root = Root { source: Source::Path("/proc/self".into()), readonly: false, idmapped: true };
     let refusal = place.try_start(&[]).map(drop).unwrap_err();
-    assert!(refusal.to_string().starts_with("mapping the ids of mounts: root file system: its file system cannot map ids"), "{refusal}");
+    assert!(refusal.to_string().starts_with("mapping the ids of the root file system: root file system: its file system cannot map ids"), "{refusal}");
     let mut place = Place::idle();
     let rule = coffer_runtime_spec::SeccompRule { call: "frobnicate".into(), action: coffer_runtime_spec::Action::Allow };
     place.spec.security.seccomp = Seccomp::Default { rules: vec![rule] };

@@ -40,9 +40,21 @@ pub struct Done {
 /// A running instance.
 pub struct Running {
     pub client: MonitorClient,
-    pub child: std::process::Child,
+    pub child: Guard,
     pub warnings: Vec<String>,
     cgroup: String,
+}
+
+/// A monitor that does not outlive a test that failed; its instance dies with it.
+pub struct Guard(pub std::process::Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
 }
 
 impl Place {
@@ -115,7 +127,7 @@ impl Place {
         all.push(dir.as_fd());
         let listen = Some(Listen { directory: fds.len() as u32, name: "monitor".into() });
         let started = client.call(Request::Start { spec: Box::new(self.spec.clone()), listen }, &all);
-        let mut running = Running { client, child, warnings: Vec::new(), cgroup: self.spec.cgroup.clone() };
+        let mut running = Running { client, child: Guard(child), warnings: Vec::new(), cgroup: self.spec.cgroup.clone() };
         match started {
             Ok((Answer::Started { warnings, .. }, _)) => {
                 running.warnings = warnings;
@@ -123,7 +135,7 @@ impl Place {
             }
             Ok(other) => panic!("{other:?}"),
             Err(ClientError::Refused(refusal)) => {
-                assert!(running.child.wait().unwrap().success());
+                assert!(running.child.0.wait().unwrap().success());
                 check_clean(&self.spec.cgroup, self.dir.path());
                 Err(refusal)
             }
@@ -159,7 +171,7 @@ impl Place {
     #[track_caller]
     pub fn end(&self, mut running: Running, expect: ExitReason) {
         assert_eq!(running.exit(), expect);
-        assert!(running.child.wait().unwrap().success());
+        assert!(running.child.0.wait().unwrap().success());
         assert_eq!(self.record().map(|record| record.reason), Some(expect));
         assert!(!self.socket().exists());
         check_clean(&running.cgroup, self.dir.path());
