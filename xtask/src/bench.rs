@@ -16,10 +16,10 @@ pub fn run(words: &[&str]) -> Outcome {
     let programs = if words.contains(&"--no-ours") { None } else { Some(dist::build()?) };
     show("cargo", ["build", "--release", "--package", "coffer-bench", "--package", "coffer-testkit"])?;
     let mut whole: Vec<String> = as_root().into_iter().map(str::to_owned).collect();
-    whole.push(build_directory()?.join("release/coffer-bench").display().to_string());
     if let Some(programs) = programs {
-        whole.extend(["--programs".to_owned(), programs.display().to_string()]);
+        whole.extend(["env".to_owned(), format!("COFFER_TEST_PROGRAMS={}", programs.display())]);
     }
+    whole.push(build_directory()?.join("release/coffer-bench").display().to_string());
     whole.extend(words.iter().map(|&word| word.to_owned()));
     let mut command = command(&whole[0], &whole[1..]);
     println!("+ {}", line(&command));

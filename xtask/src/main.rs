@@ -20,7 +20,7 @@ mod try_it;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask try                  build, start a private daemon, run a container in it, clean up
+cargo xtask try [--built]        build, start a private daemon, run a container in it, clean up
 cargo xtask test [FILTER] [--fast]
                                  install what tests need, build, run them all (or those whose name holds FILTER)
 cargo xtask ci                   what CI runs: fmt, lint, arrows, rules, licences, gen --check, test
@@ -43,7 +43,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["try"] => try_it::run(),
+        ["try"] => try_it::run(false),
+        ["try", "--built"] => try_it::run(true),
         ["test", rest @ ..] => test::run(rest),
         ["ci"] => ci::run(),
         ["fmt"] => cargo::format(false),

@@ -8,25 +8,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use coffer_test_images::busybox;
 
 use crate::images::explain;
-use crate::run::{as_root, build_directory, command, finish, installed, is_root, show, top};
+use crate::run::{as_root, build_directory, command, finish, installed, is_root, show};
 use crate::{Outcome, packages};
 
 /// What the container is asked to say.
 const SCRIPT: &str = "echo Hello from $(hostname), process $$ of an init of its own; id; ip -4 address show eth0";
 
-/// Builds, starts a private daemon, runs a container in it, shows how to go on, cleans up.
+/// Builds (unless that is done), starts a private daemon, runs a container in it, shows how to go on, cleans up.
 ///
 /// # Errors
 /// Whatever went wrong, as the user sees it.
-pub fn run() -> Outcome {
+pub fn run(built: bool) -> Outcome {
     packages::ensure(&["build", "run", "try"])?;
     if !is_root() && !installed("sudo") {
         return Err("a container needs root: run this as root, or install sudo".into());
     }
-    show(
-        "cargo",
-        ["build", "--bins", "--package", "cofferd", "--package", "coffer", "--package", "coffer-monitor", "--package", "coffer-unpack"],
-    )?;
+    if !built {
+        let programs = ["cofferd", "coffer", "coffer-monitor", "coffer-unpack"];
+        show("cargo", ["build", "--bins"].into_iter().chain(programs.into_iter().flat_map(|program| ["--package", program])))?;
+    }
     let target = build_directory()?;
     let image = busybox(&target.join("images")).map_err(|error| explain("busybox", &error))?;
     let stage = Stage::set(&target)?;
@@ -118,14 +118,15 @@ impl Stage {
     }
 
     fn show_how_to_go_on(&self) {
-        let programs = self.programs.strip_prefix(top()).unwrap_or(&self.programs).display();
+        let programs = self.programs.display();
+        let images = self.programs.with_file_name("images").display().to_string();
         println!(
             "\nThat was a container, from nothing to its own output; everything is removed again.\n\
              To go on, as root, with a daemon that stays:\n\n  \
-             export COFFER_DIR=/var/lib/coffer PATH=$PWD/{programs}:$PATH\n  \
+             export COFFER_DIR=/var/lib/coffer PATH={programs}:$PATH\n  \
              cofferd &\n  \
              coffer admin waitready && coffer admin init --auto\n  \
-             coffer image import target/images/busybox-*/unified.tar.xz --alias small\n  \
+             coffer image import {images}/busybox-*/unified.tar.xz --alias small\n  \
              coffer launch small first && coffer shell first\n\n\
              `coffer --help` lists the commands; the genuine lxc command works too, with LXD_DIR=$COFFER_DIR."
         );
