@@ -20,10 +20,10 @@ pub(crate) struct Globals {
     /// Say nothing but results and errors
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
-    /// Say more
+    /// Show the requests that change something
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) verbose: bool,
-    /// Say everything, requests included
+    /// Show all requests
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) debug: bool,
     /// Use the local socket even if another server is the default
@@ -42,6 +42,14 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(globals: Globals, family: Family) -> App {
         let client = Client::new(Endpoint::local(family), &globals.project);
+        let (debug, verbose) = (globals.debug, globals.verbose);
+        if debug || verbose {
+            client.set_trace(Box::new(move |method, path, code| {
+                if debug || method != "GET" {
+                    let _ = writeln!(io::stderr().lock(), "{method} {path}: {code}");
+                }
+            }));
+        }
         let program = match family {
             Family::Coffer => "coffer",
             Family::Lxd => "lxc",

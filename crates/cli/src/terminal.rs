@@ -41,6 +41,6 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         // The terminal may be gone, and then nothing needs to be put back.
-        let _ = tcsetattr(stdin(), OptionalActions::Flush, &self.before);
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &self.before);
     }
 }

@@ -41,6 +41,11 @@ impl Client {
         Client { transport: self.transport.clone(), project: project.to_owned() }
     }
 
+    /// Lets `trace` hear of every request from now on, those of clones included. Only the first call counts.
+    pub fn set_trace(&self, trace: crate::Trace) {
+        self.transport.set_trace(trace);
+    }
+
     /// Returns where the server listens.
     pub fn endpoint(&self) -> &Endpoint {
         self.transport.endpoint()

@@ -21,7 +21,7 @@ pub enum ClientError {
         text: String,
     },
     /// Nobody answers on the socket.
-    #[error("the server at {} can't be reached: is cofferd running, and may you use its socket?", socket.display())]
+    #[error("{} {}", connecting_text(cause), socket.display())]
     Connecting {
         /// The unix socket.
         socket: PathBuf,
@@ -80,6 +80,16 @@ pub enum ClientError {
         #[source]
         cause: io::Error,
     },
+}
+
+/// Says what is wrong with a socket and what to do about it.
+fn connecting_text(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "no server is there (start cofferd, or name its directory with COFFER_DIR): socket",
+        io::ErrorKind::ConnectionRefused => "the server has gone (start cofferd again): socket",
+        io::ErrorKind::PermissionDenied => "you may not talk to the server (be root, or join the group of its socket): socket",
+        _ => "the server can't be reached: socket",
+    }
 }
 
 impl ClientError {

@@ -39,5 +39,5 @@ pub use files::{FileKind, FileOwner, FileReply, NewFile};
 pub use image_files::{ImageDownload, ImageFile, ImageUpload};
 pub use operations::{Listener, Pending};
 pub use path::ApiPath;
-pub use transport::Download;
+pub use transport::{Download, Trace};
 pub use upload::{Part, Source, Upload};

@@ -1,7 +1,7 @@
 //! HTTP/1.1 over the server's socket, one connection kept for the next request.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -20,11 +20,20 @@ type Sender = SendRequest<RequestBody>;
 pub(crate) struct Transport {
     endpoint: Endpoint,
     idle: Mutex<Option<Sender>>,
+    trace: OnceLock<Trace>,
 }
+
+/// Hears of every request: method, path, HTTP status of the answer.
+pub type Trace = Box<dyn Fn(&str, &str, u16) + Send + Sync>;
 
 impl Transport {
     pub(crate) fn new(endpoint: Endpoint) -> Transport {
-        Transport { endpoint, idle: Mutex::new(None) }
+        Transport { endpoint, idle: Mutex::new(None), trace: OnceLock::new() }
+    }
+
+    pub(crate) fn set_trace(&self, trace: Trace) {
+        // The first listener stays.
+        let _ = self.trace.set(trace);
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -33,6 +42,14 @@ impl Transport {
 
     /// Sends a request and returns the answer's head, its body still to be read.
     pub(crate) async fn send(&self, request: Request<RequestBody>) -> Result<Download, ClientError> {
+        let Some(trace) = self.trace.get() else { return self.exchange(request).await };
+        let method = request.method().clone();
+        let answer = self.exchange(request).await?;
+        trace(method.as_str(), &answer.path, answer.status().as_u16());
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: Request<RequestBody>) -> Result<Download, ClientError> {
         let path = request.uri().to_string();
         let (mut sender, request) = match self.try_idle(request).await {
             Ok(answered) => return Ok(Download { path, response: answered }),

@@ -75,7 +75,9 @@ enum Mode {
 
 impl Shell {
     pub(crate) async fn run(self, app: &App) -> Result<i32, CliError> {
-        let command = ["su", "-l"].map(str::to_owned).to_vec();
+        // The smallest images have no su.
+        let login = "if command -v su >/dev/null; then exec su -l; else exec sh -l; fi";
+        let command = ["sh", "-c", login].map(str::to_owned).to_vec();
         let request = request(command, terminal::is_interactive(), BTreeMap::new());
         session(app, &self.instance, &request, true).await
     }
@@ -172,9 +174,13 @@ fn pump_terminal(socket: Socket, input: Box<dyn Read + Send>) -> Result<Finished
     let mut sink = own(io::stdout())?;
     let (sender, finished) = oneshot::channel();
     let (mut incoming, outgoing) = socket.split();
+    let closer = outgoing.clone();
     thread::spawn(move || outgoing.copy_from(input));
     thread::spawn(move || {
-        let _ = sender.send(incoming.copy_to(&mut sink).map(drop));
+        let copied = incoming.copy_to(&mut sink).map(drop);
+        // The server takes the end of the input for the end of the session, and this input would never end by itself.
+        closer.close();
+        let _ = sender.send(copied);
     });
     Ok(finished)
 }

@@ -51,6 +51,8 @@ async fn wait(client: &Client) -> Result<(), CliError> {
                     _ => return Err(ClientError::Connecting { socket: socket.clone(), cause }.into()),
                 }
             }
+            // A server that answers instead of keeping us waiting.
+            Err(ClientError::Refused { code: 503, .. }) => drop(tokio::time::timeout(REFUSAL_PAUSE, watch.changed()).await),
             // The daemon went away while we waited; the next one may come.
             Err(ClientError::Exchanging { .. }) => {}
             Err(error) => return Err(error.into()),
