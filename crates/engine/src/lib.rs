@@ -30,6 +30,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coffer_store::Store;
 
+pub use coffer_image::{Incoming, ReceiveError};
+pub use coffer_network::links::BridgeState;
+pub use coffer_network::{Lease, LinkState};
+pub use coffer_storage::Resources;
 pub use error::{EngineError, ErrorKind};
 pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
 pub use image::ExportedFile;

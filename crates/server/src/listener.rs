@@ -20,7 +20,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::app::Phase;
@@ -39,6 +39,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The longest head of a request.
 const HEAD_LIMIT: usize = 64 << 10;
+
+/// How long accepting rests after it failed, unless a connection ends before.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// How long requests that are being answered may take when the daemon ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -91,7 +94,7 @@ impl Listener {
     /// Accepts connections until the daemon ends; then lets the requests that are being answered end.
     pub async fn serve(self, router: Router, phase: watch::Receiver<Phase>) {
         let (slots, connections) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
-        let mut ending = phase.clone();
+        let (mut ending, ended) = (phase.clone(), Arc::new(Notify::new()));
         loop {
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => slot,
@@ -103,16 +106,17 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (router, phase, group) = (router.clone(), phase.clone(), self.group);
+                    let (router, phase, group, ended) = (router.clone(), phase.clone(), self.group, ended.clone());
                     connections.spawn(async move {
                         converse(stream, group, router, phase).await;
                         drop(slot);
+                        ended.notify_one();
                     });
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely: others have to end first.
+                    // Out of descriptors, most likely: somebody else has to end first.
                     tracing::error!("accepting a connection: {error}");
-                    tokio::task::yield_now().await;
+                    let _ = tokio::time::timeout(AFTER_FAILURE, ended.notified()).await;
                 }
             }
         }

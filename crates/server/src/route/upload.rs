@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use coffer_engine::{EngineError, ImageUpload};
-use coffer_image::{Incoming, ReceiveError};
+use coffer_engine::{Incoming, ReceiveError};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 

@@ -5,8 +5,7 @@ use coffer_api::{
     NetworkStateAddress, NetworkStateBridge, NetworkStateCounters,
 };
 use coffer_engine::NetworkView;
-use coffer_network::links::BridgeState;
-use coffer_network::{Lease, LinkState};
+use coffer_engine::{BridgeState, Lease, LinkState};
 
 use super::{NO_MEMBER, config};
 

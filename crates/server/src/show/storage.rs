@@ -23,7 +23,7 @@ pub fn pool(view: &PoolView) -> StoragePool {
 
 /// The room in a pool.
 #[must_use]
-pub fn pool_resources(resources: &coffer_storage::Resources) -> ResourcesStoragePool {
+pub fn pool_resources(resources: &coffer_engine::Resources) -> ResourcesStoragePool {
     ResourcesStoragePool {
         space: ResourcesStoragePoolSpace { used: resources.space_used, total: resources.space_total },
         inodes: ResourcesStoragePoolInodes { used: resources.inodes_used, total: resources.inodes_total },
