@@ -33,6 +33,9 @@ impl Engine {
     /// Nothing here keeps the daemon from starting: what cannot be brought back is logged and tried again when it is used.
     pub fn recover(&self) {
         self.recover_pools();
+        if let Err(error) = self.sweep_images() {
+            tracing::error!("removing files of images that nobody knows: {}", chain(&error));
+        }
         let found = self.find_instances();
         // After the instances: the NICs of those that run stay on their bridges, what else hangs there goes.
         self.recover_networks();

@@ -45,6 +45,24 @@ impl Engine {
         rustix::fs::open(&path, flags, Mode::empty()).map_err(|cause| EngineError::system(format!("opening {}", path.display()), cause))
     }
 
+    /// Removes the files of images that the store does not know: an upload was cut off between naming and recording them.
+    pub(crate) fn sweep_images(&self) -> Result<(), EngineError> {
+        let known = self.inner.store.read(|conn| coffer_store::image::list(conn, None))?;
+        let path = self.inner.settings.dir.join("images");
+        let listing = |cause| EngineError::system(format!("listing {}", path.display()), cause);
+        for entry in std::fs::read_dir(&path).map_err(listing)? {
+            let name = entry.map_err(listing)?.file_name();
+            let name = name.to_string_lossy();
+            let stem = name.strip_suffix(".rootfs").unwrap_or(&name);
+            let Ok(fingerprint) = stem.parse::<Fingerprint>() else { continue };
+            if !known.iter().any(|image| image.fingerprint == fingerprint) {
+                tracing::info!("removing the files of image {fingerprint}, which was never recorded");
+                self.remove_image_files(&fingerprint)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes an image's files.
     pub(crate) fn remove_image_files(&self, fingerprint: &Fingerprint) -> Result<(), EngineError> {
         let directory = self.images_directory()?;
