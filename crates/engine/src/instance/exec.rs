@@ -118,7 +118,7 @@ fn command(request: ExecRequest, config: &Config) -> Result<spec::Exec, EngineEr
 /// The environment: LXD's defaults, under the instance's `environment.*`, under the request's.
 fn environment(request: &ExecRequest, config: &Config) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([
-        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin".to_owned()),
+        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
     ]);
     if request.user == 0 {
