@@ -1,5 +1,7 @@
 //! The program by hand, without any daemon, as `docs/runtime.md` shows it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails that way")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What a hostile root file system or root inside tries, and what can be changed while an instance runs.
 
+#![allow(clippy::unwrap_used, reason = "a test fails that way")]
+
 mod support;
 
 use std::os::fd::{AsFd, OwnedFd};

@@ -25,8 +25,11 @@ impl Failed {
     /// The same, of the root file system: the caller may have another way to give it the instance's ids.
     #[must_use]
     pub fn of_root(self) -> Self {
-        let stage = if self.stage == Stage::IdMappedMounts { Stage::IdMappedRoot } else { self.stage };
-        Self { stage, text: format!("root file system: {}", self.text), ..self }
+        // The stage's own words name the root already.
+        if self.stage == Stage::IdMappedMounts {
+            return Self { stage: Stage::IdMappedRoot, ..self };
+        }
+        Self { text: format!("root file system: {}", self.text), ..self }
     }
 
     /// The same, as it is answered.

@@ -74,6 +74,7 @@ pub(crate) struct Inside<'a> {
 pub(crate) fn run(mut inside: Inside<'_>) -> Result<Infallible, Failed> {
     // First, while the parent maps ids: nothing of it needs them.
     network::send_socket(&inside)?;
+    identity::drop_protection()?;
     join_cgroup::join(&inside)?;
     inside.locked = inside.wait(word::MAPPED, Stage::IdMap)?;
     identity::become_root()?;

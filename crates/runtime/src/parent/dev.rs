@@ -68,7 +68,7 @@ pub(crate) fn prepare(spec: &Spec, warnings: &mut Vec<String>) -> Result<OwnedFd
     }
     empty_file(&dev, "console").at(stage, || "making /dev/console".into())?;
     for usual in &USUAL {
-        let made = make(dev.as_fd(), usual.path, FileType::CharacterDevice, (usual.major, usual.minor), 0o666, (uid, gid));
+        let made = make_first(&dev, usual, uid, gid);
         match made {
             Err(error) if usual.optional => warnings.push(format!("/dev/{} left out: {error}", usual.path)),
             other => other.at(stage, || format!("making /dev/{}", usual.path))?,
@@ -78,6 +78,13 @@ pub(crate) fn prepare(spec: &Spec, warnings: &mut Vec<String>) -> Result<OwnedFd
         make_node(dev.as_fd(), device, owner(spec, device.uid, device.gid)).at(stage, || format!("making {}", device.path))?;
     }
     Ok(dev)
+}
+
+/// Makes a node while nobody else has the file system in sight: no walk is needed, and our umask is 0.
+fn make_first(dev: &OwnedFd, usual: &Usual, uid: u32, gid: u32) -> io::Result<()> {
+    let number = rustix::fs::makedev(usual.major, usual.minor);
+    rustix::fs::mknodat(dev, usual.path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), number)?;
+    Ok(rustix::fs::chownat(dev, usual.path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Makes a device node of a spec in the instance's `/dev`, from outside.

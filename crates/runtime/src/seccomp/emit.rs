@@ -16,7 +16,7 @@ const INJECTIONS: [u32; 2] = [0x5412, 0x541c];
 const EPERM: Verdict = Verdict::Errno(1);
 
 /// Writes the filter for these ABIs.
-pub(super) fn filter(abis: &[Abi], policy: &Policy) -> Vec<Instruction> {
+pub(super) fn filter(abis: &[Abi], policy: &Policy<'_>) -> Vec<Instruction> {
     let mut code = vec![load(ARCHITECTURE)];
     for abi in abis {
         let body = body(*abi, policy);
@@ -29,7 +29,7 @@ pub(super) fn filter(abis: &[Abi], policy: &Policy) -> Vec<Instruction> {
     code
 }
 
-fn body(abi: Abi, policy: &Policy) -> Vec<Instruction> {
+fn body(abi: Abi, policy: &Policy<'_>) -> Vec<Instruction> {
     let mut code = vec![load(NUMBER)];
     if let Some(bit) = abi.foreign_bit {
         code.push(jump_if_at_least(bit, 0, 1));
@@ -40,7 +40,7 @@ fn body(abi: Abi, policy: &Policy) -> Vec<Instruction> {
 }
 
 /// The verdicts as ranges: each begins at its number and goes on to the next one's.
-fn ranges(abi: Abi, policy: &Policy) -> Vec<(u32, Verdict)> {
+fn ranges(abi: Abi, policy: &Policy<'_>) -> Vec<(u32, Verdict)> {
     let mut ranges = vec![(0, Verdict::UNKNOWN)];
     let mut next = 0;
     let mut add = |at: u32, verdict: Verdict| {
