@@ -4,6 +4,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
+use super::text::hidden;
 use super::{Table, yaml};
 
 /// How a list is shown.
@@ -35,7 +36,7 @@ pub(crate) fn render_list<T: Serialize>(format: Format, objects: &[T], colour: b
 
 /// Writes a value as one line of JSON.
 pub(crate) fn json_line<T: Serialize>(value: &T) -> String {
-    let mut text = serde_json::to_string(value).unwrap_or_default();
+    let mut text = escape_hidden(serde_json::to_string(value).unwrap_or_default());
     text.push('\n');
     text
 }
@@ -47,5 +48,32 @@ pub(crate) fn json_tabbed<T: Serialize>(value: &T) -> String {
     // Writing to memory what was just read from JSON does not fail.
     let _ = value.serialize(&mut writer);
     bytes.push(b'\n');
-    String::from_utf8_lossy(&bytes).into_owned()
+    escape_hidden(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Escapes what JSON allows as it is but a terminal might obey; only texts can hold it, so the value stays the same.
+fn escape_hidden(text: String) -> String {
+    let obeyed = |c: char| hidden(c) && c != '\n' && c != '\t';
+    if !text.contains(obeyed) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if obeyed(c) { escaped.push_str(&format!("\\u{:04x}", u32::from(c))) } else { escaped.push(c) }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_cannot_steer_a_terminal_and_stays_the_same_value() {
+        let text = "a\u{1b}]0;x\u{9b}2J\u{202e}é\n";
+        let line = json_line(&[text]);
+        assert_eq!(line, "[\"a\\u001b]0;x\\u009b2J\\u202eé\\n\"]\n");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&line).unwrap(), [text]);
+        assert_eq!(json_tabbed(&serde_json::json!({ "a": 1 })), "{\n\t\"a\": 1\n}\n");
+    }
 }

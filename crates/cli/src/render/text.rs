@@ -17,7 +17,7 @@ pub(crate) fn clean_lines(text: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, and marks that reorder what is shown.
-fn hidden(c: char) -> bool {
+pub(super) fn hidden(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::text::hidden;
+
 /// Column after which a long text is continued on the next line.
 const WIDTH: usize = 80;
 
@@ -69,8 +71,9 @@ fn blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
+/// libyaml's printable characters, less those that a terminal might obey.
 fn printable(c: char) -> bool {
-    matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}') && c != '\u{feff}'
+    c == '\n' || !(hidden(c) || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}'))
 }
 
 /// Writes characters one by one and breaks the line at single spaces beyond the width.
@@ -288,6 +291,7 @@ mod tests {
         check("é☃", "é☃");
         check("10.77.0.1/24", "10.77.0.1/24");
         check("", r#""""#);
+        check("a\u{9b}b\u{202e}", r#""a\x9Bb\u202E""#);
     }
 
     #[test]
