@@ -8,7 +8,7 @@ mod fake;
 use std::io::Cursor;
 
 use coffer_api::{ControlMessage, InstanceConsolePost, InstanceExecPost};
-use coffer_client::websocket::{End, Opcode};
+use coffer_client::websocket::{End, Flow, Opcode, pump};
 use coffer_client::{Ended, ExecStreams};
 use fake::{Fake, Peer, Reply, accepted, refused, sync};
 
@@ -169,4 +169,57 @@ fn a_server_that_masks_or_breaks_frames_is_not_believed() {
         let ExecStreams::Terminal(socket) = session.streams else { panic!("a terminal was asked for") };
         assert!(socket.split().0.copy_to(std::io::sink()).is_err());
     });
+}
+
+#[test]
+fn one_thread_reads_many_streams() {
+    let fake = Fake::start(|request| match request.line.as_str() {
+        "POST /1.0/instances/c1/exec" => accepted(OPERATION),
+        "GET /1.0/operations/op/websocket?secret=s1" => Reply::Websocket(Box::new(|mut peer| {
+            for round in 0..100u8 {
+                peer.send(round % 2 == 1, if round % 2 == 1 { Opcode::Continuation } else { Opcode::Binary }, &[round; 5000]);
+                peer.send(true, Opcode::Ping, &[round]);
+            }
+            for round in 0..100u8 {
+                assert_eq!(peer.receive(), Some((Opcode::Pong, vec![round])));
+            }
+            peer.send(true, Opcode::Text, b"");
+        })),
+        "GET /1.0/operations/op/websocket?secret=s2" => Reply::Websocket(Box::new(|mut peer| {
+            peer.send(true, Opcode::Binary, b"err");
+            peer.send(true, Opcode::Text, b"");
+        })),
+        // The others say nothing and stay until the client goes.
+        _ => Reply::Websocket(Box::new(|mut peer| while peer.receive().is_some() {})),
+    });
+    let (out, err) = (Shared::default(), Shared::default());
+    block_on(async {
+        let request = InstanceExecPost { command: vec!["x".into()], ..Default::default() };
+        let session = fake.client().exec("c1", &request).await.unwrap();
+        let ExecStreams::Pipes { stdin, stdout, stderr } = session.streams else { panic!("pipes were asked for") };
+        let flows = vec![
+            Flow::drained(session.control.split().0),
+            Flow::drained(stdin.split().0),
+            Flow::to(stdout.split().0, Box::new(out.clone())),
+            Flow::to(stderr.split().0, Box::new(err.clone())),
+        ];
+        pump(flows).unwrap();
+    });
+    let expected: Vec<u8> = (0..100u8).flat_map(|round| [round; 5000]).collect();
+    assert!(*out.0.lock().unwrap() == expected && *err.0.lock().unwrap() == b"err");
+}
+
+/// A sink that can be read by somebody else.
+#[derive(Clone, Default)]
+struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -6,6 +6,7 @@ use std::thread;
 use clap::Args;
 use coffer_api::{ControlMessage, InstanceConsolePost};
 use coffer_client::Client;
+use coffer_client::websocket::{Flow, pump};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -54,11 +55,11 @@ pub(super) async fn attach(client: &Client, instance: &str, kind: &str) -> Resul
     let broken = |cause| CliError::Stream { stream: "output", cause };
     out.write_all(b"To detach from the console, press: <ctrl>+a q\n").and_then(|()| out.flush()).map_err(broken)?;
     let raw = if terminal::is_interactive() { Some(RawMode::enter()?) } else { None };
-    let (mut control_in, control) = session.control.split();
-    thread::spawn(move || control_in.drain());
-    let (mut incoming, outgoing) = session.terminal.split();
+    let (control_in, control) = session.control.split();
+    let (incoming, outgoing) = session.terminal.split();
     let (shown, mut finished) = oneshot::channel();
-    thread::spawn(move || shown.send(incoming.copy_to(io::stdout()).map(drop)));
+    let flows = vec![Flow::drained(control_in), Flow::to(incoming, Box::new(io::stdout()))];
+    thread::spawn(move || shown.send(pump(flows)));
     let (left, mut detached) = oneshot::channel();
     thread::spawn(move || {
         let mut keys = Keys { input: io::stdin(), armed: false, detached: false };

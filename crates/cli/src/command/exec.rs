@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::thread;
 
 use clap::{Args, ValueEnum};
 use coffer_api::{ControlMessage, InstanceExecPost};
-use coffer_client::websocket::{Outgoing, Socket};
+use coffer_client::websocket::{Flow, Outgoing, pump};
 use coffer_client::{ClientError, Ended, ExecStreams};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -121,19 +121,25 @@ fn request(command: Vec<String>, interactive: bool, mut environment: BTreeMap<St
 async fn session(app: &App, instance: &Target, request: &InstanceExecPost, with_input: bool) -> Result<i32, CliError> {
     let session = app.client(instance)?.exec(instance.required("the instance's name")?, request).await?;
     let end = session.end();
-    let (mut control_in, control) = session.control.split();
-    thread::spawn(move || control_in.drain());
-    let input: Box<dyn Read + Send> = if with_input { Box::new(own(io::stdin())?) } else { Box::new(io::empty()) };
+    let (control_in, control) = session.control.split();
+    let mut flows = vec![Flow::drained(control_in)];
+    let with_input = with_input && !is_null(io::stdin());
     let ended = match session.streams {
         ExecStreams::Terminal(socket) => {
             let _raw = if with_input && terminal::is_interactive() { Some(RawMode::enter()?) } else { None };
-            let outputs = vec![pump_terminal(socket, input)?];
-            follow(end, outputs, &control, true).await
+            let (incoming, outgoing) = socket.split();
+            flows.push(Flow::to(incoming, Box::new(own(io::stdout())?)));
+            feed(outgoing.clone(), with_input)?;
+            // The server takes the end of the input for the end of the session, and this input would never end by itself.
+            follow(end, drain(flows, Some(outgoing)), &control, true).await
         }
         ExecStreams::Pipes { stdin, stdout, stderr } => {
-            feed(stdin, input);
-            let outputs = vec![pump(stdout, own(io::stdout())?), pump(stderr, own(io::stderr())?)];
-            follow(end, outputs, &control, false).await
+            let (incoming, outgoing) = stdin.split();
+            flows.push(Flow::drained(incoming));
+            flows.push(Flow::to(stdout.split().0, Box::new(own(io::stdout())?)));
+            flows.push(Flow::to(stderr.split().0, Box::new(own(io::stderr())?)));
+            feed(outgoing, with_input)?;
+            follow(end, drain(flows, None), &control, false).await
         }
     }?;
     if !ended.error.is_empty() {
@@ -148,58 +154,45 @@ fn own(stream: impl AsFd) -> Result<File, CliError> {
     owned.map(File::from).map_err(|cause| CliError::Stream { stream: "streams", cause })
 }
 
-/// How an output pump tells that it is through.
-type Finished = oneshot::Receiver<io::Result<()>>;
-
-/// Copies input to the command in the background.
-fn feed(socket: Socket, input: Box<dyn Read + Send>) {
-    let (mut incoming, outgoing) = socket.split();
-    thread::spawn(move || incoming.drain());
-    // The command may well end before its input does.
-    thread::spawn(move || outgoing.copy_from(input));
+/// Tells whether a stream is `/dev/null`, whose end is known without a thread that reads it.
+fn is_null(stream: impl AsFd) -> bool {
+    let null = rustix::fs::makedev(1, 3);
+    rustix::fs::fstat(stream).is_ok_and(|stat| stat.st_rdev == null && rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device())
 }
 
-/// Copies one output of the command in the background.
-fn pump(socket: Socket, mut sink: impl Write + Send + 'static) -> Finished {
-    let (sender, finished) = oneshot::channel();
-    thread::spawn(move || {
-        let (mut incoming, _outgoing) = socket.split();
-        let _ = sender.send(incoming.copy_to(&mut sink).map(drop));
-    });
-    finished
+/// Copies standard input to the command in the background, or marks its end at once.
+fn feed(outgoing: Outgoing, with_input: bool) -> Result<(), CliError> {
+    if with_input {
+        let input = own(io::stdin())?;
+        // The command may well end before its input does.
+        thread::spawn(move || outgoing.copy_from(input));
+    } else {
+        // A command that has ended already needs to hear nothing.
+        let _ = outgoing.mark_end();
+    }
+    Ok(())
 }
 
-/// Copies both directions of a terminal in the background.
-fn pump_terminal(socket: Socket, input: Box<dyn Read + Send>) -> Result<Finished, CliError> {
-    let mut sink = own(io::stdout())?;
-    let (sender, finished) = oneshot::channel();
-    let (mut incoming, outgoing) = socket.split();
-    let closer = outgoing.clone();
-    thread::spawn(move || outgoing.copy_from(input));
+/// Copies the command's outputs in the background and tells how that ended; then closes `last`.
+fn drain(flows: Vec<Flow>, last: Option<Outgoing>) -> oneshot::Receiver<io::Result<()>> {
+    let (sender, drained) = oneshot::channel();
     thread::spawn(move || {
-        let copied = incoming.copy_to(&mut sink).map(drop);
-        // The server takes the end of the input for the end of the session, and this input would never end by itself.
-        closer.close();
-        let _ = sender.send(copied);
+        let outcome = pump(flows);
+        if let Some(last) = last {
+            last.close();
+        }
+        let _ = sender.send(outcome);
     });
-    Ok(finished)
+    drained
 }
 
 /// Waits for the command's end and the end of its outputs, passing on signals and sizes meanwhile.
 async fn follow(
     end: impl Future<Output = Result<Ended, ClientError>>,
-    outputs: Vec<Finished>,
+    mut drained: oneshot::Receiver<io::Result<()>>,
     control: &Outgoing,
     interactive: bool,
 ) -> Result<Ended, CliError> {
-    let drained = async {
-        for output in outputs {
-            // A pump that is gone without a word has nothing more to copy.
-            output.await.unwrap_or(Ok(()))?;
-        }
-        Ok::<(), io::Error>(())
-    };
-    let mut drained = std::pin::pin!(drained);
     let mut end = std::pin::pin!(end);
     let mut signals = std::pin::pin!(forward_signals(control, interactive));
     let (mut flowing, mut listening) = (true, true);
@@ -209,7 +202,7 @@ async fn follow(
             ended = &mut end => break ended?,
             outcome = &mut drained, if flowing => {
                 flowing = false;
-                if let Err(cause) = outcome {
+                if let Ok(Err(cause)) = outcome {
                     // Nobody reads the output any more: closing the control socket ends the command.
                     control.close();
                     return Err(broken(cause));
@@ -219,7 +212,7 @@ async fn follow(
         }
     };
     if flowing {
-        drained.await.map_err(broken)?;
+        drained.await.unwrap_or(Ok(())).map_err(broken)?;
     }
     Ok(ended)
 }

@@ -114,13 +114,15 @@ pub struct Incoming {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes of the current frame's payload that are still to come.
+    left: u64,
 }
 
 impl Incoming {
     fn new(answer: Outgoing, early: &[u8]) -> Incoming {
         let mut buffer = vec![0; BUFFER.max(early.len())];
         buffer[..early.len()].copy_from_slice(early);
-        Incoming { answer, buffer, start: 0, end: early.len() }
+        Incoming { answer, buffer, start: 0, end: early.len(), left: 0 }
     }
 
     /// Writes the payloads of all messages to `sink` until the stream ends.
@@ -128,14 +130,46 @@ impl Incoming {
     /// # Errors
     /// If reading or writing fails; [`io::ErrorKind::BrokenPipe`] from `sink` comes through as it is.
     pub fn copy_to(&mut self, mut sink: impl Write) -> io::Result<End> {
-        while let Some(header) = self.next_header()? {
-            if header.opcode == Opcode::Text && header.length == 0 && header.last {
-                return Ok(End::Marked);
+        loop {
+            if let Some(end) = self.advance(&mut sink)? {
+                return Ok(end);
             }
-            self.payload(header.length, &mut |bytes| sink.write_all(bytes))?;
-            sink.flush()?;
         }
-        Ok(End::Closed)
+    }
+
+    /// Reads once and writes what came to `sink`; tells the stream's end once it is there.
+    ///
+    /// Does not block if something can be read, except as `sink` does.
+    ///
+    /// # Errors
+    /// If reading or writing fails; [`io::ErrorKind::BrokenPipe`] from `sink` comes through as it is.
+    pub fn advance(&mut self, sink: &mut dyn Write) -> io::Result<Option<End>> {
+        // What came with the handshake is there before anything can be read.
+        if self.start == self.end && self.fill()? == 0 {
+            return Ok(Some(End::Closed));
+        }
+        loop {
+            let here = (self.end - self.start).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            if here > 0 {
+                sink.write_all(&self.buffer[self.start..self.start + here])?;
+                self.start += here;
+                self.left -= here as u64;
+            }
+            match self.next_frame()? {
+                Next::Frame(header) if header.opcode == Opcode::Text && header.length == 0 && header.last => return Ok(Some(End::Marked)),
+                Next::Frame(header) => self.left = header.length,
+                Next::Closed => return Ok(Some(End::Closed)),
+                Next::Nothing if self.start == self.end => {
+                    sink.flush()?;
+                    return Ok(None);
+                }
+                // The rest of a header or of a control frame is on its way.
+                Next::Nothing => {
+                    sink.flush()?;
+                    return Ok((self.fill()? == 0).then_some(End::Closed));
+                }
+            }
+        }
     }
 
     /// Reads one whole message; `None` once the connection is closed.
@@ -144,75 +178,75 @@ impl Incoming {
     /// If reading fails or the message is longer than 16 MiB.
     pub fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut message = Vec::new();
-        while let Some(header) = self.next_header()? {
+        loop {
+            let header = match self.next_frame()? {
+                Next::Frame(header) => header,
+                Next::Closed => return Ok(None),
+                Next::Nothing if self.fill()? == 0 => return Ok(None),
+                Next::Nothing => continue,
+            };
+            self.left = header.length;
             if message.len() as u64 + header.length > MESSAGE_LIMIT {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the message is too long"));
             }
-            self.payload(header.length, &mut |bytes| {
-                message.extend_from_slice(bytes);
-                Ok(())
-            })?;
+            while self.left > 0 {
+                if self.start == self.end && self.fill()? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let here = (self.end - self.start).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                message.extend_from_slice(&self.buffer[self.start..self.start + here]);
+                self.start += here;
+                self.left -= here as u64;
+            }
             if header.last {
                 return Ok(Some(message));
             }
         }
-        Ok(None)
     }
 
-    /// Reads and forgets everything, answering pings, until the connection is closed.
-    pub fn drain(&mut self) {
-        while let Ok(Some(_)) = self.message() {}
+    /// Returns the socket, to wait until it can be read.
+    pub(crate) fn socket(&self) -> &UnixStream {
+        &self.answer.stream
     }
 
-    /// Reads up to the next frame that carries a message, answering pings; `None` once the connection is closed.
-    fn next_header(&mut self) -> io::Result<Option<Header>> {
-        loop {
-            let read =
-                Header::read(&self.buffer[self.start..self.end]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            let Some((header, size)) = read else {
-                if self.fill()? == 0 {
-                    return Ok(None);
-                }
-                continue;
-            };
+    /// Tells whether bytes are waiting here that no wait for the socket would tell of.
+    pub(crate) fn has_early(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Takes the next frame that carries a message off the buffer, answering pings on the way.
+    fn next_frame(&mut self) -> io::Result<Next> {
+        let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+        while self.left == 0 {
+            let read = Header::read(&self.buffer[self.start..self.end]).map_err(|error| invalid(error.to_string()))?;
+            let Some((header, size)) = read else { break };
             if header.mask.is_some() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the server masks its frames"));
+                return Err(invalid("the server masks its frames".to_owned()));
             }
-            self.start += size;
             if !header.opcode.is_control() {
-                return Ok(Some(header));
+                self.start += size;
+                return Ok(Next::Frame(header));
             }
-            let mut payload = Vec::new();
-            self.payload(header.length, &mut |bytes| {
-                payload.extend_from_slice(bytes);
-                Ok(())
-            })?;
+            // Control frames are short: they are taken whole or not yet.
+            let payload = self.start + size..self.start + size + usize::try_from(header.length).unwrap_or(0);
+            if payload.end > self.end {
+                break;
+            }
+            self.start = payload.end;
             match header.opcode {
-                Opcode::Ping => self.answer.send(Opcode::Pong, &payload)?,
+                Opcode::Ping => self.answer.send(Opcode::Pong, &self.buffer[payload])?,
                 Opcode::Close => {
-                    let _ = self.answer.send(Opcode::Close, &payload);
-                    return Ok(None);
+                    // The server may have closed for good already.
+                    let _ = self.answer.send(Opcode::Close, &self.buffer[payload]);
+                    return Ok(Next::Closed);
                 }
                 Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
             }
         }
+        Ok(Next::Nothing)
     }
 
-    /// Hands the next `length` bytes of payload to `take`, in pieces as large as they come.
-    fn payload(&mut self, mut length: u64, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        while length > 0 {
-            if self.start == self.end && self.fill()? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let here = (self.end - self.start).min(usize::try_from(length).unwrap_or(usize::MAX));
-            take(&self.buffer[self.start..self.start + here])?;
-            self.start += here;
-            length -= here as u64;
-        }
-        Ok(())
-    }
-
-    /// Reads more bytes behind those that are left.
+    /// Reads more bytes behind those that are left; 0 at the end.
     fn fill(&mut self) -> io::Result<usize> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -228,4 +262,12 @@ impl Incoming {
         self.end += count;
         Ok(count)
     }
+}
+
+/// What the buffer holds next.
+enum Next {
+    Frame(Header),
+    Closed,
+    /// No whole header or control frame, or the middle of a payload.
+    Nothing,
 }

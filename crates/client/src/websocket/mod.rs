@@ -8,9 +8,11 @@ mod blocking;
 mod frame;
 mod handshake;
 mod messages;
+mod pump;
 
 pub use blocking::{End, Incoming, Outgoing, Socket};
 pub use frame::{FrameError, Header, Opcode};
 pub use handshake::connect;
 pub(crate) use handshake::dial;
 pub use messages::Messages;
+pub use pump::{Flow, pump};
