@@ -232,6 +232,16 @@ impl Engine {
         }
     }
 
+    /// Takes all networks out of the kernel; their files stay.
+    pub(crate) fn close_networks(&self) {
+        let networks = self.inner.store.read(|conn| coffer_store::network::list(conn, None)).unwrap_or_default();
+        for network in networks {
+            if let Err(error) = self.bridge_of(&network.name, &network.config).and_then(|bridge| Ok(bridge.down()?)) {
+                tracing::warn!(network = %network.name, "taking it down: {}", chain(&error));
+            }
+        }
+    }
+
     /// A managed network by its name.
     pub(crate) fn managed(&self, project: &ProjectName, name: &NetworkName) -> Result<Network, EngineError> {
         let found = self.inner.store.read(|conn| {

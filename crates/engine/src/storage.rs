@@ -254,6 +254,15 @@ impl Engine {
         Ok(pools.iter().filter_map(|pool| self.pool_driver(&pool.name).ok()).collect())
     }
 
+    /// Takes all open pools off the host's file tree.
+    pub(crate) fn close_pools(&self) {
+        for (name, driver) in self.inner.pools.lock().drain() {
+            if let Err(error) = driver.unmount() {
+                tracing::warn!(pool = %name, "unmounting it: {}", coffer_base::chain(&error));
+            }
+        }
+    }
+
     /// Mounts an instance's volume and opens its root directory.
     pub(crate) fn mount_root(&self, pool: &Arc<dyn Driver>, loaded: &Loaded) -> Result<MountedRoot, EngineError> {
         let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
