@@ -76,6 +76,13 @@ impl Engine {
         self.device_end(&loaded);
         self.unmount_root(&loaded.instance)?;
         fault::point("stop.devices-removed").map_err(cut)?;
+        // An exit record that is there tells the next daemon of an end that nobody has cleaned up after.
+        match std::fs::remove_dir_all(self.run_path(&loaded.instance)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(instance = %name, "removing its run directory: {cause}");
+            }
+            _ => {}
+        }
         // Instances that stop because the host goes down start again with it.
         if !self.shutting_down() {
             let keys = [("volatile.last_state.power", Some("STOPPED"))];
