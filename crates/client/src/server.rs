@@ -43,7 +43,9 @@ impl Client {
     /// # Errors
     /// If the server refuses or can't be reached.
     pub async fn ready(&self) -> Result<(), ClientError> {
-        self.get::<Option<serde_json::Value>>(ApiPath::new("/internal/ready")).await.map(drop)
+        // The daemon keeps the question until it serves; who asks sets the real limit by ending the call.
+        let path = ApiPath::new("/internal/ready").query("timeout", "3600");
+        self.get::<Option<serde_json::Value>>(path).await.map(drop)
     }
 
     /// Stops the instances and the daemon; `force` does not wait for running operations.
