@@ -51,27 +51,31 @@ impl Transport {
 
     async fn exchange(&self, request: Request<RequestBody>) -> Result<Download, ClientError> {
         let path = request.uri().to_string();
-        let (mut sender, request) = match self.try_idle(request).await {
+        let request = match self.try_idle(request).await {
             Ok(answered) => return Ok(Download { path, response: answered }),
-            Err(request) => (self.connect().await?, *request),
+            Err(Unanswered::Unsent(request)) => *request,
+            Err(Unanswered::Lost(cause)) => return Err(ClientError::Exchanging { path, cause }),
         };
+        let mut sender = self.connect().await?;
         let response = sender.send_request(request).await.map_err(|cause| ClientError::Exchanging { path: path.clone(), cause })?;
         self.keep(sender);
         Ok(Download { path, response })
     }
 
-    /// Sends on the kept connection; hands the request back if there is none or the server has closed it.
-    async fn try_idle(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Box<Request<RequestBody>>> {
+    /// Sends on the kept connection; hands the request back if there is none, or if the server has closed it and the
+    /// request can be sent once more without doing something twice.
+    async fn try_idle(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Unanswered> {
         let kept = self.idle.lock().ok().and_then(|mut idle| idle.take());
-        let Some(mut sender) = kept.filter(|sender| sender.is_ready()) else { return Err(Box::new(request)) };
+        let Some(mut sender) = kept.filter(|sender| sender.is_ready()) else { return Err(Unanswered::Unsent(Box::new(request))) };
+        let spare = repeatable(&request);
         match sender.try_send_request(request).await {
             Ok(response) => {
                 self.keep(sender);
                 Ok(response)
             }
-            Err(mut error) => match error.take_message() {
-                Some(request) => Err(Box::new(request)),
-                None => Err(Box::new(Request::new(RequestBody::Empty))),
+            Err(mut error) => match error.take_message().or(spare) {
+                Some(request) => Err(Unanswered::Unsent(Box::new(request))),
+                None => Err(Unanswered::Lost(error.into_error())),
             },
         }
     }
@@ -92,6 +96,26 @@ impl Transport {
         tokio::spawn(connection);
         Ok(sender)
     }
+}
+
+/// A request that got no answer on the kept connection.
+enum Unanswered {
+    /// It may be sent once more.
+    Unsent(Box<Request<RequestBody>>),
+    /// Nobody knows whether it was acted upon.
+    Lost(hyper::Error),
+}
+
+/// A copy of a request that only reads.
+fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if request.method() != hyper::Method::GET {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// Connects to a unix socket.

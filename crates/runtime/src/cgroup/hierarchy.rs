@@ -134,10 +134,11 @@ impl Hierarchy {
 
     /// Makes the group `path`, new, with what is missing above it.
     pub(super) fn create(&self, path: &str) -> io::Result<OwnedFd> {
-        for _ in 0..3 {
+        for _ in 0..TRIES {
             match self.make(path) {
-                // Another instance's end has just removed the directories above.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Another instance's end has just removed the directories above: by name they are not found, and the files
+                // of one that is open already answer that there is no such device.
+                Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NODEV)) => {}
                 other => return other,
             }
         }
@@ -193,6 +194,9 @@ impl Hierarchy {
         open_dir(self.root.as_fd(), path)
     }
 }
+
+/// How often a group is made anew while others remove what is above it.
+const TRIES: usize = 20;
 
 /// Opens a directory below [`TOP`] if it is a mount of this type.
 fn open_mount(name: &str, kind: i64) -> Option<OwnedFd> {
