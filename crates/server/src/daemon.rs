@@ -28,7 +28,7 @@ const STACK: usize = 2 << 20;
 const HEAPS: u16 = 2;
 
 /// How long a thread that may block waits for more work.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(10);
 
 /// How long operations may take to end when the daemon ends but the instances stay.
 const LAST_WORK: Duration = Duration::from_secs(10);
