@@ -2,7 +2,10 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 use super::frame::{Header, LONGEST_HEADER, Opcode};
 use super::handshake::Dialled;
@@ -28,7 +31,7 @@ impl Socket {
 
     /// Splits it into its two directions.
     pub fn split(self) -> (Incoming, Outgoing) {
-        let outgoing = Outgoing { stream: self.stream, writing: self.writing };
+        let outgoing = Outgoing { stream: self.stream, writing: self.writing, owed: Arc::default() };
         (Incoming::new(outgoing.clone(), &self.early), outgoing)
     }
 }
@@ -47,6 +50,8 @@ pub enum End {
 pub struct Outgoing {
     stream: Arc<UnixStream>,
     writing: Arc<Mutex<()>>,
+    /// A ping's payload whose answer found no room; whoever writes next sends it.
+    owed: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Outgoing {
@@ -68,6 +73,9 @@ impl Outgoing {
             room[start..LONGEST_HEADER].copy_from_slice(&head[start..]);
             let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             (&*self.stream).write_all(&room[start..LONGEST_HEADER + count])?;
+            if let Some(payload) = self.owed().take() {
+                (&*self.stream).write_all(&frame(Opcode::Pong, &payload))?;
+            }
         }
         self.mark_end()
     }
@@ -96,12 +104,37 @@ impl Outgoing {
     }
 
     fn send(&self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
-        let mut head = [0; LONGEST_HEADER];
-        let start = header(opcode, payload.len()).write_before(&mut head);
-        let message = [&head[start..], payload].concat();
+        let message = frame(opcode, payload);
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         (&*self.stream).write_all(&message)
     }
+
+    /// Answers a control frame without ever waiting. Whoever reads must go on reading: the server may take nothing from us
+    /// until it is rid of what it has for us.
+    fn answer(&self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = match self.writing.try_lock() {
+            Ok(_turn) => rustix::net::send(&*self.stream, &frame(opcode, payload), flags).map(drop),
+            Err(_) => Err(Errno::AGAIN),
+        };
+        match sent {
+            Err(Errno::AGAIN) if opcode == Opcode::Pong => *self.owed() = Some(payload.to_vec()),
+            Ok(()) | Err(Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One masked frame. On a stream socket so few bytes are sent whole or not at all.
+fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut head = [0; LONGEST_HEADER];
+    let start = header(opcode, payload.len()).write_before(&mut head);
+    [&head[start..], payload].concat()
 }
 
 fn header(opcode: Opcode, length: usize) -> Header {
@@ -234,10 +267,10 @@ impl Incoming {
             }
             self.start = payload.end;
             match header.opcode {
-                Opcode::Ping => self.answer.send(Opcode::Pong, &self.buffer[payload])?,
+                Opcode::Ping => self.answer.answer(Opcode::Pong, &self.buffer[payload])?,
                 Opcode::Close => {
                     // The server may have closed for good already.
-                    let _ = self.answer.send(Opcode::Close, &self.buffer[payload]);
+                    let _ = self.answer.answer(Opcode::Close, &self.buffer[payload]);
                     return Ok(Next::Closed);
                 }
                 Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
