@@ -385,7 +385,13 @@ impl Place {
         let Some(home) = Volume::snapshots_home(from.kind()) else { return Ok(()) };
         let root = self.open()?;
         let home = self.home(root.as_fd(), home)?;
-        match rustix::fs::renameat_with(&home, from.directory(), &home, to.directory(), RenameFlags::NOREPLACE) {
+        let rename = || rustix::fs::renameat_with(&home, from.directory(), &home, to.directory(), RenameFlags::NOREPLACE);
+        let renamed = match rename() {
+            // An empty directory is what a kill left between removing the last snapshot and its directory.
+            Err(Errno::EXIST) if rustix::fs::unlinkat(&home, to.directory(), AtFlags::REMOVEDIR).is_ok() => rename(),
+            renamed => renamed,
+        };
+        match renamed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.volume_failed(from, "renaming the snapshots of", errno.into())),
         }
