@@ -12,6 +12,7 @@ pub mod instance;
 pub mod key;
 pub mod keys;
 pub mod names;
+pub mod snapshot;
 pub mod status;
 
 pub use config::Config;
@@ -24,6 +25,7 @@ pub use names::{
     AliasName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName, ProjectName,
     SnapshotName, VolumeName,
 };
+pub use snapshot::InstanceSnapshot;
 pub use status::Status;
 
 /// A moment, in UTC, to the nanosecond.
