@@ -13,5 +13,6 @@ mod limits;
 mod network;
 mod outlive;
 mod setting;
+mod snapshots;
 mod storage;
 mod try_it;

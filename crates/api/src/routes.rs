@@ -128,6 +128,12 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/1.0/instances/{name}/logs/{file}", "instance_log_get", "Get a log file of an instance", "", "", Raw, View),
     route(Delete, "/1.0/instances/{name}/logs/{file}", "instance_log_delete", "Delete a log file of an instance", "", "", Sync, Operate),
     route(Get, "/1.0/instances/{name}/snapshots", "instance_snapshots_get", "List an instance's snapshots", "", "[InstanceSnapshot]", Sync, View),
+    route(Post, "/1.0/instances/{name}/snapshots", "instance_snapshots_post", "Take a snapshot of an instance", "InstanceSnapshotsPost", "", Async, Manage),
+    route(Get, "/1.0/instances/{name}/snapshots/{snapshot}", "instance_snapshot_get", "Get a snapshot of an instance", "", "InstanceSnapshot", Sync, View),
+    route(Put, "/1.0/instances/{name}/snapshots/{snapshot}", "instance_snapshot_put", "Say when a snapshot is deleted by itself", "InstanceSnapshotPut", "", Async, Manage),
+    route(Patch, "/1.0/instances/{name}/snapshots/{snapshot}", "instance_snapshot_patch", "Say when a snapshot is deleted by itself", "InstanceSnapshotPut", "", Async, Manage),
+    route(Post, "/1.0/instances/{name}/snapshots/{snapshot}", "instance_snapshot_post", "Rename a snapshot", "InstanceSnapshotPost", "", Async, Manage),
+    route(Delete, "/1.0/instances/{name}/snapshots/{snapshot}", "instance_snapshot_delete", "Delete a snapshot", "", "", Async, Manage),
     route(Get, "/1.0/instances/{name}/backups", "instance_backups_get", "List an instance's backups", "", "[InstanceBackup]", Sync, View),
     route(Get, "/1.0/instances/{name}/metadata", "instance_metadata_get", "Get the metadata an instance's image brought", "", "ImageMetadata", Sync, View),
 

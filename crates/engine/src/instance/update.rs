@@ -28,7 +28,7 @@ impl Engine {
     ) -> Result<OperationView, EngineError> {
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
-        self.check_change(&old, apply(&old.instance, change.clone()))?;
+        self.check_change(&old, apply(&old.instance, change.clone()), Origin::Client)?;
         let new = NewOperation::instance("Updating instance", project, name.as_str());
         let (engine, caller, before) = (self.clone(), caller.clone(), old.instance);
         Ok(self.operations().spawn(new, move |_| {
@@ -64,7 +64,7 @@ impl Engine {
         let claim = self.inner.cells.get(project, name).claim("changing")?;
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
-        let (checked, profiles) = self.check_change(&old, change(&old.instance))?;
+        let (checked, profiles) = self.check_change(&old, change(&old.instance), Origin::Client)?;
         let config = checked.expanded_config(&profiles);
         let new = Loaded { instance: checked.clone().into_inner(), id: old.id, profiles, config };
         let volatile = self.apply_live(&claim, &old, &new)?;
@@ -79,11 +79,16 @@ impl Engine {
     }
 
     /// Passes a changed instance through the gate, with MAC addresses for NICs that are new.
-    fn check_change(&self, old: &Loaded, new: Instance) -> Result<(Checked<Instance>, Vec<coffer_model::Profile>), EngineError> {
+    pub(crate) fn check_change(
+        &self,
+        old: &Loaded,
+        new: Instance,
+        origin: Origin,
+    ) -> Result<(Checked<Instance>, Vec<coffer_model::Profile>), EngineError> {
         self.inner.store.try_read(|conn| {
             let home = coffer_store::project::home(conn, &new.project, coffer_store::project::Feature::Profiles)?;
             let profiles = coffer_store::profile::for_instance(conn, &home, &new.profiles)?;
-            let mut instance = gate::instance(new, &profiles, Some(&old.instance), Origin::Client)?.into_inner();
+            let mut instance = gate::instance(new, &profiles, Some(&old.instance), origin)?.into_inner();
             for (device, hwaddr) in new_hwaddrs(&instance.expanded_devices(&profiles), &instance.config) {
                 instance.config.set(format!("volatile.{device}.hwaddr"), hwaddr);
             }
