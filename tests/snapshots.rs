@@ -30,7 +30,10 @@ fn the_genuine_client_takes_shows_restores_renames_and_deletes() {
     assert_eq!(daemon.instance_state("c1")["status"], "Running");
     holds(&daemon.lxc(["info", "c1"]).clean(), &["Snapshots:", "snap0", "before-upgrade", "STATEFUL", "NO"]);
     assert_eq!(daemon.lxc(["list", "c1", "--format", "csv", "-c", "S"]).clean().trim(), "2");
-    holds(&daemon.lxc(["config", "show", "c1/snap0"]).clean(), &["architecture: ", "image.os: busybox", "expires_at: 0001-01-01T00:00:00Z"]);
+    holds(
+        &daemon.lxc(["config", "show", "c1/snap0"]).clean(),
+        &["architecture: ", "image.os: busybox", "expires_at: 0001-01-01T00:00:00Z"],
+    );
     daemon.lxc(["snapshot", "c1", "snap0"]).fails();
     daemon.lxc(["snapshot", "c1", "with-memory", "--stateful"]).fails();
 

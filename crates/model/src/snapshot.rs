@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Time;
 use crate::config::Config;
 use crate::device::Devices;
 use crate::instance::{Instance, Phase};
 use crate::names::{ProfileName, SnapshotName};
-use crate::Time;
 
 /// What an instance was at a moment; the state of its root volume is kept in the pool under the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -64,7 +64,12 @@ pub fn insert(tx: &Tx<'_>, project: &ProjectName, instance: &InstanceName, new: 
 ///
 /// # Errors
 /// Only the database's.
-pub fn get(conn: &Conn, project: &ProjectName, instance: &InstanceName, name: &SnapshotName) -> Result<Option<InstanceSnapshot>, StoreError> {
+pub fn get(
+    conn: &Conn,
+    project: &ProjectName,
+    instance: &InstanceName,
+    name: &SnapshotName,
+) -> Result<Option<InstanceSnapshot>, StoreError> {
     let sql = format!("{SELECT} WHERE p.name = ?1 AND i.name = ?2 AND s.name = ?3");
     let found = conn.one(Entity::Snapshot, &sql, [project.as_str(), instance.as_str(), name.as_str()], decode)?;
     Ok(found.map(|owned| owned.snapshot))

@@ -15,9 +15,10 @@ impl Engine {
     /// If there is no such instance.
     pub fn snapshots(&self, project: &ProjectName, instance: &InstanceName) -> Result<Vec<SnapshotView>, EngineError> {
         let loaded = self.load(project, instance)?;
-        let (snapshots, profiles) = self.inner.store.read(|conn| {
-            Ok((coffer_store::snapshot::of_instance(conn, project, instance)?, profiles_by_project(conn, Some(project))?))
-        })?;
+        let (snapshots, profiles) = self
+            .inner
+            .store
+            .read(|conn| Ok((coffer_store::snapshot::of_instance(conn, project, instance)?, profiles_by_project(conn, Some(project))?)))?;
         let whole = snapshots.into_iter().filter(is_whole);
         Ok(whole.map(|snapshot| SnapshotView::of(&loaded.instance, snapshot, &profiles)).collect())
     }
@@ -26,12 +27,7 @@ impl Engine {
     ///
     /// # Errors
     /// If there is no such instance or snapshot.
-    pub fn snapshot(
-        &self,
-        project: &ProjectName,
-        instance: &InstanceName,
-        name: &SnapshotName,
-    ) -> Result<SnapshotView, EngineError> {
+    pub fn snapshot(&self, project: &ProjectName, instance: &InstanceName, name: &SnapshotName) -> Result<SnapshotView, EngineError> {
         let (loaded, snapshot) = self.load_snapshot(project, instance, name)?;
         let profiles = self.inner.store.read(|conn| profiles_by_project(conn, Some(project)))?;
         Ok(SnapshotView::of(&loaded.instance, snapshot, &profiles))

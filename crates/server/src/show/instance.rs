@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use coffer_api::{Instance, InstanceFull, InstanceSnapshot, InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, StatusCode};
+use coffer_api::{
+    Instance, InstanceFull, InstanceSnapshot, InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, StatusCode,
+};
 use coffer_engine::{InstanceView, SnapshotView};
 
 use super::{NO_MEMBER, config, devices, names, when};

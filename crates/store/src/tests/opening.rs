@@ -265,10 +265,9 @@ fn a_failing_step_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = closed(directory.path());
     let directory = path.parent().unwrap();
-    for (bad, expect) in [
-        (FAIL, "(a failure); it keeps its version: no such table"),
-        (LEAVE_DANGLING, "(a careless one); it keeps its version: table "),
-    ] {
+    for (bad, expect) in
+        [(FAIL, "(a failure); it keeps its version: no such table"), (LEAVE_DANGLING, "(a careless one); it keeps its version: table ")]
+    {
         let expect = format!("to version {} {expect}", MIGRATIONS.len() + 2);
         let mut all = steps(&[|| ADD_COLUMN]);
         all.push(bad);

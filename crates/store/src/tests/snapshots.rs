@@ -60,7 +60,9 @@ fn they_follow_their_instance_and_outlive_profiles() {
     let store = with_pool(directory.path());
     let project = default_project();
     let (web, www): (InstanceName, InstanceName) = (name("web"), name("www"));
-    store.write(|tx| profile::insert(tx, &gate::profile(Profile { devices: Devices::default(), ..some_profile("extra") }).unwrap())).unwrap();
+    store
+        .write(|tx| profile::insert(tx, &gate::profile(Profile { devices: Devices::default(), ..some_profile("extra") }).unwrap()))
+        .unwrap();
     add(&store, some_instance("web")).unwrap();
     let mut snapshot = taken("one", "2024-05-06T08:00:00Z");
     snapshot.profiles.push(name("extra"));
@@ -82,7 +84,9 @@ fn a_thousand_are_read_at_once() {
     add(&store, some_instance("web")).unwrap();
     let (project, web) = (default_project(), name("web"));
     store
-        .write(|tx| (0..1000).try_for_each(|number| snapshot::insert(tx, &project, &web, &taken(&format!("s{number}"), "2024-05-06T08:00:00Z"))))
+        .write(|tx| {
+            (0..1000).try_for_each(|number| snapshot::insert(tx, &project, &web, &taken(&format!("s{number}"), "2024-05-06T08:00:00Z")))
+        })
         .unwrap();
     let start = std::time::Instant::now();
     assert_eq!(store.read(|conn| snapshot::list(conn, None)).unwrap().len(), 1000);
