@@ -39,7 +39,7 @@ fn check(path: &Path, expect: &str) {
     let log_before = log();
     let directory = path.parent().unwrap();
     let said = says(Store::open(directory)).replace(&directory.display().to_string(), "DIR");
-    assert!(said.contains(&expect), "{said}");
+    assert!(said.contains(expect), "{said}");
     assert!(before == std::fs::read(path).unwrap(), "the database's file was changed");
     assert!(log_before == log(), "the log was changed");
 }
