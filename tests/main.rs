@@ -5,6 +5,7 @@
 mod bad_input;
 mod compatibility_names;
 mod debian;
+mod devices;
 mod exec;
 mod faults;
 mod first_launch;
