@@ -36,7 +36,10 @@ fn the_tutorials_directory_is_shared_and_taken_away() {
 
     assert_eq!(daemon.lxc(["config", "device", "get", "test", "srcdir", "path"]).clean(), "/home/ubuntu/src\n");
     assert_eq!(daemon.lxc(["config", "device", "list", "test"]).clean(), "srcdir\n");
-    holds(&daemon.lxc(["config", "device", "show", "test"]).clean(), &["srcdir:", "path: /home/ubuntu/src", "shift: \"true\"", "type: disk"]);
+    holds(
+        &daemon.lxc(["config", "device", "show", "test"]).clean(),
+        &["srcdir:", "path: /home/ubuntu/src", "shift: \"true\"", "type: disk"],
+    );
     daemon.lxc(["config", "device", "set", "test", "srcdir", "readonly=true"]).clean();
     assert_ne!(daemon.coffer(["exec", "test", "--", "touch", "/home/ubuntu/src/no"]).run().code, 0, "it is read-only now");
     daemon.lxc(["config", "device", "unset", "test", "srcdir", "readonly"]).clean();

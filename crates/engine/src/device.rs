@@ -92,9 +92,7 @@ impl Engine {
         for (name, device) in after.iter().filter(|(name, _)| changed(name)) {
             volatile.extend(self.device_plug(running, new, name, device)?);
             let (running, name, device, next) = (running.clone(), name.clone(), device.clone(), before.get(name).cloned());
-            undo.push(format!("detaching device {name} again"), move || {
-                self.device_unplug(&running, new, &name, &device, next.as_ref())
-            });
+            undo.push(format!("detaching device {name} again"), move || self.device_unplug(&running, new, &name, &device, next.as_ref()));
         }
         Ok(volatile)
     }

@@ -1,7 +1,7 @@
 //! Profiles.
 
-use coffer_model::gate::{self, Origin};
 use coffer_base::Undo;
+use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Instance, Profile, ProfileName, ProjectName};
 use coffer_store::project::Feature;
 use coffer_store::{Conn, StoreError};

@@ -111,8 +111,7 @@ impl Unshare {
                 && host
                 && (name == self.what || value("path") == Some(&self.what) || (real.is_some() && value("source") == real.as_deref()))
         };
-        let found: Vec<String> =
-            put.devices.iter().filter(|(name, device)| fits(name, device)).map(|(name, _)| name.clone()).collect();
+        let found: Vec<String> = put.devices.iter().filter(|(name, device)| fits(name, device)).map(|(name, _)| name.clone()).collect();
         let [name] = found.as_slice() else {
             return Err(match found.is_empty() {
                 true => CliError::NoSuch { object: self.instance.name, what: "shared directory", name: self.what },

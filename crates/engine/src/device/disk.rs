@@ -53,9 +53,7 @@ impl Engine {
         }
         let (mount, source) = match open_source(name, disk)? {
             Opened::Nothing => return Ok(()),
-            Opened::Host(source) => {
-                (mount(disk, spec::MountSource::Host(spec::Source::Fd(0)), owner(disk, &source)?), Some(source))
-            }
+            Opened::Host(source) => (mount(disk, spec::MountSource::Host(spec::Source::Fd(0)), owner(disk, &source)?), Some(source)),
             Opened::Memory => (mount(disk, memory(disk), None), None),
         };
         let fds: Vec<_> = source.iter().map(AsFd::as_fd).collect();

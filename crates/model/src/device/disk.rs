@@ -29,7 +29,15 @@ pub const KEYS: &[Key] = &[
         "Most bytes (`30MB`) or operations (`200iops`) that are read in a second from the block device below. Of several disks on one block \
          device the lowest limit counts.",
     ),
-    row("limits.write", Value::IoRate, "", LIVE, Free, Yes, "Likewise for writes. Writes that the kernel does later count on cgroup v2 only."),
+    row(
+        "limits.write",
+        Value::IoRate,
+        "",
+        LIVE,
+        Free,
+        Yes,
+        "Likewise for writes. Writes that the kernel does later count on cgroup v2 only.",
+    ),
     row("optional", Bool, "false", NEXT_START, Free, Yes, "The older name of `required`, with the opposite meaning."),
     row(
         "owner.host",
@@ -68,7 +76,9 @@ pub const KEYS: &[Key] = &[
         "",
         NEXT_START,
         LowLevel,
-        No("no file system is mounted for a disk; a directory of the host takes readonly, recursive and propagation, and tmpfs: takes size"),
+        No(
+            "no file system is mounted for a disk; a directory of the host takes readonly, recursive and propagation, and tmpfs: takes size",
+        ),
         "Options of the file system's own.",
     ),
     row("readonly", Bool, "false", NEXT_START, Free, Yes, "Whether writing is refused."),
@@ -297,7 +307,10 @@ mod tests {
             "device dev: key \"shift\" has no meaning for a tmpfs:",
         );
         disk(&[("size", "1GiB")], "device dev: key \"size\" has a meaning for the root disk and for tmpfs: only");
-        disk(&[("size.state", "1GiB")], "device dev: device configuration key \"size.state\" is not supported: it is for virtual machines, which this server does not run");
+        disk(
+            &[("size.state", "1GiB")],
+            "device dev: device configuration key \"size.state\" is not supported: it is for virtual machines, which this server does not run",
+        );
     }
 
     #[test]

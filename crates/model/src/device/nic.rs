@@ -91,27 +91,27 @@ pub enum Address<A> {
 
 /// Reads a NIC.
 pub(super) fn parse(reader: &Reader<'_>) -> Result<Nic, DeviceError> {
-        let network: Option<NetworkName> = reader.name("network")?;
-        let parent: Option<InterfaceName> = reader.name("parent")?;
-        let on = match (network, parent, reader.keys.get("nictype")) {
-            (Some(network), None, None) => NicParent::Network(network),
-            (Some(_), _, _) => return Err(reader.combination("network excludes nictype and parent")),
-            (None, Some(parent), Some("bridged")) => NicParent::Bridge(parent),
-            (None, None, Some(_)) => return Err(reader.missing("parent")),
-            (None, _, _) => return Err(reader.missing("network")),
-        };
-        Ok(Nic {
-            on,
-            name: reader.name("name")?,
-            host_name: reader.name("host_name")?,
-            hwaddr: reader.keys.get("hwaddr").map(|text| hwaddr(reader, text)).transpose()?,
-            mtu: reader.keys.parse("mtu"),
-            ipv4: address(reader, "ipv4.address")?,
-            ipv6: address(reader, "ipv6.address")?,
-            mac_filtering: filtering(reader, "security.mac_filtering"),
-            ipv4_filtering: filtering(reader, "security.ipv4_filtering"),
-            ipv6_filtering: filtering(reader, "security.ipv6_filtering"),
-        })
+    let network: Option<NetworkName> = reader.name("network")?;
+    let parent: Option<InterfaceName> = reader.name("parent")?;
+    let on = match (network, parent, reader.keys.get("nictype")) {
+        (Some(network), None, None) => NicParent::Network(network),
+        (Some(_), _, _) => return Err(reader.combination("network excludes nictype and parent")),
+        (None, Some(parent), Some("bridged")) => NicParent::Bridge(parent),
+        (None, None, Some(_)) => return Err(reader.missing("parent")),
+        (None, _, _) => return Err(reader.missing("network")),
+    };
+    Ok(Nic {
+        on,
+        name: reader.name("name")?,
+        host_name: reader.name("host_name")?,
+        hwaddr: reader.keys.get("hwaddr").map(|text| hwaddr(reader, text)).transpose()?,
+        mtu: reader.keys.parse("mtu"),
+        ipv4: address(reader, "ipv4.address")?,
+        ipv6: address(reader, "ipv6.address")?,
+        mac_filtering: filtering(reader, "security.mac_filtering"),
+        ipv4_filtering: filtering(reader, "security.ipv4_filtering"),
+        ipv6_filtering: filtering(reader, "security.ipv6_filtering"),
+    })
 }
 
 fn filtering(reader: &Reader<'_>, key: &str) -> Option<bool> {
@@ -128,8 +128,7 @@ fn address<A: std::str::FromStr>(reader: &Reader<'_>, key: &'static str) -> Resu
 
 fn hwaddr(reader: &Reader<'_>, text: &str) -> Result<String, DeviceError> {
     let parts: Vec<&str> = text.split(':').collect();
-    let bytes: Option<Vec<u8>> =
-        parts.iter().map(|part| if part.len() == 2 { u8::from_str_radix(part, 16).ok() } else { None }).collect();
+    let bytes: Option<Vec<u8>> = parts.iter().map(|part| if part.len() == 2 { u8::from_str_radix(part, 16).ok() } else { None }).collect();
     match bytes {
         Some(bytes) if bytes.len() == 6 && bytes[0] & 1 == 0 && bytes.iter().any(|&byte| byte != 0) => Ok(text.to_ascii_lowercase()),
         _ => Err(reader.value("hwaddr", text, "it must be a unicast MAC address such as 00:16:3e:12:34:56")),
