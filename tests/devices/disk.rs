@@ -13,8 +13,8 @@ use crate::setting::{holds, ready_daemon, ready_for_genuine_client};
 /// Makes a directory of the host with a file in it, and names it for the API.
 fn source(daemon: &Daemon, name: &str) -> (PathBuf, String) {
     let directory = daemon.scratch().join(name);
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("hello"), "from the host\n").unwrap();
+    fs::create_dir_all(&directory).expect("a directory to share");
+    fs::write(directory.join("hello"), "from the host\n").expect("a directory to share");
     let text = directory.display().to_string();
     (directory, text)
 }

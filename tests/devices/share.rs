@@ -11,12 +11,12 @@ use crate::setting::{holds, ready_daemon, ready_daemon_with};
 /// A directory that belongs to some user of the host, with a file in it.
 fn project(daemon: &Daemon, uid: u32) -> std::path::PathBuf {
     let directory = daemon.scratch().join("proj");
-    fs::create_dir_all(directory.join("sub")).unwrap();
-    fs::write(directory.join("code"), "main\n").unwrap();
+    fs::create_dir_all(directory.join("sub")).expect("the project's directory");
+    fs::write(directory.join("code"), "main\n").expect("the project's directory");
     for path in [directory.clone(), directory.join("sub"), directory.join("code")] {
-        chown(path, Some(uid), Some(uid)).unwrap();
+        chown(path, Some(uid), Some(uid)).expect("the project's directory");
     }
-    fs::set_permissions(directory.join("code"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(directory.join("code"), fs::Permissions::from_mode(0o600)).expect("the project's directory");
     directory
 }
 
