@@ -24,7 +24,6 @@ fn mount(source: MountSource, target: &str) -> Mount {
         nodev: false,
         noexec: false,
         recursive: false,
-        owner: None,
         idmapped: true,
         propagation: Default::default(),
         create: CreateTarget::Matching,
@@ -260,7 +259,7 @@ fn rules_limits_and_parameters_of_the_spec_hold() {
     let mut place = Place::idle();
     let rule = SeccompRule { call: "mkdir".into(), action: Action::Errno(121) };
     let other = SeccompRule { call: "mkdirat".into(), action: Action::Errno(121) };
-    place.spec.security.seccomp = Seccomp::Default { rules: vec![rule, other] };
+    place.spec.security.seccomp = Seccomp::Default { rules: vec![rule, other], native_only: false };
     place.spec.security.no_new_privs = true;
     place.spec.security.drop_capabilities = Some(vec!["sys_chroot".parse().unwrap()]);
     place.spec.rlimits = vec![Rlimit { resource: "nofile".into(), soft: Some(77), hard: Some(99) }];

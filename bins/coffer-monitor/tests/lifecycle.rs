@@ -283,7 +283,7 @@ fn what_fails_names_its_stage_and_leaves_nothing() {
     assert!(refusal.to_string().starts_with("mapping the ids of the root file system: its file system cannot map ids"), "{refusal}");
     let mut place = Place::idle();
     let rule = coffer_runtime_spec::SeccompRule { call: "frobnicate".into(), action: coffer_runtime_spec::Action::Allow };
-    place.spec.security.seccomp = Seccomp::Default { rules: vec![rule] };
+    place.spec.security.seccomp = Seccomp::Default { rules: vec![rule], native_only: false };
     let expect = "installing the seccomp filter: seccomp rule names \"frobnicate\", which is no system call that this program knows";
     place.check_refused(expect);
     let mut place = Place::idle();

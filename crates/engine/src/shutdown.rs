@@ -73,6 +73,9 @@ impl Engine {
         let instance = &view.instance;
         let nobody: Option<&Caller> = None;
         let stopped = self.inner.cells.get(&instance.project, &instance.name).claim("stopping").and_then(|claim| {
+            if view.expanded_config.get("boot.host_shutdown_action") == Some("force-stop") {
+                return self.stop(&claim, instance, None, true, nobody);
+            }
             self.stop(&claim, instance, Some(patience(&view.expanded_config)), false, nobody)
                 .or_else(|_| self.stop(&claim, instance, None, true, nobody))
         });

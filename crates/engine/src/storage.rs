@@ -24,6 +24,8 @@ pub(crate) struct Pools(Mutex<HashMap<PoolName, Arc<dyn Driver>>>);
 
 /// An instance's root, ready to start from.
 pub(crate) struct MountedRoot {
+    /// The volume itself, in which the root is one directory beside metadata and templates.
+    pub directory: OwnedFd,
     pub rootfs: OwnedFd,
     pub idmapped: bool,
 }
@@ -268,7 +270,7 @@ impl Engine {
         let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
         let directory = pool.mount(&volume)?;
         let rootfs = open_rootfs(&directory, &loaded.instance)?;
-        Ok(MountedRoot { rootfs, idmapped: !loaded.instance.config.0.contains_key(SHIFTED) })
+        Ok(MountedRoot { directory, rootfs, idmapped: !loaded.instance.config.0.contains_key(SHIFTED) })
     }
 
     /// Gives the files of a root the host's ids of its instance, for file systems that know no idmapped mounts.
@@ -277,6 +279,12 @@ impl Engine {
         if loaded.config.flag("security.protection.shift", false) {
             return Err(EngineError::Refused(format!(
                 "instance {}: its pool's file system knows no idmapped mounts, and security.protection.shift keeps its files from being changed",
+                instance.name
+            )));
+        }
+        if loaded.config.get("raw.idmap").is_some() {
+            return Err(EngineError::Refused(format!(
+                "instance {}: its pool's file system knows no idmapped mounts, which raw.idmap needs",
                 instance.name
             )));
         }
@@ -375,7 +383,7 @@ impl Loaded {
 }
 
 /// The id map that the files on disk were given, where mounts cannot map ids; absent, they have the ids inside.
-const SHIFTED: &str = "volatile.last_state.idmap";
+pub(crate) const SHIFTED: &str = "volatile.last_state.idmap";
 
 fn open_rootfs(directory: &OwnedFd, instance: &Instance) -> Result<OwnedFd, EngineError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

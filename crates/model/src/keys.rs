@@ -1,12 +1,16 @@
 //! The tables of configuration keys, one row a key.
 
-use crate::key::Class::{Free, Interception, LowLevel, Nesting, Privilege};
+mod instance;
+
+pub use instance::INSTANCE;
+
+use crate::key::Class::{Free, LowLevel};
 use crate::key::Support::{self, No, Yes};
-use crate::key::Value::{Bool, Choice, CpuAllowance, Cpus, Int, Line, ResourceLimit, Size, SizeOrPercent, Text};
+use crate::key::Value::{Bool, Choice, Int, Line, Size, Text};
 use crate::key::{Class, Key, Value};
 
 /// One row, in the order a reader wants: key, type, default, live?, class, support, documentation.
-pub(crate) const fn row(
+const fn row(
     name: &'static str,
     value: Value,
     default: &'static str,
@@ -18,243 +22,83 @@ pub(crate) const fn row(
     Key { name, value, default, live, class, support, doc }
 }
 
-pub(crate) const NEXT_START: bool = false;
-pub(crate) const LIVE: bool = true;
+const NEXT_START: bool = false;
+const LIVE: bool = true;
 const MAX: i64 = i64::MAX;
 
-pub(crate) const VM: Support = No("it is for virtual machines, which this server does not run");
+const VM: Support = No("it is for virtual machines, which this server does not run");
 const LATER: Support = No("this server does not do it yet");
 const CDI: Support = No("pass the GPU's device nodes instead; the NVIDIA hook of other servers is not used here");
 
-/// Keys of instances and profiles.
-pub const INSTANCE: &[Key] = &[
-    row("agent.nic_config", Bool, "", NEXT_START, Free, VM, "Whether the agent sets NIC names and MTUs."),
+/// Keys of disk devices.
+pub const DISK: &[Key] = &[
+    row("limits.max", Line, "", LIVE, Free, LATER, "Limit of reads and writes together."),
+    row("limits.read", Line, "", LIVE, Free, LATER, "Limit of reads."),
+    row("limits.write", Line, "", LIVE, Free, LATER, "Limit of writes."),
+    row("path", Line, "", NEXT_START, Free, Yes, "Where the disk appears inside; `/` is the root disk."),
+    row("pool", Line, "", NEXT_START, Free, Yes, "The storage pool of the root disk or of the volume in `source`."),
     row(
-        "boot.autostart",
+        "propagation",
+        Choice(&["private", "slave", "rprivate", "rslave"]),
+        "private",
+        NEXT_START,
+        LowLevel,
+        Yes,
+        "How mounts under the source spread; mounts never spread to the host.",
+    ),
+    row("raw.mount.options", Line, "", NEXT_START, LowLevel, LATER, "Options of the file system's own."),
+    row("readonly", Bool, "false", NEXT_START, Free, Yes, "Whether writing is refused."),
+    row("recursive", Bool, "false", NEXT_START, Free, Yes, "Whether mounts below the source come along."),
+    row("required", Bool, "true", NEXT_START, Free, Yes, "Whether a missing source keeps the instance from starting."),
+    row(
+        "shift",
         Bool,
-        "",
+        "false",
         NEXT_START,
         Free,
         Yes,
-        "Whether the instance starts with the daemon. Not set: it starts if it ran when the host went down.",
+        "Whether the ids of files are mapped as the instance's own, so that owners are the same numbers on both sides.",
     ),
+    row("size", Size, "", LIVE, Free, Yes, "Size of the root disk."),
+    row("source", Line, "", NEXT_START, Free, Yes, "The host's directory or file, or the volume's name in `pool`."),
+    row("type", Line, "", NEXT_START, Free, Yes, "`disk`."),
+];
+
+/// Keys of NIC devices.
+pub const NIC: &[Key] = &[
+    row("host_name", Line, "", NEXT_START, Free, Yes, "Name of the interface on the host."),
+    row("hwaddr", Line, "", NEXT_START, Free, Yes, "MAC address."),
+    row("ipv4.address", Line, "", NEXT_START, Free, Yes, "IPv4 address to have, or `none`."),
+    row("ipv4.routes", Line, "", LIVE, Free, LATER, "Routes on the host to the NIC."),
+    row("ipv6.address", Line, "", NEXT_START, Free, Yes, "IPv6 address to have, or `none`."),
+    row("ipv6.routes", Line, "", LIVE, Free, LATER, "Routes on the host to the NIC."),
+    row("limits.egress", Line, "", LIVE, Free, LATER, "Limit of what leaves the instance."),
+    row("limits.ingress", Line, "", LIVE, Free, LATER, "Limit of what reaches the instance."),
+    row("limits.max", Line, "", LIVE, Free, LATER, "Limit of both directions."),
+    row("mtu", Int(68, 65535), "", NEXT_START, Free, Yes, "Largest packet, in bytes."),
+    row("name", Line, "", NEXT_START, Free, Yes, "Name of the interface inside."),
+    row("network", Line, "", NEXT_START, Free, Yes, "The managed network."),
+    row("nictype", Choice(&["bridged"]), "", NEXT_START, Free, Yes, "Kind of NIC, where no managed network is named."),
+    row("parent", Line, "", NEXT_START, Free, Yes, "The host's bridge, where no managed network is named."),
     row(
-        "boot.autostart.delay",
-        Int(0, 3600),
-        "0",
-        NEXT_START,
-        Free,
-        Yes,
-        "Seconds to wait after this instance was started with the daemon before the next one is.",
-    ),
-    row("boot.autostart.priority", Int(-1000, 1000), "0", NEXT_START, Free, Yes, "Order of starting with the daemon, highest first."),
-    row(
-        "boot.host_shutdown_timeout",
-        Int(0, 86400),
-        "30",
-        LIVE,
-        Free,
-        Yes,
-        "Seconds an instance may take to stop when the daemon stops all before it is killed.",
-    ),
-    row("boot.stop.priority", Int(-1000, 1000), "0", NEXT_START, Free, Yes, "Order of stopping when the daemon stops all, highest first."),
-    row(
-        "cloud-init.network-config",
-        Text,
-        "",
-        NEXT_START,
-        Free,
-        Yes,
-        "cloud-init's network configuration, offered to the instance as seed data.",
-    ),
-    row("cloud-init.user-data", Text, "", NEXT_START, Free, Yes, "cloud-init's user data, offered to the instance as seed data."),
-    row("cloud-init.vendor-data", Text, "", NEXT_START, Free, Yes, "cloud-init's vendor data, offered to the instance as seed data."),
-    row(
-        "cluster.evacuate",
-        Choice(&["auto", "live-migrate", "migrate", "stop"]),
-        "auto",
-        NEXT_START,
-        Free,
-        Yes,
-        "What happens to the instance when its cluster member is evacuated; stored for clusters.",
-    ),
-    row("environment.*", Line, "", LIVE, Free, Yes, "Environment variable for the instance's init and for every `exec`."),
-    row("image.*", Text, "", NEXT_START, Free, Yes, "Property copied from the image at creation."),
-    row("limits.cpu", Cpus, "", LIVE, Free, Yes, "Number of CPUs, or the set of CPUs (`0-3,6`), that the instance may use."),
-    row(
-        "limits.cpu.allowance",
-        CpuAllowance,
-        "100%",
-        LIVE,
-        Free,
-        Yes,
-        "CPU time: a share (`50%`) under contention, or a hard limit (`25ms/100ms`).",
-    ),
-    row("limits.cpu.priority", Int(0, 10), "10", LIVE, Free, Yes, "Weight against instances with the same allowance."),
-    row("limits.disk.priority", Int(0, 10), "5", LIVE, Free, Yes, "Weight of block I/O under contention."),
-    row("limits.hugepages.1GB", Size, "", LIVE, Free, Yes, "Limit of 1 GB huge pages, in bytes."),
-    row("limits.hugepages.1MB", Size, "", LIVE, Free, Yes, "Limit of 1 MB huge pages, in bytes."),
-    row("limits.hugepages.2MB", Size, "", LIVE, Free, Yes, "Limit of 2 MB huge pages, in bytes."),
-    row("limits.hugepages.64KB", Size, "", LIVE, Free, Yes, "Limit of 64 KB huge pages, in bytes."),
-    row(
-        "limits.kernel.*",
-        ResourceLimit,
-        "",
-        NEXT_START,
-        Free,
-        Yes,
-        "Resource limit of the instance's processes, by its name in getrlimit(2) in lower case.",
-    ),
-    row("limits.memory", SizeOrPercent, "", LIVE, Free, Yes, "Memory: bytes, or a share of the host's."),
-    row(
-        "limits.memory.enforce",
-        Choice(&["hard", "soft"]),
-        "hard",
-        LIVE,
-        Free,
-        Yes,
-        "Whether memory is limited always, or only when the host is short of it.",
-    ),
-    row("limits.memory.hugepages", Bool, "", NEXT_START, Free, VM, "Whether the virtual machine is backed by huge pages."),
-    row("limits.memory.swap", Bool, "true", LIVE, Free, Yes, "Whether the instance's memory may be swapped out."),
-    row("limits.memory.swap.priority", Int(0, 10), "10", LIVE, Free, Yes, "The higher, the later its memory is swapped out."),
-    row("limits.network.priority", Int(0, 10), "0", LIVE, Free, LATER, "Priority of the instance's packets."),
-    row("limits.processes", Int(1, MAX), "", LIVE, Free, Yes, "Number of processes and threads."),
-    row("linux.kernel_modules", Line, "", NEXT_START, LowLevel, LATER, "Kernel modules to load before the start."),
-    row(
-        "linux.sysctl.*",
-        Line,
-        "",
-        NEXT_START,
-        LowLevel,
-        Yes,
-        "Kernel parameter inside; only those that belong to the instance's own namespaces.",
-    ),
-    row("migration.incremental.memory", Bool, "false", LIVE, Free, LATER, "Whether memory moves incrementally."),
-    row(
-        "migration.incremental.memory.goal",
-        Int(0, 100),
-        "70",
-        LIVE,
-        Free,
-        LATER,
-        "Share of memory in sync before the instance is stopped.",
-    ),
-    row("migration.incremental.memory.iterations", Int(0, 10000), "10", LIVE, Free, LATER, "Number of passes at the most."),
-    row("migration.stateful", Bool, "", NEXT_START, Free, VM, "Whether the virtual machine can be stopped with its state."),
-    row("nvidia.driver.capabilities", Line, "", NEXT_START, Free, CDI, "What of the driver the instance needs."),
-    row("nvidia.require.cuda", Line, "", NEXT_START, Free, CDI, "Version of CUDA required."),
-    row("nvidia.require.driver", Line, "", NEXT_START, Free, CDI, "Version of the driver required."),
-    row("nvidia.runtime", Bool, "", NEXT_START, Free, CDI, "Whether the host's driver is passed in."),
-    row("raw.apparmor", Text, "", LIVE, LowLevel, LATER, "AppArmor rules to add to the instance's profile."),
-    row("raw.idmap", Text, "", NEXT_START, LowLevel, LATER, "Extra entries for the id map."),
-    row(
-        "raw.lxc",
-        Text,
-        "",
-        NEXT_START,
-        LowLevel,
-        No("the runtime is this server's own; use the typed keys"),
-        "Raw configuration for liblxc.",
-    ),
-    row("raw.qemu", Text, "", NEXT_START, LowLevel, VM, "Raw arguments for QEMU."),
-    row("raw.qemu.conf", Text, "", NEXT_START, LowLevel, VM, "Raw configuration for QEMU."),
-    row("raw.seccomp", Text, "", NEXT_START, LowLevel, No("use security.syscalls.allow and security.syscalls.deny"), "Raw seccomp policy."),
-    row("security.agent.metrics", Bool, "", NEXT_START, Free, VM, "Whether the agent answers metrics."),
-    row("security.devlxd", Bool, "true", NEXT_START, Free, Yes, "Whether the instance gets the guest API."),
-    row("security.devlxd.images", Bool, "false", LIVE, Free, LATER, "Whether the guest API hands out images."),
-    row(
-        "security.idmap.base",
-        Int(65536, 4294901760),
-        "",
-        NEXT_START,
-        Privilege,
-        Yes,
-        "First host id of the instance's range, instead of one chosen by the server.",
-    ),
-    row(
-        "security.idmap.isolated",
+        "security.ipv4_filtering",
         Bool,
         "true",
         NEXT_START,
-        Privilege,
-        Yes,
-        "Whether the id range is the instance's own. What an absent key means is the server key instances.idmap.isolated.",
-    ),
-    row("security.idmap.size", Int(65536, 1073741824), "65536", NEXT_START, Privilege, Yes, "Number of ids in the instance's range."),
-    row("security.nesting", Bool, "false", NEXT_START, Nesting, Yes, "Whether containers may run inside."),
-    row(
-        "security.privileged",
-        Bool,
-        "false",
-        NEXT_START,
-        Privilege,
-        Yes,
-        "Whether root inside is the host's root. Not a security boundary.",
-    ),
-    row("security.protection.delete", Bool, "false", LIVE, Free, Yes, "Whether deleting the instance is refused."),
-    row(
-        "security.protection.shift",
-        Bool,
-        "false",
-        LIVE,
         Free,
         Yes,
-        "Whether changing file owners on disk is refused; they never change where idmapped mounts exist.",
+        "Whether packets from other IPv4 addresses are dropped. What an absent key means is the server key instances.nic.filtering.",
     ),
-    row("security.secureboot", Bool, "", NEXT_START, Free, VM, "Whether UEFI secure boot is on."),
-    row("security.syscalls.allow", Text, "", NEXT_START, LowLevel, Yes, "System calls allowed beside the default list, one name a line."),
-    row("security.syscalls.deny", Text, "", NEXT_START, LowLevel, Yes, "System calls refused beside the default list, one name a line."),
-    row("security.syscalls.deny_compat", Bool, "false", NEXT_START, Free, Yes, "Whether 32-bit system calls are refused on a 64-bit host."),
-    row("security.syscalls.deny_default", Bool, "true", NEXT_START, LowLevel, Yes, "Whether the default list of system calls is in force."),
-    row("security.syscalls.intercept.bpf", Bool, "false", NEXT_START, Interception, LATER, "Whether bpf() is handled by the server."),
-    row(
-        "security.syscalls.intercept.bpf.devices",
-        Bool,
-        "false",
-        NEXT_START,
-        Interception,
-        LATER,
-        "Whether device programs of the unified hierarchy may be loaded.",
-    ),
-    row(
-        "security.syscalls.intercept.mknod",
-        Bool,
-        "false",
-        NEXT_START,
-        Interception,
-        LATER,
-        "Whether mknod() of harmless devices is handled by the server.",
-    ),
-    row("security.syscalls.intercept.mount", Bool, "false", NEXT_START, Interception, LATER, "Whether mount() is handled by the server."),
-    row("security.syscalls.intercept.mount.allowed", Line, "", LIVE, Interception, LATER, "File systems that may be mounted."),
-    row("security.syscalls.intercept.mount.fuse", Line, "", LIVE, Interception, LATER, "File systems that are mounted by FUSE programs."),
-    row("security.syscalls.intercept.mount.shift", Bool, "false", LIVE, Interception, LATER, "Whether ids are mapped on such mounts."),
-    row(
-        "security.syscalls.intercept.sched_setscheduler",
-        Bool,
-        "false",
-        NEXT_START,
-        Interception,
-        LATER,
-        "Whether sched_setscheduler() is handled by the server.",
-    ),
-    row(
-        "security.syscalls.intercept.setxattr",
-        Bool,
-        "false",
-        NEXT_START,
-        Interception,
-        LATER,
-        "Whether setxattr() is handled by the server.",
-    ),
-    row("snapshots.expiry", Line, "", NEXT_START, Free, LATER, "When a snapshot is deleted, after its creation."),
-    row("snapshots.pattern", Line, "snap%d", NEXT_START, Free, LATER, "Names of snapshots made without a name."),
-    row("snapshots.schedule", Line, "", NEXT_START, Free, LATER, "When snapshots are made."),
-    row("snapshots.schedule.stopped", Bool, "false", NEXT_START, Free, LATER, "Whether stopped instances are snapshotted too."),
-    row("user.*", Text, "", LIVE, Free, Yes, "Free text for whoever uses the API."),
-    row("volatile.*", Text, "", LIVE, LowLevel, Yes, "What the server remembers of the instance; set by the server only."),
+    row("security.ipv6_filtering", Bool, "true", NEXT_START, Free, Yes, "Whether packets from other IPv6 addresses are dropped; as above."),
+    row("security.mac_filtering", Bool, "true", NEXT_START, Free, Yes, "Whether packets from other MAC addresses are dropped; as above."),
+    row("security.port_isolation", Bool, "false", NEXT_START, Free, LATER, "Whether isolated ports of one bridge cannot reach each other."),
+    row("type", Line, "", NEXT_START, Free, Yes, "`nic`."),
+    row("vlan", Line, "", NEXT_START, Free, LATER, "VLAN of untagged packets."),
+    row("vlan.tagged", Line, "", NEXT_START, Free, LATER, "VLANs of tagged packets."),
 ];
+
+/// Keys of the device kind `none`, which takes a profile's device away.
+pub const NONE: &[Key] = &[row("type", Line, "", NEXT_START, Free, Yes, "`none`.")];
 
 /// Keys of the server.
 pub const SERVER: &[Key] = &[
@@ -308,8 +152,7 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_documented() {
-        let devices = crate::DeviceKind::ALL.iter().map(|kind| kind.table());
-        for table in [INSTANCE, SERVER, PROJECT].into_iter().chain(devices) {
+        for table in [INSTANCE, DISK, NIC, NONE, SERVER, PROJECT] {
             assert!(
                 table.windows(2).all(|pair| pair[0].name < pair[1].name),
                 "{:?}",

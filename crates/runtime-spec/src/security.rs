@@ -31,6 +31,9 @@ pub enum Seccomp {
         /// Rules that come before the allow-list, in order.
         #[serde(default)]
         rules: Vec<SeccompRule>,
+        /// Programs of the machine's other ABIs, 32-bit ones on 64-bit machines, get no call through.
+        #[serde(default)]
+        native_only: bool,
     },
     /// No filter.
     Off,
@@ -38,7 +41,7 @@ pub enum Seccomp {
 
 impl Default for Seccomp {
     fn default() -> Self {
-        Self::Default { rules: Vec::new() }
+        Self::Default { rules: Vec::new(), native_only: false }
     }
 }
 

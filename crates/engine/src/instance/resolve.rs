@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coffer_base::Bytes;
-use coffer_model::{Config, IdMap, Instance, key};
+use coffer_model::{Config, IdMap, Instance, key, raw_idmap};
 use coffer_runtime_spec as spec;
 
 use crate::device::RunConfig;
@@ -48,7 +48,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
     spec::Spec {
         name: instance.key(),
         cgroup: cgroup(host, &instance.key()),
-        idmap: parts.id_map.map_or(spec::IdMap::Privileged, id_map),
+        idmap: parts.id_map.map_or(spec::IdMap::Privileged, |map| id_map(map, config)),
         root: spec::Root { source: spec::Source::Fd(parts.root), readonly: false, idmapped: parts.root_idmapped && parts.id_map.is_some() },
         hostname: instance.name.to_string(),
         init: spec::Init { argv: vec!["/sbin/init".into()], env: environment(config), cwd: "/".into() },
@@ -56,7 +56,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         mounts: parts.devices.mounts,
         devices: Vec::new(),
         nics: parts.devices.nics,
-        limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.id, host) },
+        limits: limits(config, parts.id, host),
         rlimits: rlimits(config),
         sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         security: security(config),
@@ -147,7 +147,8 @@ fn security(config: &Config) -> spec::Security {
         const NOT_IMPLEMENTED: u16 = 38;
         let allowed = rules("security.syscalls.allow", || spec::Action::Allow);
         let denied = rules("security.syscalls.deny", || spec::Action::Errno(NOT_IMPLEMENTED));
-        spec::Seccomp::Default { rules: denied.chain(allowed).collect() }
+        let native_only = config.flag("security.syscalls.deny_compat", false);
+        spec::Seccomp::Default { rules: denied.chain(allowed).collect(), native_only }
     } else {
         spec::Seccomp::Off
     };
@@ -159,9 +160,14 @@ fn environment(config: &Config) -> BTreeMap<String, String> {
     config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn id_map(map: IdMap) -> spec::IdMap {
-    let range = spec::IdRange { inside: 0, host: map.host.start, count: map.host.size };
-    spec::IdMap::Mapped { uids: vec![range], gids: vec![range] }
+/// The instance's range with the entries of `raw.idmap` laid over it.
+fn id_map(map: IdMap, config: &Config) -> spec::IdMap {
+    let entries = config.get("raw.idmap").and_then(|text| raw_idmap::parse(text).ok()).unwrap_or_default();
+    let ranges = |wanted: fn(&raw_idmap::RawEntry) -> bool| {
+        let runs = raw_idmap::laid_over(map.host.start, map.host.size, entries.iter().copied().filter(wanted));
+        runs.into_iter().map(|run| spec::IdRange { inside: run.inside, host: run.host, count: run.count }).collect()
+    };
+    spec::IdMap::Mapped { uids: ranges(|entry| entry.users), gids: ranges(|entry| entry.groups) }
 }
 
 #[cfg(test)]

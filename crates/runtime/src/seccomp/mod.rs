@@ -22,9 +22,10 @@ pub(crate) use policy::PolicyError;
 pub(crate) fn filter(security: &Security) -> Result<Vec<Instruction>, PolicyError> {
     match &security.seccomp {
         Seccomp::Off => Ok(Vec::new()),
-        Seccomp::Default { rules } => {
+        Seccomp::Default { rules, native_only } => {
             let policy = policy::Policy::with_rules(rules)?;
-            let code = emit::filter(abi::NATIVE, &policy);
+            let abis = if *native_only { &abi::NATIVE[..1] } else { abi::NATIVE };
+            let code = emit::filter(abis, &policy);
             if code.len() > MOST_INSTRUCTIONS { Err(PolicyError::TooLong(code.len())) } else { Ok(code) }
         }
     }
@@ -87,6 +88,17 @@ mod tests {
         assert_eq!(run(&code, X86_64.audit, 16, [0, 0x5413, 0, 0, 0, 0]), 0x8000_0000);
         let error = policy::Policy::with_rules(&[rule("no_such_call", Action::Allow)]).unwrap_err();
         assert_eq!(error.to_string(), "seccomp rule names \"no_such_call\", which is no system call that this program knows");
+    }
+
+    #[test]
+    fn only_the_native_abi_where_that_is_asked_for() {
+        let security = |native_only| Security { seccomp: Seccomp::Default { rules: Vec::new(), native_only }, ..Security::default() };
+        let (one, both) = (filter(&security(true)).unwrap(), filter(&security(false)).unwrap());
+        let [native, other] = abi::NATIVE else { panic!("two ABIs") };
+        // `getpid` has the number 39 or 20 on x86, 172 or 20 on ARM; the allow-list has all of these.
+        assert_eq!((run(&both, other.audit, 20, [0; 6]), run(&one, other.audit, 20, [0; 6])), (ALLOW, ENOSYS));
+        let number = if native.column == 0 { 39 } else { 172 };
+        assert_eq!(run(&one, native.audit, number, [0; 6]), ALLOW);
     }
 
     /// Every refused and every unknown call on every ABI of this machine, made for real.

@@ -1,0 +1,62 @@
+//! Keys of the kernel, of moving, and of hardware and application runtimes.
+
+use super::super::{CDI, LIVE, NEXT_START, VM, row};
+use crate::key::Class::{Free, LowLevel};
+use crate::key::Key;
+use crate::key::Support::{No, Yes};
+use crate::key::Value::{Bool, Choice, Int, Line, Modules};
+
+/// Keys of the kernel, of moving, and of hardware and application runtimes.
+pub(super) const KEYS: &[Key] = &[
+    row(
+        "linux.kernel_modules",
+        Modules,
+        "",
+        NEXT_START,
+        LowLevel,
+        Yes,
+        "Kernel modules that the host loads before the start, by name, separated by commas.",
+    ),
+    row("linux.kernel_modules.load", Choice(&["boot"]), "boot", NEXT_START, LowLevel, Yes, "When modules are loaded: before the start."),
+    row(
+        "linux.sysctl.*",
+        Line,
+        "",
+        NEXT_START,
+        LowLevel,
+        Yes,
+        "Kernel parameter inside; only those that belong to the instance's own namespaces.",
+    ),
+    row(
+        "migration.incremental.memory",
+        Bool,
+        "false",
+        LIVE,
+        Free,
+        Yes,
+        "Whether memory moves incrementally; stored, as instances move stopped here.",
+    ),
+    row("migration.incremental.memory.goal", Int(0, 100), "70", LIVE, Free, Yes, "Share of memory in sync before the instance is stopped."),
+    row("migration.incremental.memory.iterations", Int(0, 10000), "10", LIVE, Free, Yes, "Number of passes at the most."),
+    row("migration.stateful", Bool, "", NEXT_START, Free, VM, "Whether the virtual machine can be stopped with its state."),
+    row("nvidia.driver.capabilities", Line, "", NEXT_START, Free, CDI, "What of the driver the instance needs."),
+    row("nvidia.require.cuda", Line, "", NEXT_START, Free, CDI, "Version of CUDA required."),
+    row("nvidia.require.driver", Line, "", NEXT_START, Free, CDI, "Version of the driver required."),
+    row("nvidia.runtime", Bool, "", NEXT_START, Free, CDI, "Whether the host's driver is passed in."),
+    row("oci.cwd", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row("oci.dns.domain", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row("oci.dns.nameservers", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row("oci.dns.search", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row("oci.entrypoint", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row("oci.gid", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row("oci.uid", Line, "", NEXT_START, Free, No("application images are not run yet"), "Setting of an application image."),
+    row(
+        "placement.group",
+        Line,
+        "",
+        LIVE,
+        Free,
+        No("this server is not part of a cluster"),
+        "Placement group that chooses the cluster member.",
+    ),
+];
