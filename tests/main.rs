@@ -5,7 +5,6 @@
 mod bad_input;
 mod compatibility_names;
 mod debian;
-mod devices;
 mod exec;
 mod faults;
 mod first_launch;
@@ -14,6 +13,6 @@ mod limits;
 mod network;
 mod outlive;
 mod setting;
-mod snapshots;
 mod storage;
+mod templates;
 mod try_it;

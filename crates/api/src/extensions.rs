@@ -32,6 +32,8 @@ pub const EXTENSIONS: &[&str] = &[
     "container_stop_priority",
     "container_host_shutdown_timeout",
     "container_protection_delete",
+    "container_protection_shift",
+    "container_edit_metadata",
     "image_types",
     // Exec and console.
     "container_exec_recording",
@@ -66,8 +68,6 @@ pub const EXTENSIONS: &[&str] = &[
     "network_routes",
     "network_firewall_filtering",
     "instance_nic_network",
-    // Devices.
-    "container_disk_shift",
     "container_nic_ipfilter",
     "firewall_driver",
     // Storage.

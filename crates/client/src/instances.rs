@@ -116,14 +116,6 @@ impl Client {
     pub async fn instance_log(&self, name: &str, file: &str) -> Result<Download, ClientError> {
         self.download(instance_path(name).then("logs").segment(file)).await
     }
-
-    /// Reads the metadata an instance's image brought.
-    ///
-    /// # Errors
-    /// If the server refuses or can't be reached.
-    pub async fn instance_metadata(&self, name: &str) -> Result<Tagged<coffer_api::ImageMetadata>, ClientError> {
-        self.get_tagged(instance_path(name).then("metadata")).await
-    }
 }
 
 pub(crate) fn instance_path(name: &str) -> ApiPath {

@@ -13,6 +13,7 @@ mod exec;
 mod files;
 mod image_files;
 mod images;
+mod instance_metadata;
 mod instances;
 mod networks;
 mod operations;

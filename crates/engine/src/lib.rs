@@ -21,7 +21,6 @@ mod project;
 mod recover;
 mod server;
 mod shutdown;
-mod snapshot;
 mod storage;
 mod used_by;
 
@@ -31,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coffer_store::Store;
 
-pub use coffer_image::{Incoming, ReceiveError};
+pub use coffer_image::{Incoming, Metadata, ReceiveError};
 pub use coffer_network::links::BridgeState;
 pub use coffer_network::{Lease, LinkState};
 pub use coffer_storage::Resources;

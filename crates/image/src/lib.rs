@@ -8,6 +8,7 @@ pub mod export;
 pub mod format;
 pub mod metadata;
 pub mod receive;
+pub mod template;
 pub mod unpack;
 
 pub use architecture::Architecture;

@@ -251,7 +251,9 @@ impl Trigger {
         }
     }
 
-    fn named(text: &str) -> Option<Self> {
+    /// Finds the trigger by its word.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
         [Self::Create, Self::Copy, Self::Rename, Self::Start].into_iter().find(|trigger| trigger.as_str() == text)
     }
 }

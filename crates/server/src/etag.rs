@@ -3,7 +3,7 @@
 //! A tag is the SHA-256 of the fields that an update replaces, so that a change which no client made (a counter, a user)
 //! does not break an editor's save. The same object has the same tag in every form in which it is shown.
 
-use coffer_model::{Alias, Config, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, Volume};
+use coffer_model::{Alias, Config, Image, Instance, Network, Pool, Profile, Project, Volume};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -20,10 +20,10 @@ pub fn instance(instance: &Instance) -> String {
     tag(&(architecture, config, devices, ephemeral, profiles, description))
 }
 
-/// The tag of a snapshot of an instance.
+/// The tag of an instance's metadata.
 #[must_use]
-pub fn snapshot(snapshot: &InstanceSnapshot) -> String {
-    tag(&snapshot.expires_at)
+pub fn metadata(metadata: &coffer_api::ImageMetadata) -> String {
+    tag(metadata)
 }
 
 /// The tag of a profile.

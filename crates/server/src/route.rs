@@ -8,6 +8,7 @@ mod exec;
 mod export;
 mod image_aliases;
 mod images;
+mod instance_metadata;
 mod instance_state;
 mod instances;
 mod internal;
@@ -20,7 +21,6 @@ mod profiles;
 mod projects;
 mod resources;
 mod server;
-mod snapshots;
 mod storage_pools;
 mod storage_volumes;
 mod unsupported;
@@ -68,8 +68,8 @@ pub fn router(app: App) -> Router {
 fn instance_family(prefix: &str) -> Router<App> {
     Router::new()
         .merge(instances::routes(prefix))
+        .merge(instance_metadata::routes(prefix))
         .merge(instance_state::routes(prefix))
-        .merge(snapshots::routes(prefix))
         .merge(exec::routes(prefix))
         .merge(console::routes(prefix))
         .merge(logs::routes(prefix))

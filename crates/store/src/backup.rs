@@ -6,7 +6,6 @@
 
 mod file;
 mod lenient;
-mod snapshot;
 
 use std::collections::BTreeMap;
 

@@ -143,8 +143,6 @@ pub enum Entity {
     Profile,
     /// An instance.
     Instance,
-    /// A snapshot of an instance.
-    Snapshot,
     /// An image.
     Image,
     /// An image's alias.
@@ -165,7 +163,6 @@ impl fmt::Display for Entity {
             Self::Project => "project",
             Self::Profile => "profile",
             Self::Instance => "instance",
-            Self::Snapshot => "snapshot",
             Self::Image => "image",
             Self::Alias => "image alias",
             Self::Network => "network",

@@ -36,7 +36,6 @@ pub mod pool;
 pub mod profile;
 pub mod project;
 pub mod server;
-pub mod snapshot;
 pub mod usage;
 pub mod volume;
 

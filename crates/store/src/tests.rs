@@ -10,7 +10,6 @@ mod concurrency;
 mod entities;
 mod full;
 mod opening;
-mod snapshots;
 mod speed;
 
 fn default_project() -> ProjectName {

@@ -38,7 +38,7 @@ fn home(cache: &Path, name: &str, recipe: &str) -> PathBuf {
     cache.join(format!("{name}-{:016x}", hash(recipe.as_bytes())))
 }
 
-/// Packs `work/image` (`metadata.yaml`, `rootfs/`) into `work/packed`, in both shapes.
+/// Packs `work/image` (`metadata.yaml`, `rootfs/`, and `templates/` where there is one) into `work/packed`, in both shapes.
 fn pack(work: &Path) -> Result<(), ImageError> {
     let (image, packed) = (work.join("image"), work.join("packed"));
     at("creating", &packed, fs::create_dir_all(&packed))?;
@@ -50,8 +50,9 @@ fn pack(work: &Path) -> Result<(), ImageError> {
         let members = members.iter().map(|&member| member.to_owned());
         run("tar", [compress].into_iter().chain(fixed).chain(place).chain(members)).map(drop)
     };
-    tar(&packed.join("unified.tar.xz"), &["metadata.yaml", "rootfs"])?;
-    tar(&packed.join("metadata.tar.xz"), &["metadata.yaml"])?;
+    let templates: &[&str] = if image.join("templates").is_dir() { &["templates"] } else { &[] };
+    tar(&packed.join("unified.tar.xz"), &[&["metadata.yaml"], templates, &["rootfs"]].concat())?;
+    tar(&packed.join("metadata.tar.xz"), &[&["metadata.yaml"], templates].concat())?;
     let (root, squashfs) = (image.join("rootfs"), packed.join("rootfs.squashfs"));
     let args = [root.as_os_str(), squashfs.as_os_str(), "-comp".as_ref(), "zstd".as_ref(), "-no-progress".as_ref(), "-quiet".as_ref()];
     match run("mksquashfs", args) {

@@ -102,6 +102,7 @@ impl Engine {
             }
             instance.config.set("volatile.base_image", image.fingerprint.as_str());
         }
+        instance.config.set(super::templates::DEFERRED, coffer_image::Trigger::Create.as_str());
         instance.config.set("volatile.uuid", Uuid::new_v4().to_string());
         instance.config.set("volatile.cloud-init.instance-id", Uuid::new_v4().to_string());
         let expanded = instance.expanded_devices(profiles);

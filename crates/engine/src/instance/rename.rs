@@ -37,10 +37,14 @@ impl Engine {
             let _claim = cell.claim("renaming")?;
             engine.inner.store.write(|tx| {
                 coffer_store::instance::rename(tx, &instance.project, &instance.name, &new)?;
-                coffer_store::instance::set_volatile(tx, &instance.project, &new, &[(RENAMED_FROM, Some(instance.name.as_str()))])
+                let mut keys = vec![(RENAMED_FROM, Some(instance.name.as_str()))];
+                // What has not run yet since the creation or copy runs with the new name anyway.
+                if instance.config.get(super::templates::DEFERRED).is_none() {
+                    keys.push((super::templates::DEFERRED, Some(coffer_image::Trigger::Rename.as_str())));
+                }
+                coffer_store::instance::set_volatile(tx, &instance.project, &new, &keys)
             })?;
             engine.finish_rename(&instance.project, &instance.name, &new)?;
-            engine.forget_addresses(&instance);
             engine.inner.cells.forget(&instance.project, &instance.name);
             let renamed = engine.load(&instance.project, &new)?.instance;
             engine.lifecycle(&renamed, "instance-renamed", Some(&caller));

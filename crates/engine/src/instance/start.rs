@@ -6,6 +6,7 @@ use coffer_base::{Undo, fault};
 use coffer_model::{Config, Instance, Profile, Status, Time};
 use coffer_runtime_spec as spec;
 
+use super::modules;
 use super::resolve::{self, Parts};
 use crate::Engine;
 use crate::device::{self, RunConfig};
@@ -48,6 +49,8 @@ impl Engine {
 
     fn start_stopped(&self, claim: &Claim, instance: &Instance) -> Result<(), EngineError> {
         let mut loaded = self.load(&instance.project, &instance.name)?;
+        loaded.may_start()?;
+        modules::ensure_loaded(&loaded)?;
         let id_map = self.ensure_ids(&mut loaded)?;
         let mut undo = Undo::new(|warning| tracing::warn!("taking back a start: {warning}"));
 
@@ -55,6 +58,7 @@ impl Engine {
         self.settle_root(&pool, &loaded, id_map)?;
         let volume = self.mount_root(&pool, &loaded)?;
         fault::point("start.volume-mounted").map_err(|cause| EngineError::system("starting", cause))?;
+        self.write_templates(&loaded, &volume)?;
 
         let mut fds = vec![volume.rootfs];
         let logs = self.log_files(&loaded.instance)?;
@@ -146,10 +150,22 @@ impl Engine {
     fn remember_start(&self, instance: &Instance, volatile: &[(String, String)]) -> Result<(), EngineError> {
         let mut keys: Vec<(&str, Option<&str>)> = volatile.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
         keys.push(("volatile.last_state.power", Some("RUNNING")));
+        keys.push((super::templates::DEFERRED, None));
         self.inner.store.write(|tx| {
             coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
             coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())
         })?;
+        Ok(())
+    }
+}
+
+impl Loaded {
+    /// Refuses where the configuration says that the instance must not be started.
+    pub(crate) fn may_start(&self) -> Result<(), EngineError> {
+        if self.config.flag("security.protection.start", false) {
+            let name = &self.instance.name;
+            return Err(EngineError::Refused(format!("instance {name} is protected; unset security.protection.start to start it")));
+        }
         Ok(())
     }
 }

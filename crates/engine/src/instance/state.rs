@@ -22,8 +22,12 @@ impl Engine {
         name: &InstanceName,
         change: StateChange,
     ) -> Result<OperationView, EngineError> {
-        let instance = self.load(project, name)?.instance;
-        self.may_change(&instance, change.action)?;
+        let loaded = self.load(project, name)?;
+        self.may_change(&loaded.instance, change.action)?;
+        if matches!(change.action, Action::Start | Action::Restart) {
+            loaded.may_start()?;
+        }
+        let instance = loaded.instance;
         let new = NewOperation::instance(description(change.action), project, name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
         Ok(self.operations().spawn(new, move |_| engine.apply_state(&instance, change, &caller)))

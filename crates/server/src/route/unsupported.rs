@@ -3,9 +3,8 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{MethodRouter, any, get};
-use coffer_api::ImageMetadata;
 use coffer_engine::Detail;
-use coffer_model::{InstanceName, Time};
+use coffer_model::InstanceName;
 
 use crate::app::App;
 use crate::envelope::{self, Answer};
@@ -37,12 +36,12 @@ pub fn routes() -> Router<App> {
 pub fn of_instances(prefix: &str) -> Router<App> {
     let path = |rest: &str| format!("{prefix}/{{name}}/{rest}");
     Router::new()
+        .route(&path("snapshots"), get(empty).fallback(async || Refusal::unsupported("snapshots")))
+        .route(&path("snapshots/{snapshot}"), get(no_snapshot).fallback(async || Refusal::unsupported("snapshots")))
         .route(&path("backups"), get(empty).fallback(async || Refusal::unsupported("instance backups")))
         .route(&path("backups/{*rest}"), refuse("instance backups"))
         .route(&path("files"), refuse("files of instances"))
         .route(&path("sftp"), refuse("files of instances"))
-        .route(&path("metadata"), get(metadata).fallback(async || Refusal::unsupported("changes of an instance's metadata")))
-        .route(&path("metadata/templates"), refuse("templates of instances"))
         .route(&path("rebuild"), refuse("rebuilds of instances"))
 }
 
@@ -50,28 +49,13 @@ fn refuse(what: &'static str) -> MethodRouter<App> {
     any(async move || Refusal::unsupported(what))
 }
 
-/// `GET …/backups`: there are none, of an instance that exists.
+/// `GET …/snapshots`, `GET …/backups`: there are none, of an instance that exists.
 async fn empty(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
     app.run(move |engine| engine.instance(&project, &name, Detail::Plain)).await?;
     envelope::sync(Vec::<String>::new())
 }
 
-/// `GET …/metadata`: what the instance's image said of itself.
-async fn metadata(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
-    let (instance, image) = app
-        .run(move |engine| {
-            let instance = engine.instance(&project, &name, Detail::Plain)?.instance;
-            let image = instance.config.get("volatile.base_image").and_then(|fingerprint| engine.image(&project, fingerprint).ok());
-            Ok((instance, image))
-        })
-        .await?;
-    let seconds = |time: Option<Time>| time.map_or(0, Time::as_second);
-    let image = image.map(|view| view.image);
-    envelope::sync(ImageMetadata {
-        architecture: instance.architecture.clone(),
-        creation_date: seconds(image.as_ref().and_then(|image| image.created_at)),
-        expiry_date: seconds(image.as_ref().and_then(|image| image.expires_at)),
-        properties: instance.config.under("image.").map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        templates: None,
-    })
+/// `GET …/snapshots/{snapshot}`.
+async fn no_snapshot(Named((name, snapshot)): Named<(InstanceName, String)>) -> Answer {
+    Err(Refusal::not_found(format!("instance {name} has no snapshot {snapshot}")))
 }

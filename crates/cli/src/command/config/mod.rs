@@ -1,6 +1,8 @@
 //! `config`: configuration of instances and of the server.
 
 mod device;
+mod metadata;
+mod template;
 
 use clap::Subcommand;
 use coffer_api::{InstancePut, InstanceSnapshotPut};
@@ -54,37 +56,14 @@ pub(crate) enum Config {
     },
     #[command(subcommand)]
     Device(device::Device),
-    /// Image metadata kept with an instance
-    Metadata {
-        #[command(subcommand)]
-        command: Metadata,
-    },
-    /// File templates of an instance (not supported yet)
-    Template {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    #[command(subcommand)]
+    Metadata(metadata::Metadata),
+    #[command(subcommand)]
+    Template(template::Template),
     /// Trusted client certificates (not supported yet)
     Trust {
         #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
         rest: Vec<String>,
-    },
-}
-
-/// Image metadata kept with an instance
-#[derive(Debug, Subcommand)]
-pub(crate) enum Metadata {
-    /// Show the metadata
-    Show {
-        /// Instance
-        #[arg(value_name = "[REMOTE:]INSTANCE")]
-        instance: Target,
-    },
-    /// Edit the metadata (not supported yet)
-    Edit {
-        /// Instance
-        #[arg(value_name = "[REMOTE:]INSTANCE")]
-        instance: Target,
     },
 }
 
@@ -108,13 +87,8 @@ impl Config {
             Config::Show { instance, expanded } => show(app, instance.unwrap_or_default(), expanded).await,
             Config::Edit { instance } => edit(app, instance.unwrap_or_default()).await,
             Config::Device(command) => command.run(app).await,
-            Config::Metadata { command: Metadata::Show { instance } } => {
-                let mut read = app.client(&instance)?.instance_metadata(instance.required("the instance's name")?).await?.value;
-                read.templates.get_or_insert_default();
-                app.print(&yaml(&read))
-            }
-            Config::Metadata { command: Metadata::Edit { .. } } => Err(CliError::Unsupported { what: "editing an instance's metadata" }),
-            Config::Template { .. } => Err(CliError::Unsupported { what: "config template" }),
+            Config::Metadata(command) => command.run(app).await,
+            Config::Template(command) => command.run(app).await,
             Config::Trust { .. } => Err(CliError::Unsupported { what: "config trust" }),
         }
     }
