@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::setting::ready_daemon;
 
 /// The points, each with what a test must do to reach it.
-const POINTS: [(&str, UseCase); 21] = [
+const POINTS: &[(&str, UseCase)] = &[
     ("create.recorded", UseCase::Launch),
     ("create.volume-made", UseCase::Launch),
     ("create.backup-written", UseCase::Launch),
@@ -21,8 +21,19 @@ const POINTS: [(&str, UseCase); 21] = [
     ("stop.ended", UseCase::Stop),
     ("stop.devices-removed", UseCase::Stop),
     ("delete.marked", UseCase::Delete),
+    ("delete.snapshots-removed", UseCase::Delete),
     ("delete.volume-removed", UseCase::Delete),
     ("delete.forgotten", UseCase::Delete),
+    ("snapshot.recorded", UseCase::Snapshot),
+    ("snapshot.volume-made", UseCase::Snapshot),
+    ("snapshot.finished", UseCase::Snapshot),
+    ("snapshot-rename.recorded", UseCase::SnapshotRename),
+    ("snapshot-rename.volume-renamed", UseCase::SnapshotRename),
+    ("snapshot-delete.marked", UseCase::SnapshotDelete),
+    ("snapshot-delete.volume-removed", UseCase::SnapshotDelete),
+    ("restore.recorded", UseCase::Restore),
+    ("restore.volume-restored", UseCase::Restore),
+    ("restore.recorded-whole", UseCase::Restore),
     ("image.received", UseCase::Image),
     ("image.stored", UseCase::Image),
     ("image.recorded", UseCase::Image),
@@ -37,6 +48,10 @@ enum UseCase {
     Launch,
     Stop,
     Delete,
+    Snapshot,
+    SnapshotRename,
+    SnapshotDelete,
+    Restore,
     Image,
     Pool,
     Network,
@@ -88,6 +103,7 @@ fn a_stop_cut_anywhere_can_be_finished() {
 fn a_delete_cut_anywhere_deletes_or_does_not() {
     each(UseCase::Delete, |daemon, point| {
         daemon.create_instance("small", "c1");
+        daemon.coffer(["snapshot", "c1", "s1"]).ok();
         arm(daemon, point);
         let _ = post(daemon, "DELETE", "/1.0/instances/c1", &json!({}));
         revive(daemon, point);
@@ -97,6 +113,67 @@ fn a_delete_cut_anywhere_deletes_or_does_not() {
             daemon.api().expect("DELETE", "/1.0/instances/c1", None);
         }
         daemon.expect_no_trace("c1");
+    });
+}
+
+#[test]
+fn a_snapshot_cut_anywhere_is_whole_or_absent() {
+    each(UseCase::Snapshot, |daemon, point| {
+        daemon.run_instance("small", "c1");
+        arm(daemon, point);
+        let _ = post(daemon, "POST", "/1.0/instances/c1/snapshots", &json!({"name": "s1"}));
+        revive(daemon, point);
+        assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3, "{point}: it goes on running");
+        if !exists(daemon, "/1.0/instances/c1/snapshots/s1") {
+            daemon.expect_no_trace("s1");
+            daemon.coffer(["snapshot", "c1", "s1"]).ok();
+        }
+        daemon.coffer(["restore", "c1", "s1"]).ok();
+    });
+}
+
+#[test]
+fn a_rename_of_a_snapshot_cut_anywhere_has_one_name() {
+    each(UseCase::SnapshotRename, |daemon, point| {
+        daemon.create_instance("small", "c1");
+        daemon.coffer(["snapshot", "c1", "s1"]).ok();
+        arm(daemon, point);
+        let _ = post(daemon, "POST", "/1.0/instances/c1/snapshots/s1", &json!({"name": "s2"}));
+        revive(daemon, point);
+        assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots"), json!(["/1.0/instances/c1/snapshots/s2"]), "{point}");
+        daemon.expect_no_trace("s1");
+        daemon.coffer(["restore", "c1", "s2"]).ok();
+    });
+}
+
+#[test]
+fn a_deletion_of_a_snapshot_cut_anywhere_deletes_it() {
+    each(UseCase::SnapshotDelete, |daemon, point| {
+        daemon.create_instance("small", "c1");
+        daemon.coffer(["snapshot", "c1", "s1"]).ok();
+        arm(daemon, point);
+        let _ = post(daemon, "DELETE", "/1.0/instances/c1/snapshots/s1", &json!({}));
+        revive(daemon, point);
+        assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots"), json!([]), "{point}");
+        daemon.expect_no_trace("s1");
+    });
+}
+
+#[test]
+fn a_restore_cut_anywhere_is_done_or_not_and_the_instance_runs() {
+    each(UseCase::Restore, |daemon, point| {
+        daemon.run_instance("small", "c1");
+        daemon.coffer(["exec", "c1", "--", "sh", "-c", "echo then > /root/file"]).ok();
+        daemon.coffer(["snapshot", "c1", "s1"]).ok();
+        daemon.coffer(["exec", "c1", "--", "sh", "-c", "echo now > /root/file"]).ok();
+        arm(daemon, point);
+        let _ = post(daemon, "PUT", "/1.0/instances/c1", &json!({"restore": "c1/s1"}));
+        revive(daemon, point);
+        assert!(daemon.eventually(|| daemon.instance_state("c1")["status"] == "Running"), "{point}: {}", daemon.instance_state("c1"));
+        let expect = if point == "restore.recorded" { "now\n" } else { "then\n" };
+        assert_eq!(daemon.coffer(["exec", "c1", "--", "cat", "/root/file"]).ok(), expect, "{point}");
+        let config = daemon.api().get("/1.0/instances/c1")["config"].to_string();
+        assert!(!config.contains("volatile.restoring"), "{point}: {config}");
     });
 }
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod compatibility_names;
 mod debian;
+mod devices;
 mod exec;
 mod faults;
 mod first_launch;
@@ -13,6 +14,7 @@ mod limits;
 mod network;
 mod outlive;
 mod setting;
+mod snapshots;
 mod storage;
 mod templates;
 mod try_it;

@@ -24,6 +24,7 @@ fn mount(source: MountSource, target: &str) -> Mount {
         nodev: false,
         noexec: false,
         recursive: false,
+        owner: None,
         idmapped: true,
         propagation: Default::default(),
         create: CreateTarget::Matching,

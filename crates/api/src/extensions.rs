@@ -68,6 +68,8 @@ pub const EXTENSIONS: &[&str] = &[
     "network_routes",
     "network_firewall_filtering",
     "instance_nic_network",
+    // Devices.
+    "container_disk_shift",
     "container_nic_ipfilter",
     "firewall_driver",
     // Storage.

@@ -95,6 +95,9 @@ pub(crate) enum CliError {
         #[source]
         cause: io::Error,
     },
+    /// A local path that cannot be said in the API.
+    #[error("the path {} is no text, so the API has no way to name it", file.display())]
+    NotText { file: PathBuf },
     /// The terminal could not be switched.
     #[error("switching the terminal")]
     Terminal {

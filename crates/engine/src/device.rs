@@ -1,9 +1,11 @@
 //! Devices: each kind answers what a start, a hot-plug and an end need of it.
 
+mod block_device;
 pub mod disk;
 pub mod nic;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use coffer_base::Undo;
 use coffer_model::{Device, DeviceName, Devices};
@@ -12,6 +14,7 @@ use coffer_runtime_spec as spec;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::instance::start::Loaded;
+use crate::live::Running;
 
 /// What devices add to a start.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub struct RunConfig {
     pub mounts: Vec<spec::Mount>,
     /// Network interfaces, in order.
     pub nics: Vec<spec::Nic>,
+    /// Limits of block devices.
+    pub io: Vec<spec::IoLimit>,
     /// Keys to remember.
     pub volatile: Vec<(String, String)>,
 }
@@ -47,10 +52,12 @@ impl Engine {
             }
         }
         for (name, device) in &devices {
-            if let Device::Disk(disk) = device {
-                self.disk_start(name, disk, fds, &mut run)?;
+            match device {
+                Device::Disk(disk) => self.disk_start(name, disk, fds, &mut run)?,
+                Device::Nic(_) | Device::None => {}
             }
         }
+        run.io = self.disk_limits(loaded)?;
         Ok(run)
     }
 
@@ -65,31 +72,69 @@ impl Engine {
         }
     }
 
-    /// Makes a running instance have the new devices: takes away what went, adds what came, replaces what changed.
-    pub(crate) fn device_change(
-        &self,
-        running: &crate::live::Running,
-        old: &Loaded,
-        new: &Loaded,
+    /// Makes a running instance have the new devices: takes away what went, adds what came, replaces what changed. When a
+    /// step fails, `undo` gives it the old ones back.
+    pub(crate) fn device_change<'a>(
+        &'a self,
+        running: &Arc<Running>,
+        old: &'a Loaded,
+        new: &'a Loaded,
+        undo: &mut Undo<'a>,
     ) -> Result<Vec<(String, String)>, EngineError> {
         let (before, after) = (old.devices()?, new.devices()?);
-        let changed = |name: &DeviceName| before.get(name) != after.get(name);
+        let changed = |name: &DeviceName| !same(before.get(name), after.get(name));
         for (name, device) in before.iter().filter(|(name, _)| changed(name)) {
-            match device {
-                Device::Nic(nic) => self.nic_unplug(running, old, name, nic)?,
-                Device::Disk(disk) => self.disk_unplug(running, old, name, disk, after.get(name))?,
-                Device::None => {}
-            }
+            self.device_unplug(running, old, name, device, after.get(name))?;
+            let (running, name, device) = (running.clone(), name.clone(), device.clone());
+            undo.push(format!("attaching device {name} again"), move || self.device_plug(&running, old, &name, &device).map(drop));
         }
         let mut volatile = Vec::new();
         for (name, device) in after.iter().filter(|(name, _)| changed(name)) {
-            match device {
-                Device::Nic(nic) => volatile.extend(self.nic_plug(running, new, name, nic)?),
-                Device::Disk(disk) => self.disk_plug(running, new, name, disk)?,
-                Device::None => {}
-            }
+            volatile.extend(self.device_plug(running, new, name, device)?);
+            let (running, name, device, next) = (running.clone(), name.clone(), device.clone(), before.get(name).cloned());
+            undo.push(format!("detaching device {name} again"), move || self.device_unplug(&running, new, &name, &device, next.as_ref()));
         }
         Ok(volatile)
+    }
+
+    /// Attaches a device to a running instance. Answers keys to remember.
+    fn device_plug(
+        &self,
+        running: &Running,
+        loaded: &Loaded,
+        name: &DeviceName,
+        device: &Device,
+    ) -> Result<Vec<(String, String)>, EngineError> {
+        match device {
+            Device::Nic(nic) => return self.nic_plug(running, loaded, name, nic),
+            Device::Disk(disk) => self.disk_plug(running, loaded, name, disk)?,
+            Device::None => {}
+        }
+        Ok(Vec::new())
+    }
+
+    /// Takes a device away from a running instance. `next` is what comes under the same name.
+    fn device_unplug(
+        &self,
+        running: &Running,
+        loaded: &Loaded,
+        name: &DeviceName,
+        device: &Device,
+        next: Option<&Device>,
+    ) -> Result<(), EngineError> {
+        match device {
+            Device::Nic(nic) => self.nic_unplug(running, loaded, name, nic),
+            Device::Disk(disk) => self.disk_unplug(running, loaded, name, disk, next),
+            Device::None => Ok(()),
+        }
+    }
+}
+
+/// Says whether a running instance has nothing to do for this change.
+fn same(before: Option<&Device>, after: Option<&Device>) -> bool {
+    match (before, after) {
+        (Some(Device::Disk(before)), Some(Device::Disk(after))) => before.same_mount(after),
+        (before, after) => before == after,
     }
 }
 

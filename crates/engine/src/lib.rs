@@ -21,6 +21,7 @@ mod project;
 mod recover;
 mod server;
 mod shutdown;
+mod snapshot;
 mod storage;
 mod used_by;
 

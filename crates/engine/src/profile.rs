@@ -1,5 +1,6 @@
 //! Profiles.
 
+use coffer_base::Undo;
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Instance, Profile, ProfileName, ProjectName};
 use coffer_store::project::Feature;
@@ -118,10 +119,12 @@ impl Engine {
         for (before, after) in users {
             let cell = self.inner.cells.get(&after.instance.project, &after.instance.name);
             let changed = cell.claim("changing").and_then(|claim| {
-                let keys = self.apply_live(&claim, &before, &after)?;
+                let mut undo = Undo::new(|warning| tracing::warn!("taking back a change: {warning}"));
+                let keys = self.apply_live(&claim, &before, &after, &mut undo)?;
                 let keys: Vec<(String, Option<String>)> = keys.into_iter().map(|(key, value)| (key, Some(value))).collect();
                 let (project, name) = (&after.instance.project, &after.instance.name);
                 self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, project, name, &keys))?;
+                undo.keep();
                 self.write_backup(&self.load(project, name)?)
             });
             if let Err(error) = changed {

@@ -37,6 +37,7 @@ impl Engine {
             tracing::error!("removing files of images that nobody knows: {}", chain(&error));
         }
         let found = self.find_instances();
+        self.recover_snapshots();
         // After the instances: the NICs of those that run stay on their bridges, what else hangs there goes.
         self.recover_networks();
         let wanted = self.settle_instances(found);
@@ -105,6 +106,10 @@ impl Engine {
     fn settle(&self, instance: &Instance, found: Found) -> Result<bool, EngineError> {
         if let Some(old) = instance.config.parse(crate::instance::rename::RENAMED_FROM) {
             self.finish_rename(&instance.project, &old, &instance.name)?;
+        }
+        self.release_held(instance)?;
+        if let Some(start) = self.finish_restore(instance, matches!(found, Found::Runs))? {
+            return Ok(start);
         }
         match (instance.phase, found) {
             // Nobody was told that it exists, or somebody was told that it will go.

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use coffer_model::{
-    AliasName, Config, Devices, Fingerprint, Image, Instance, InstanceName, Network, Pool, Profile, ProfileName, ProjectName, Status, Time,
+    AliasName, Config, Devices, Fingerprint, Image, Instance, InstanceName, InstanceSnapshot, Network, Pool, Profile, ProfileName,
+    ProjectName, SnapshotName, Status, Time,
 };
 
 /// Which projects a list covers.
@@ -39,6 +40,39 @@ pub struct InstanceView {
     pub status: Status,
     /// Its state, where [`Detail::Full`] was asked for.
     pub state: Option<InstanceState>,
+    /// Its snapshots, the oldest first, where [`Detail::Full`] was asked for.
+    pub snapshots: Vec<SnapshotView>,
+}
+
+/// A snapshot as a reader sees it.
+#[derive(Debug, Clone)]
+pub struct SnapshotView {
+    /// What is kept of it.
+    pub snapshot: InstanceSnapshot,
+    /// The configuration with its profiles', as these are now.
+    pub expanded_config: Config,
+    /// The devices with its profiles', as these are now.
+    pub expanded_devices: Devices,
+}
+
+/// A new snapshot.
+#[derive(Debug, Clone)]
+pub struct CreateSnapshot {
+    /// Its name; the instance's pattern finds one when there is none.
+    pub name: Option<SnapshotName>,
+    /// When it is deleted by itself.
+    pub expiry: Expiry,
+}
+
+/// When a new snapshot is deleted by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// As the instance's configuration says.
+    AsConfigured,
+    /// Never.
+    Never,
+    /// Then.
+    At(Time),
 }
 
 /// What an instance uses just now.

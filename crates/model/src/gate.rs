@@ -162,7 +162,7 @@ fn roots(new: &Instance, devices: &BTreeMap<DeviceName, Device>, before: Option<
     let mut pools = devices.values().filter_map(|device| match device {
         Device::Disk(disk) => match &disk.source {
             DiskSource::Root(pool) => Some(pool),
-            DiskSource::Volume(..) | DiskSource::Host(_) => None,
+            DiskSource::Volume(..) | DiskSource::Host(_) | DiskSource::Memory => None,
         },
         Device::Nic(_) | Device::None => None,
     });
@@ -180,7 +180,7 @@ fn clashes(instance: &InstanceName, devices: &BTreeMap<DeviceName, Device>) -> R
     let mut wants: BTreeMap<String, &DeviceName> = BTreeMap::new();
     for (name, device) in devices {
         let want = match device {
-            Device::Disk(disk) => format!("path {}", if disk.path == "/" { "/" } else { disk.path.trim_end_matches('/') }),
+            Device::Disk(disk) => format!("path {}", disk.path),
             Device::Nic(nic) => format!("interface {}", nic.name.as_ref().map_or(name.as_str(), AsRef::as_ref)),
             Device::None => continue,
         };

@@ -48,6 +48,16 @@ pub enum Value {
     IdMapEntries,
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// A user or group id.
+    Id,
+    /// A user and its group as `UID:GID`.
+    Owner,
+    /// Permission bits in octal, such as `0660`.
+    Mode,
+    /// A number of four hexadecimal digits, as vendors and products of devices have.
+    Hex,
+    /// Bytes a second such as `30MB`, or operations a second such as `200iops`.
+    IoRate,
     /// One line of text without control characters.
     Line,
     /// Any text up to 1 MiB without NUL.
@@ -179,6 +189,20 @@ impl Value {
                     Err(format!("it must be one of {}", words.join(", ")))
                 }
             }
+            Self::Id => match text.parse::<u32>() {
+                Ok(0..=LAST_ID) => Ok(()),
+                _ => Err("it must be a user or group id".into()),
+            },
+            Self::Owner => text.parse::<Owner>().map(drop),
+            Self::Mode => text.parse::<Mode>().map(drop),
+            Self::Hex => {
+                if text.len() == 4 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+                    Ok(())
+                } else {
+                    Err("it must be four hexadecimal digits such as 046d".into())
+                }
+            }
+            Self::IoRate => text.parse::<IoRate>().map(drop),
             Self::Line => {
                 if text.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
                     Err("it must be one line without control characters".into())
@@ -287,6 +311,73 @@ impl CpuAllowance {
     }
 }
 
+/// The last id there is: the one after it means "none" to the kernel.
+const LAST_ID: u32 = u32::MAX - 1;
+
+/// A user and its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's id.
+    pub uid: u32,
+    /// The group's id.
+    pub gid: u32,
+}
+
+impl std::str::FromStr for Owner {
+    type Err = String;
+
+    /// Reads `UID:GID`, or `UID` for a user whose group has the same number.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        let id = |part: &str| part.parse().ok().filter(|id| *id <= LAST_ID);
+        match (id(uid), id(gid)) {
+            (Some(uid), Some(gid)) => Ok(Self { uid, gid }),
+            _ => Err("it must be a user's and a group's id such as 1000:1000".into()),
+        }
+    }
+}
+
+/// Permission bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    /// Reads octal digits: `0660`, `660`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match u32::from_str_radix(text, 8) {
+            Ok(mode @ 0..=0o777) if text.chars().all(|c| c.is_digit(8)) => Ok(Self(mode)),
+            _ => Err("it must be permission bits in octal such as 0660".into()),
+        }
+    }
+}
+
+/// How much may be read or written in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoRate {
+    /// Bytes.
+    Bytes(u64),
+    /// Operations.
+    Operations(u64),
+}
+
+impl std::str::FromStr for IoRate {
+    type Err = String;
+
+    /// Reads `30MB` or `200iops`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rate = match text.strip_suffix("iops") {
+            Some(number) => number.parse().map(Self::Operations).map_err(|_| "before iops there must be a whole number".to_owned()),
+            None => text.parse::<Bytes>().map(|bytes| Self::Bytes(bytes.0)).map_err(|error| error.to_string()),
+        };
+        match rate {
+            Ok(Self::Bytes(0) | Self::Operations(0)) => Err("it must be at least 1; leave the key out for no limit".into()),
+            rate => rate,
+        }
+    }
+}
+
 /// A process resource limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResourceLimit {
@@ -360,6 +451,16 @@ mod tests {
         check(Value::CpuAllowance, "25ms/100ms", true);
         check(Value::CpuAllowance, "25/100", false);
         check(Value::ResourceLimit, "1024:unlimited", true);
+        check(Value::Owner, "1000:1000", true);
+        check(Value::Owner, "4294967295", false);
+        check(Value::Mode, "0660", true);
+        check(Value::Mode, "+660", false);
+        check(Value::Mode, "0888", false);
+        check(Value::Hex, "046d", true);
+        check(Value::Hex, "0x46", false);
+        check(Value::IoRate, "30MB", true);
+        check(Value::IoRate, "200iops", true);
+        check(Value::IoRate, "0iops", false);
     }
 
     #[test]

@@ -4,13 +4,13 @@ mod instance;
 
 pub use instance::INSTANCE;
 
-use crate::key::Class::{Free, LowLevel};
+use crate::key::Class::Free;
 use crate::key::Support::{self, No, Yes};
-use crate::key::Value::{Bool, Choice, Int, Line, Size, Text};
+use crate::key::Value::{Bool, Choice, Int, Line, Text};
 use crate::key::{Class, Key, Value};
 
 /// One row, in the order a reader wants: key, type, default, live?, class, support, documentation.
-const fn row(
+pub(crate) const fn row(
     name: &'static str,
     value: Value,
     default: &'static str,
@@ -22,83 +22,13 @@ const fn row(
     Key { name, value, default, live, class, support, doc }
 }
 
-const NEXT_START: bool = false;
-const LIVE: bool = true;
+pub(crate) const NEXT_START: bool = false;
+pub(crate) const LIVE: bool = true;
 const MAX: i64 = i64::MAX;
 
-const VM: Support = No("it is for virtual machines, which this server does not run");
+pub(crate) const VM: Support = No("it is for virtual machines, which this server does not run");
 const LATER: Support = No("this server does not do it yet");
 const CDI: Support = No("pass the GPU's device nodes instead; the NVIDIA hook of other servers is not used here");
-
-/// Keys of disk devices.
-pub const DISK: &[Key] = &[
-    row("limits.max", Line, "", LIVE, Free, LATER, "Limit of reads and writes together."),
-    row("limits.read", Line, "", LIVE, Free, LATER, "Limit of reads."),
-    row("limits.write", Line, "", LIVE, Free, LATER, "Limit of writes."),
-    row("path", Line, "", NEXT_START, Free, Yes, "Where the disk appears inside; `/` is the root disk."),
-    row("pool", Line, "", NEXT_START, Free, Yes, "The storage pool of the root disk or of the volume in `source`."),
-    row(
-        "propagation",
-        Choice(&["private", "slave", "rprivate", "rslave"]),
-        "private",
-        NEXT_START,
-        LowLevel,
-        Yes,
-        "How mounts under the source spread; mounts never spread to the host.",
-    ),
-    row("raw.mount.options", Line, "", NEXT_START, LowLevel, LATER, "Options of the file system's own."),
-    row("readonly", Bool, "false", NEXT_START, Free, Yes, "Whether writing is refused."),
-    row("recursive", Bool, "false", NEXT_START, Free, Yes, "Whether mounts below the source come along."),
-    row("required", Bool, "true", NEXT_START, Free, Yes, "Whether a missing source keeps the instance from starting."),
-    row(
-        "shift",
-        Bool,
-        "false",
-        NEXT_START,
-        Free,
-        Yes,
-        "Whether the ids of files are mapped as the instance's own, so that owners are the same numbers on both sides.",
-    ),
-    row("size", Size, "", LIVE, Free, Yes, "Size of the root disk."),
-    row("source", Line, "", NEXT_START, Free, Yes, "The host's directory or file, or the volume's name in `pool`."),
-    row("type", Line, "", NEXT_START, Free, Yes, "`disk`."),
-];
-
-/// Keys of NIC devices.
-pub const NIC: &[Key] = &[
-    row("host_name", Line, "", NEXT_START, Free, Yes, "Name of the interface on the host."),
-    row("hwaddr", Line, "", NEXT_START, Free, Yes, "MAC address."),
-    row("ipv4.address", Line, "", NEXT_START, Free, Yes, "IPv4 address to have, or `none`."),
-    row("ipv4.routes", Line, "", LIVE, Free, LATER, "Routes on the host to the NIC."),
-    row("ipv6.address", Line, "", NEXT_START, Free, Yes, "IPv6 address to have, or `none`."),
-    row("ipv6.routes", Line, "", LIVE, Free, LATER, "Routes on the host to the NIC."),
-    row("limits.egress", Line, "", LIVE, Free, LATER, "Limit of what leaves the instance."),
-    row("limits.ingress", Line, "", LIVE, Free, LATER, "Limit of what reaches the instance."),
-    row("limits.max", Line, "", LIVE, Free, LATER, "Limit of both directions."),
-    row("mtu", Int(68, 65535), "", NEXT_START, Free, Yes, "Largest packet, in bytes."),
-    row("name", Line, "", NEXT_START, Free, Yes, "Name of the interface inside."),
-    row("network", Line, "", NEXT_START, Free, Yes, "The managed network."),
-    row("nictype", Choice(&["bridged"]), "", NEXT_START, Free, Yes, "Kind of NIC, where no managed network is named."),
-    row("parent", Line, "", NEXT_START, Free, Yes, "The host's bridge, where no managed network is named."),
-    row(
-        "security.ipv4_filtering",
-        Bool,
-        "true",
-        NEXT_START,
-        Free,
-        Yes,
-        "Whether packets from other IPv4 addresses are dropped. What an absent key means is the server key instances.nic.filtering.",
-    ),
-    row("security.ipv6_filtering", Bool, "true", NEXT_START, Free, Yes, "Whether packets from other IPv6 addresses are dropped; as above."),
-    row("security.mac_filtering", Bool, "true", NEXT_START, Free, Yes, "Whether packets from other MAC addresses are dropped; as above."),
-    row("security.port_isolation", Bool, "false", NEXT_START, Free, LATER, "Whether isolated ports of one bridge cannot reach each other."),
-    row("type", Line, "", NEXT_START, Free, Yes, "`nic`."),
-    row("vlan", Line, "", NEXT_START, Free, LATER, "VLAN of untagged packets."),
-    row("vlan.tagged", Line, "", NEXT_START, Free, LATER, "VLANs of tagged packets."),
-];
-
-/// Keys of the device kind `none`, which takes a profile's device away.
-pub const NONE: &[Key] = &[row("type", Line, "", NEXT_START, Free, Yes, "`none`.")];
 
 /// Keys of the server.
 pub const SERVER: &[Key] = &[
@@ -152,7 +82,8 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_and_documented() {
-        for table in [INSTANCE, DISK, NIC, NONE, SERVER, PROJECT] {
+        let devices = crate::DeviceKind::ALL.iter().map(|kind| kind.table());
+        for table in [INSTANCE, SERVER, PROJECT].into_iter().chain(devices) {
             assert!(
                 table.windows(2).all(|pair| pair[0].name < pair[1].name),
                 "{:?}",

@@ -13,6 +13,7 @@ pub mod key;
 pub mod keys;
 pub mod names;
 pub mod raw_idmap;
+pub mod snapshot;
 pub mod status;
 
 pub use config::Config;
@@ -25,6 +26,7 @@ pub use names::{
     AliasName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName, ProjectName,
     SnapshotName, VolumeName,
 };
+pub use snapshot::InstanceSnapshot;
 pub use status::Status;
 
 /// A moment, in UTC, to the nanosecond.

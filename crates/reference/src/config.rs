@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use coffer_model::key::{Class, Key, Support, Value};
-use coffer_model::keys;
+use coffer_model::{DeviceKind, keys};
 
 const HEAD: &str = "\
 # Configuration keys
@@ -15,20 +15,19 @@ restricted project must allow for the key to be set there.
 ";
 
 /// The tables, in the order a reader wants.
-const TABLES: [(&str, &[Key]); 6] = [
-    ("Instances and profiles", keys::INSTANCE),
-    ("Devices: disk", keys::DISK),
-    ("Devices: nic", keys::NIC),
-    ("Devices: none", keys::NONE),
-    ("Server", keys::SERVER),
-    ("Projects", keys::PROJECT),
-];
+fn tables() -> Vec<(String, &'static [Key])> {
+    let devices = DeviceKind::ALL.iter().map(|kind| (format!("Devices: {}", kind.name()), kind.table()));
+    std::iter::once(("Instances and profiles".to_owned(), keys::INSTANCE))
+        .chain(devices)
+        .chain([("Server".to_owned(), keys::SERVER), ("Projects".to_owned(), keys::PROJECT)])
+        .collect()
+}
 
 /// Writes the page.
 #[must_use]
 pub fn page() -> String {
     let mut text = HEAD.to_owned();
-    for (title, table) in TABLES {
+    for (title, table) in tables() {
         let _ = writeln!(text, "\n## {title}\n\n| key | value | default | live | restricted | |\n|---|---|---|---|---|---|");
         for key in table.iter().filter(|key| key.support == Support::Yes) {
             let live = if key.live { "yes" } else { "" };
@@ -74,6 +73,11 @@ fn value(value: Value) -> String {
         Value::SystemCalls => "names of system calls".into(),
         Value::IdMapEntries => "lines of kind, host ids, ids inside".into(),
         Value::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Value::Id => "user or group id".into(),
+        Value::Owner => "`UID:GID`".into(),
+        Value::Mode => "octal permission bits".into(),
+        Value::Hex => "four hexadecimal digits".into(),
+        Value::IoRate => "size or `Niops`".into(),
         Value::Line => "one line".into(),
         Value::Text => "text".into(),
     }
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn every_key_is_on_the_page_once() {
         let page = page();
-        for (title, table) in TABLES {
+        for (title, table) in tables() {
             let start = page.find(&format!("## {title}\n")).unwrap();
             let section = &page[start + 3..];
             let section = &section[..section.find("\n## ").unwrap_or(section.len())];

@@ -21,7 +21,7 @@ pub mod wire;
 pub use capability::Capability;
 pub use exit::{ExitReason, ExitRecord};
 pub use limits::{CpuAllowance, IoLimit, Limits};
-pub use mount::{CreateTarget, Device, DeviceKind, Mount, MountSource, Propagation, Source};
+pub use mount::{CreateTarget, Device, DeviceKind, Mount, MountOwner, MountSource, Propagation, Source};
 pub use network::{Address, Nic, Route, Veth};
 pub use request::{
     Answer, Call, Exec, ExecId, ExecState, ExecStatus, Handles, Message, Refusal, RefusalKind, Report, Request, State, Status, Streams,

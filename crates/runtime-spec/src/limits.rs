@@ -66,3 +66,37 @@ pub struct IoLimit {
     /// Writes a second.
     pub write_operations: Option<u64>,
 }
+
+impl IoLimit {
+    /// Says whether nothing is limited.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        let Self { major: _, minor: _, read_bytes, write_bytes, read_operations, write_operations } = self;
+        [read_bytes, write_bytes, read_operations, write_operations].iter().all(|limit| limit.is_none())
+    }
+}
+
+impl Limits {
+    /// These limits, with those of block devices taken back that only `before` limits.
+    #[must_use]
+    pub fn in_place_of(&self, before: &Self) -> Self {
+        let limited = |gone: &IoLimit| self.io.iter().any(|limit| (limit.major, limit.minor) == (gone.major, gone.minor));
+        let gone = before.io.iter().filter(|gone| !limited(gone));
+        let gone = gone.map(|gone| IoLimit { major: gone.major, minor: gone.minor, ..IoLimit::default() });
+        Self { io: self.io.iter().cloned().chain(gone).collect(), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_block_devices_that_went_are_taken_back() {
+        let limit = |minor, read_bytes| IoLimit { major: 8, minor, read_bytes, ..IoLimit::default() };
+        let with = |io: &[IoLimit]| Limits { io: io.to_vec(), ..Limits::default() };
+        let next = with(&[limit(1, Some(5))]).in_place_of(&with(&[limit(0, Some(1)), limit(1, Some(2))]));
+        assert_eq!(next.io, [limit(1, Some(5)), limit(0, None)]);
+        assert!(next.io[1].is_none());
+    }
+}

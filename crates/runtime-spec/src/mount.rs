@@ -59,6 +59,9 @@ pub struct Mount {
     /// Ids are shifted: uid 0 of the source is uid 0 inside. Without effect for a privileged instance.
     #[serde(default)]
     pub idmapped: bool,
+    /// One user of the host whose files belong to one user inside, whatever the other ids are.
+    #[serde(default)]
+    pub owner: Option<MountOwner>,
     /// How mounts made below later spread; private unless said.
     #[serde(default)]
     pub propagation: Propagation,
@@ -68,6 +71,21 @@ pub struct Mount {
     /// A source that does not exist or a target that cannot be made is left out with a warning.
     #[serde(default)]
     pub optional: bool,
+}
+
+/// A user of the host, and who it is inside. With `idmapped` the other ids are shifted; without, the instance's own ids are
+/// on disk as they are on the host, and all others are nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MountOwner {
+    /// The user's id on disk.
+    pub host_uid: u32,
+    /// Its group's id on disk.
+    pub host_gid: u32,
+    /// The user inside.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// How mounts and unmounts spread between a mount and its copies.

@@ -3,7 +3,7 @@
 //! A tag is the SHA-256 of the fields that an update replaces, so that a change which no client made (a counter, a user)
 //! does not break an editor's save. The same object has the same tag in every form in which it is shown.
 
-use coffer_model::{Alias, Config, Image, Instance, Network, Pool, Profile, Project, Volume};
+use coffer_model::{Alias, Config, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, Volume};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +18,12 @@ pub fn server(config: &Config) -> String {
 pub fn instance(instance: &Instance) -> String {
     let Instance { architecture, config, devices, ephemeral, profiles, description, .. } = instance;
     tag(&(architecture, config, devices, ephemeral, profiles, description))
+}
+
+/// The tag of a snapshot of an instance.
+#[must_use]
+pub fn snapshot(snapshot: &InstanceSnapshot) -> String {
+    tag(&snapshot.expires_at)
 }
 
 /// The tag of an instance's metadata.

@@ -21,6 +21,7 @@ mod profiles;
 mod projects;
 mod resources;
 mod server;
+mod snapshots;
 mod storage_pools;
 mod storage_volumes;
 mod unsupported;
@@ -70,6 +71,7 @@ fn instance_family(prefix: &str) -> Router<App> {
         .merge(instances::routes(prefix))
         .merge(instance_metadata::routes(prefix))
         .merge(instance_state::routes(prefix))
+        .merge(snapshots::routes(prefix))
         .merge(exec::routes(prefix))
         .merge(console::routes(prefix))
         .merge(logs::routes(prefix))

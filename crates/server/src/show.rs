@@ -6,7 +6,7 @@ mod operation;
 mod storage;
 mod thing;
 
-pub use instance::{instance, instance_full, instance_state};
+pub use instance::{instance, instance_full, instance_state, snapshot};
 pub use network::{lease, network, network_state};
 pub use operation::{event, operation, operation_url};
 pub use storage::{pool, pool_resources, volume, volume_kind, volume_path};

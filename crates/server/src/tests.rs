@@ -69,7 +69,8 @@ impl Server {
 
 /// A path of the table with names in it.
 fn example(template: &str) -> String {
-    let names = [("{name}", "x1"), ("{pool}", "p1"), ("{fingerprint}", "aaaa"), ("{type}", "custom"), ("{file}", "a.log")];
+    let names =
+        [("{name}", "x1"), ("{pool}", "p1"), ("{fingerprint}", "aaaa"), ("{type}", "custom"), ("{file}", "a.log"), ("{snapshot}", "s1")];
     let path = names.iter().fold(template.to_owned(), |path, (variable, name)| path.replace(variable, name));
     path.replace("{id}", "00a7e06f-56a4-48df-b515-4c9bd150be80")
 }

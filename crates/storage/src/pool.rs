@@ -204,6 +204,11 @@ pub trait Snapshots {
     /// [`StorageError::NoVolume`]; on any error before [`StorageError::Reclaim`] the volume is as it was.
     fn restore(&self, volume: &Volume, name: &SnapshotName) -> Result<(), StorageError>;
 
+    /// Says whether a snapshot is of one moment, also while the volume is written to.
+    fn at_once(&self) -> bool {
+        true
+    }
+
     /// The names of a volume's snapshots, sorted.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod file;
 mod lenient;
+mod snapshot;
 
 use std::collections::BTreeMap;
 

@@ -143,6 +143,8 @@ pub enum Entity {
     Profile,
     /// An instance.
     Instance,
+    /// A snapshot of an instance.
+    Snapshot,
     /// An image.
     Image,
     /// An image's alias.
@@ -163,6 +165,7 @@ impl fmt::Display for Entity {
             Self::Project => "project",
             Self::Profile => "profile",
             Self::Instance => "instance",
+            Self::Snapshot => "snapshot",
             Self::Image => "image",
             Self::Alias => "image alias",
             Self::Network => "network",

@@ -217,7 +217,7 @@ fn set_profiles(tx: &Tx<'_>, what: &Subject, id: i64, new: &Instance) -> Result<
     Ok(())
 }
 
-fn id(conn: &Conn, project: &ProjectName, name: &InstanceName) -> Result<i64, StoreError> {
+pub(crate) fn id(conn: &Conn, project: &ProjectName, name: &InstanceName) -> Result<i64, StoreError> {
     let sql = "SELECT i.id FROM instances i JOIN projects p ON p.id = i.project_id WHERE p.name = ?1 AND i.name = ?2";
     conn.one(Entity::Instance, sql, [project.as_str(), name.as_str()], |columns| columns.get())?
         .ok_or_else(|| StoreError::NotFound(subject(project, name)))
@@ -242,7 +242,7 @@ fn decode(columns: &mut Columns<'_>) -> rusqlite::Result<(i64, Instance)> {
     Ok((id, instance))
 }
 
-fn phase_word(phase: Phase) -> &'static str {
+pub(crate) fn phase_word(phase: Phase) -> &'static str {
     match phase {
         Phase::Creating => "creating",
         Phase::Ready => "ready",
@@ -250,7 +250,7 @@ fn phase_word(phase: Phase) -> &'static str {
     }
 }
 
-fn phase_of(word: &str) -> Option<Phase> {
+pub(crate) fn phase_of(word: &str) -> Option<Phase> {
     [Phase::Creating, Phase::Ready, Phase::Deleting].into_iter().find(|phase| phase_word(*phase) == word)
 }
 

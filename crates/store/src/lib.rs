@@ -36,6 +36,7 @@ pub mod pool;
 pub mod profile;
 pub mod project;
 pub mod server;
+pub mod snapshot;
 pub mod usage;
 pub mod volume;
 

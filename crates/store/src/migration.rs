@@ -21,8 +21,10 @@ pub(crate) struct Migration {
 }
 
 /// All steps in order.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { name: "the first tables", apply: |conn| conn.execute_batch(include_str!("schema/0001.sql")) }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { name: "the first tables", apply: |conn| conn.execute_batch(include_str!("schema/0001.sql")) },
+    Migration { name: "snapshots of instances", apply: |conn| conn.execute_batch(include_str!("schema/0002.sql")) },
+];
 
 /// The version that a list of steps leads to.
 pub(crate) fn newest(migrations: &[Migration]) -> u32 {

@@ -10,6 +10,7 @@ mod concurrency;
 mod entities;
 mod full;
 mod opening;
+mod snapshots;
 mod speed;
 
 fn default_project() -> ProjectName {

@@ -28,9 +28,17 @@ pub struct Options {
     state_size: Option<u64>,
     hidden_files: Vec<&'static str>,
     host_cgroups: bool,
+    group: Option<u32>,
 }
 
 impl Options {
+    /// Lets members of this group use the daemon's socket.
+    #[must_use]
+    pub fn group(mut self, group: u32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
     /// Sets a variable of the daemon's environment.
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
@@ -164,7 +172,9 @@ impl Daemon {
             command.args(["--group", "root"]);
             command
         } else {
-            self.pen.daemon_command(&program("cofferd").display().to_string())
+            let mut command = self.pen.daemon_command(&program("cofferd").display().to_string());
+            command.args(self.options.group.iter().flat_map(|group| ["--group".to_owned(), group.to_string()]));
+            command
         };
         self.surround(&mut command);
         command.envs(self.options.environment.iter().map(|(key, value)| (key, value)));

@@ -24,6 +24,7 @@ pub(super) async fn add<O: DeviceObject>(
     }
     let mut device = pairs(arguments)?;
     device.insert("type".to_owned(), kind.to_owned());
+    expand_home(&mut device);
     devices.insert(name.to_owned(), device);
     object.write(app, client, &put, &etag).await?;
     app.note(&format!("Device {name} added to {}", object.title()))
@@ -60,6 +61,7 @@ pub(super) async fn set<O: DeviceObject>(app: &App, client: &Client, object: &O,
             device.insert(key, value);
         }
     }
+    expand_home(device);
     object.write(app, client, &put, &etag).await
 }
 
@@ -71,6 +73,20 @@ pub(super) async fn unset<O: DeviceObject>(app: &App, client: &Client, object: &
         return Err(CliError::NoSuch { object: format!("device {name}"), what: "key", name: key.to_owned() });
     }
     object.write(app, client, &put, &etag).await
+}
+
+/// Puts the user's home directory for a leading `~/` of a disk's source: after `source=` not every shell does it.
+fn expand_home(device: &mut std::collections::BTreeMap<String, String>) {
+    let disk = device.get("type").is_some_and(|kind| kind == "disk");
+    let home = std::env::var("HOME").unwrap_or_default();
+    if let Some(source) = device.get_mut("source")
+        && let Some(rest) = source.strip_prefix('~')
+        && (rest.is_empty() || rest.starts_with('/'))
+        && disk
+        && !home.is_empty()
+    {
+        *source = format!("{}{rest}", home.trim_end_matches('/'));
+    }
 }
 
 /// Removes devices, all or none.

@@ -30,6 +30,7 @@ mod publish;
 mod query;
 mod remote;
 mod restore;
+mod share;
 mod snapshot;
 mod state;
 mod storage;
@@ -95,6 +96,8 @@ commands! {
     words Network(network::Network) = "network";
     words Storage(storage::Storage) = "storage";
     words File(file::File) = "file";
+    args Share(share::Share) = "share";
+    args Unshare(share::Unshare) = "unshare";
     args Snapshot(snapshot::Snapshot) = "snapshot";
     args Restore(restore::Restore) = "restore";
     args Copy(copy::Copy) = "copy" ["cp"];
@@ -166,6 +169,8 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
         Command::Network(command) => command.run(app).await,
         Command::Storage(command) => command.run(app).await,
         Command::File(command) => command.run(app).await,
+        Command::Share(command) => command.run(app).await,
+        Command::Unshare(command) => command.run(app).await,
         Command::Snapshot(command) => command.run(app).await,
         Command::Restore(command) => command.run(app).await,
         Command::Copy(command) => command.run(app).await,

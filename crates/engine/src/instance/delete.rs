@@ -2,13 +2,14 @@
 
 use coffer_base::fault;
 use coffer_model::{Instance, InstanceName, Phase, ProjectName, Status};
-use coffer_storage::{StorageError, Volume};
+use coffer_storage::Volume;
 
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::live::Claim;
 use crate::operations::{NewOperation, OperationView};
+use crate::snapshot::delete_volume;
 
 impl Engine {
     /// Deletes a stopped instance in an operation.
@@ -50,16 +51,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes all that a marked instance has: its volume, its files, its record, in this order.
+    /// Removes all that a marked instance has: its snapshots, its volume, its files, its record, in this order.
     pub(crate) fn remove(&self, instance: &Instance) -> Result<(), EngineError> {
         let cut = |cause| EngineError::system("deleting", cause);
-        let volume = Volume::instance(&instance.project, &instance.name);
-        match self.pool_driver(&instance.pool)?.delete_volume(&volume) {
-            Ok(()) | Err(StorageError::NoVolume { .. }) => {}
-            // Gone from its name; the space comes back when the pool is opened next.
-            Err(error @ StorageError::Reclaim { .. }) => tracing::warn!("{}", coffer_base::chain(&error)),
-            Err(error) => return Err(error.into()),
-        }
+        self.remove_snapshot_volumes(instance)?;
+        fault::point("delete.snapshots-removed").map_err(cut)?;
+        delete_volume(self.pool_driver(&instance.pool)?.as_ref(), &Volume::instance(&instance.project, &instance.name))?;
         fault::point("delete.volume-removed").map_err(cut)?;
         for directory in [self.log_directory(instance), self.run_path(instance)] {
             match std::fs::remove_dir_all(&directory) {

@@ -59,7 +59,9 @@ impl Engine {
             created_at: instance.created_at,
         };
         let (status, _) = self.inner.cells.peek(&instance.project, &instance.name);
-        let document = backup::Document::of(instance, status, &loaded.profiles, &pool, &volume);
+        let snapshots = self.snapshots_with_profiles(instance)?;
+        let document = backup::Document::of(instance, status, &loaded.profiles, &pool, &volume)
+            .with_snapshots(instance, snapshots.iter().map(|(snapshot, profiles)| (snapshot, profiles.clone())));
         let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
         backup::write(directory.as_fd(), &document)
             .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))

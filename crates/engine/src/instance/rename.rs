@@ -45,6 +45,7 @@ impl Engine {
                 coffer_store::instance::set_volatile(tx, &instance.project, &new, &keys)
             })?;
             engine.finish_rename(&instance.project, &instance.name, &new)?;
+            engine.forget_addresses(&instance);
             engine.inner.cells.forget(&instance.project, &instance.name);
             let renamed = engine.load(&instance.project, &new)?.instance;
             engine.lifecycle(&renamed, "instance-renamed", Some(&caller));

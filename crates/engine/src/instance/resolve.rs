@@ -56,7 +56,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         mounts: parts.devices.mounts,
         devices: Vec::new(),
         nics: parts.devices.nics,
-        limits: limits(config, parts.id, host),
+        limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.id, host) },
         rlimits: rlimits(config),
         sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         security: security(config),

@@ -1,5 +1,6 @@
 //! Changing an instance's configuration, also while it runs.
 
+use coffer_base::Undo;
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Config, Instance, InstanceName, ProjectName};
 use coffer_runtime_spec::Request;
@@ -28,7 +29,7 @@ impl Engine {
     ) -> Result<OperationView, EngineError> {
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
-        self.check_change(&old, apply(&old.instance, change.clone()))?;
+        self.check_change(&old, apply(&old.instance, change.clone()), Origin::Client)?;
         let new = NewOperation::instance("Updating instance", project, name.as_str());
         let (engine, caller, before) = (self.clone(), caller.clone(), old.instance);
         Ok(self.operations().spawn(new, move |_| {
@@ -64,26 +65,33 @@ impl Engine {
         let claim = self.inner.cells.get(project, name).claim("changing")?;
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
-        let (checked, profiles) = self.check_change(&old, change(&old.instance))?;
+        let (checked, profiles) = self.check_change(&old, change(&old.instance), Origin::Client)?;
         let config = checked.expanded_config(&profiles);
         let new = Loaded { instance: checked.clone().into_inner(), id: old.id, profiles, config };
-        let volatile = self.apply_live(&claim, &old, &new)?;
+        let mut undo = Undo::new(|warning| tracing::warn!("taking back a change: {warning}"));
+        let volatile = self.apply_live(&claim, &old, &new, &mut undo)?;
         self.inner.store.write(|tx| {
             coffer_store::instance::update(tx, &checked)?;
             let keys: Vec<(String, Option<String>)> = volatile.into_iter().map(|(key, value)| (key, Some(value))).collect();
             coffer_store::instance::set_volatile(tx, project, name, &keys)
         })?;
+        undo.keep();
         self.write_backup(&self.load(project, name)?)?;
         self.lifecycle(&new.instance, "instance-updated", Some(caller));
         Ok(())
     }
 
     /// Passes a changed instance through the gate, with MAC addresses for NICs that are new.
-    fn check_change(&self, old: &Loaded, new: Instance) -> Result<(Checked<Instance>, Vec<coffer_model::Profile>), EngineError> {
+    pub(crate) fn check_change(
+        &self,
+        old: &Loaded,
+        new: Instance,
+        origin: Origin,
+    ) -> Result<(Checked<Instance>, Vec<coffer_model::Profile>), EngineError> {
         self.inner.store.try_read(|conn| {
             let home = coffer_store::project::home(conn, &new.project, coffer_store::project::Feature::Profiles)?;
             let profiles = coffer_store::profile::for_instance(conn, &home, &new.profiles)?;
-            let mut instance = gate::instance(new, &profiles, Some(&old.instance), Origin::Client)?.into_inner();
+            let mut instance = gate::instance(new, &profiles, Some(&old.instance), origin)?.into_inner();
             for (device, hwaddr) in new_hwaddrs(&instance.expanded_devices(&profiles), &instance.config) {
                 instance.config.set(format!("volatile.{device}.hwaddr"), hwaddr);
             }
@@ -94,7 +102,13 @@ impl Engine {
     }
 
     /// Makes a running instance have what changed; answers keys to remember.
-    pub(crate) fn apply_live(&self, claim: &crate::live::Claim, old: &Loaded, new: &Loaded) -> Result<Vec<(String, String)>, EngineError> {
+    pub(crate) fn apply_live<'a>(
+        &'a self,
+        claim: &crate::live::Claim,
+        old: &'a Loaded,
+        new: &'a Loaded,
+        undo: &mut Undo<'a>,
+    ) -> Result<Vec<(String, String)>, EngineError> {
         let Ok(running) = claim.cell().running() else {
             let size = new.root_size()?;
             if size != old.root_size()? {
@@ -102,13 +116,23 @@ impl Engine {
             }
             return Ok(Vec::new());
         };
-        let limits = resolve::limits(&new.config, new.id, &self.inner.facts);
-        if limits != resolve::limits(&old.config, old.id, &self.inner.facts) {
-            let request = Request::SetLimits { limits: Box::new(limits) };
+        let volatile = self.device_change(&running, old, new, undo)?;
+        let (before, after) = (self.live_limits(old), self.live_limits(new)?);
+        if before.as_ref().ok() != Some(&after) {
             let failed = |cause| EngineError::Monitor { instance: new.instance.name.clone(), doing: "changing its limits", cause };
-            running.monitor.tell(request, &[]).map_err(failed)?;
+            let request = |limits| Request::SetLimits { limits: Box::new(limits) };
+            running.monitor.tell(request(after), &[]).map_err(failed)?;
+            if let Ok(before) = before {
+                undo.push("going back to the earlier limits", move || running.monitor.tell(request(before), &[]));
+            }
         }
-        self.device_change(&running, old, new)
+        Ok(volatile)
+    }
+
+    /// The limits of an instance, those of its disks included.
+    fn live_limits(&self, loaded: &Loaded) -> Result<coffer_runtime_spec::Limits, EngineError> {
+        let io = self.disk_limits(loaded)?;
+        Ok(coffer_runtime_spec::Limits { io, ..resolve::limits(&loaded.config, loaded.id, &self.inner.facts) })
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use coffer_model::{Instance, InstanceName, Profile, ProfileName, ProjectName};
+use coffer_model::{Instance, InstanceName, InstanceSnapshot, Profile, ProfileName, ProjectName};
 use coffer_store::project::Feature;
 use coffer_store::{Conn, StoreError};
 
 use super::start::Loaded;
 use crate::Engine;
 use crate::error::EngineError;
-use crate::request::{Detail, InstanceView, Scope};
+use crate::request::{Detail, InstanceView, Scope, SnapshotView};
+use crate::snapshot::is_whole;
 
 impl Engine {
     /// Lists instances by project and name. Starts no process and enters no namespace.
@@ -17,18 +18,25 @@ impl Engine {
     /// # Errors
     /// If the project does not exist.
     pub fn instances(&self, scope: &Scope, detail: Detail) -> Result<Vec<InstanceView>, EngineError> {
-        let (instances, profiles) = self.inner.store.read(|conn| {
+        let (instances, profiles, snapshots) = self.inner.store.read(|conn| {
             let project = match scope {
                 Scope::Project(project) => Some(project),
                 Scope::All => None,
             };
             let instances = coffer_store::instance::list(conn, project)?;
-            Ok((instances, profiles_by_project(conn, project)?))
+            let snapshots = if detail == Detail::Full { coffer_store::snapshot::list(conn, project)? } else { Vec::new() };
+            Ok((instances, profiles_by_project(conn, project)?, snapshots))
         })?;
+        let mut by_instance: HashMap<(ProjectName, InstanceName), Vec<InstanceSnapshot>> = HashMap::new();
+        for owned in snapshots.into_iter().filter(|owned| is_whole(&owned.snapshot)) {
+            by_instance.entry((owned.project, owned.instance)).or_default().push(owned.snapshot);
+        }
         let view = |instance: Instance| {
             let own = |name: &ProfileName| profiles.get(&(instance.project.clone(), name.clone())).cloned();
-            let profiles: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
-            self.view(instance, &profiles, detail)
+            let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
+            let snapshots = by_instance.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
+            let snapshots = snapshots.into_iter().map(|snapshot| SnapshotView::of(&instance, snapshot, &profiles)).collect();
+            InstanceView { snapshots, ..self.view(instance, &own, detail) }
         };
         Ok(instances.into_iter().map(view).collect())
     }
@@ -39,7 +47,8 @@ impl Engine {
     /// If there is no such instance.
     pub fn instance(&self, project: &ProjectName, name: &InstanceName, detail: Detail) -> Result<InstanceView, EngineError> {
         let loaded = self.load(project, name)?;
-        Ok(self.view(loaded.instance, &loaded.profiles, detail))
+        let snapshots = if detail == Detail::Full { self.snapshots(project, name)? } else { Vec::new() };
+        Ok(InstanceView { snapshots, ..self.view(loaded.instance, &loaded.profiles, detail) })
     }
 
     /// Reads an instance with its profiles.
@@ -62,13 +71,17 @@ impl Engine {
             expanded_devices: instance.expanded_devices(profiles),
             status,
             state,
+            snapshots: Vec::new(),
             instance,
         }
     }
 }
 
+/// Profiles by the project that sees them.
+pub(crate) type ProfileMap = HashMap<(ProjectName, ProfileName), Profile>;
+
 /// All profiles by the project that sees them.
-fn profiles_by_project(conn: &Conn, project: Option<&ProjectName>) -> Result<HashMap<(ProjectName, ProfileName), Profile>, StoreError> {
+pub(crate) fn profiles_by_project(conn: &Conn, project: Option<&ProjectName>) -> Result<ProfileMap, StoreError> {
     let projects: Vec<ProjectName> = match project {
         Some(project) => vec![project.clone()],
         None => coffer_store::project::list(conn)?.into_iter().map(|project| project.name).collect(),

@@ -175,7 +175,15 @@ fn widen(member: &Member, file: &str) -> Result<(), Failed> {
     }
 }
 
+/// Limits one block device. Taking the limits of a device that is gone back is done.
 fn device(member: &Member, limit: &IoLimit) -> Result<(), Failed> {
+    match set_device(member, limit) {
+        Err(error) if error.errno == Some(rustix::io::Errno::NODEV.raw_os_error()) && limit.is_none() => Ok(()),
+        other => other,
+    }
+}
+
+fn set_device(member: &Member, limit: &IoLimit) -> Result<(), Failed> {
     let number = format!("{}:{}", limit.major, limit.minor);
     let four = [limit.read_bytes, limit.write_bytes, limit.read_operations, limit.write_operations];
     match member.hierarchy.version() {

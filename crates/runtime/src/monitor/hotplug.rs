@@ -170,7 +170,7 @@ impl Monitor {
 fn prepare_mount(instance: &Instance, mount: &Mount, fds: Vec<OwnedFd>) -> Result<(PlannedMount, Option<OwnedFd>), Failed> {
     let opened = PlannedMount::open(mount, &mut Fds::new(fds));
     let planned = opened.at(Stage::Sources, || format!("opening the source of the mount for {}", mount.target))?;
-    planned.adapt(instance.userns.as_ref())?;
+    planned.adapt(&instance.spec.idmap, instance.userns.as_ref())?;
     let Some(userns) = &instance.userns else { return Ok((planned, None)) };
     let mut locked = parent::lock_all(std::slice::from_ref(&planned), &instance.spec.idmap, userns)?;
     Ok((planned, locked.pop()))

@@ -89,11 +89,11 @@ impl Monitor {
 
     fn set_limits(&mut self, limits: Limits) -> Result<Answer, Refusal> {
         let instance = self.running()?;
-        let set = instance.group.set_limits(&limits, false).map_err(Failed::refusal);
+        let before = instance.spec.limits.clone();
+        let set = instance.group.set_limits(&limits.in_place_of(&before), false).map_err(Failed::refusal);
         if let Err(refusal) = set {
             // All or nothing, as far as the kernel lets us.
-            let before = instance.spec.limits.clone();
-            if let Err(error) = instance.group.set_limits(&before, false) {
+            if let Err(error) = instance.group.set_limits(&before.in_place_of(&limits), false) {
                 self.warn(format!("going back to the earlier limits: {error}"));
             }
             return Err(refusal);

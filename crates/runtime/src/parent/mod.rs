@@ -4,6 +4,7 @@ mod dev;
 mod halt;
 mod idmap;
 mod lock;
+mod mount_map;
 mod sources;
 mod view;
 
@@ -70,7 +71,7 @@ impl Plan {
         let idmap = userns.filter(|_| spec.root.idmapped);
         let restrict = mount::Restrictions { readonly: spec.root.readonly, ..mount::Restrictions::NONE };
         idmapped(&self.root, idmap, restrict, mount::Propagation::Private, false).map_err(Failed::of_root)?;
-        self.mounts.iter().try_for_each(|planned| planned.adapt(userns))?;
+        self.mounts.iter().try_for_each(|planned| planned.adapt(&spec.idmap, userns))?;
         match userns {
             Some(userns) => lock_all(&self.mounts, &spec.idmap, userns),
             None => Ok(Vec::new()),

@@ -9,7 +9,7 @@ use coffer_sys::path::kind_of;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{idmapped, lock_restrictions};
+use super::{idmapped, lock_restrictions, mount_map};
 use crate::failed::{At, Failed};
 
 /// Descriptors that came with a request; each is used once.
@@ -79,12 +79,13 @@ impl PlannedMount {
     }
 
     /// Shifts ids, restricts, cuts off.
-    pub(crate) fn adapt(&self, userns: Option<&OwnedFd>) -> Result<(), Failed> {
+    pub(crate) fn adapt(&self, idmap: &IdMap, userns: Option<&OwnedFd>) -> Result<(), Failed> {
+        let told = |error: Failed| Failed { text: format!("mount for {}: {}", self.mount.target, error.text), ..error };
         let Some(source) = &self.source else { return Ok(()) };
-        let userns = userns.filter(|_| self.mount.idmapped);
+        let own = self.mount.owner.map(|owner| mount_map::userns(idmap, self.mount.idmapped, &owner)).transpose().map_err(told)?;
+        let userns = own.as_ref().or(userns.filter(|_| self.mount.idmapped));
         let propagation = propagation(self.mount.propagation);
-        idmapped(source, userns, restrictions(&self.mount), propagation, self.mount.recursive)
-            .map_err(|error| Failed { text: format!("mount for {}: {}", self.mount.target, error.text), ..error })
+        idmapped(source, userns, restrictions(&self.mount), propagation, self.mount.recursive).map_err(told)
     }
 }
 

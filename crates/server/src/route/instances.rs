@@ -11,7 +11,7 @@ use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{instance_state, merge};
+use super::{instance_state, merge, snapshots};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
@@ -156,7 +156,10 @@ async fn replace(
 ) -> Answer {
     // A restore comes with all other fields empty and is no update to that.
     if !body.restore.is_empty() {
-        return Err(Refusal::unsupported("snapshots"));
+        snapshots::refuse_stateful(body.stateful)?;
+        let snapshot = snapshots::restored(&name, &body.restore)?;
+        let view = app.run(move |engine| engine.restore_snapshot(&peer.caller, &project, &name, &snapshot)).await?;
+        return envelope::accepted(&view);
     }
     let change = InstanceChange {
         architecture: body.architecture,
@@ -181,7 +184,7 @@ async fn patch(
     body: Patch,
 ) -> Answer {
     if body.text("restore")?.is_some_and(|snapshot| !snapshot.is_empty()) {
-        return Err(Refusal::unsupported("snapshots"));
+        return Err(Refusal::bad_request("a restore is a PUT: a PATCH answers at once"));
     }
     let patch = InstancePatch {
         description: body.text("description")?,

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::routing::get;
 use coffer_model::key::{Key, Support, Value};
-use coffer_model::keys;
+use coffer_model::{DeviceKind, keys};
 use serde_json::{Map, json};
 
 use crate::app::App;
@@ -20,14 +20,10 @@ async fn configuration() -> Answer {
 }
 
 fn document() -> serde_json::Value {
-    let entities: [(&str, &[Key]); 5] = [
-        ("instance", keys::INSTANCE),
-        ("server", keys::SERVER),
-        ("project", keys::PROJECT),
-        ("device-disk", keys::DISK),
-        ("device-nic-bridged", keys::NIC),
-    ];
-    let configs: Map<_, _> = entities.into_iter().map(|(entity, table)| (entity.to_owned(), groups(table))).collect();
+    let entities: [(&str, &[Key]); 3] = [("instance", keys::INSTANCE), ("server", keys::SERVER), ("project", keys::PROJECT)];
+    let devices = DeviceKind::ALL.iter().map(|kind| (format!("device-{}", kind.name()), kind.table()));
+    let entities = entities.into_iter().map(|(entity, table)| (entity.to_owned(), table)).chain(devices);
+    let configs: Map<_, _> = entities.map(|(entity, table)| (entity, groups(table))).collect();
     json!({ "configs": configs })
 }
 
@@ -47,8 +43,9 @@ fn groups(table: &[Key]) -> serde_json::Value {
 fn shown(row: &Key) -> serde_json::Value {
     let kind = match row.value {
         Value::Bool => "bool",
-        Value::Int(..) => "integer",
+        Value::Int(..) | Value::Id => "integer",
         Value::Size | Value::SizeOrPercent | Value::Cpus | Value::CpuAllowance | Value::ResourceLimit => "string",
+        Value::Owner | Value::Mode | Value::Hex | Value::IoRate => "string",
         Value::Modules | Value::SystemCalls | Value::IdMapEntries => "string",
         Value::Choice(_) | Value::Line | Value::Text => "string",
     };

@@ -36,8 +36,6 @@ pub fn routes() -> Router<App> {
 pub fn of_instances(prefix: &str) -> Router<App> {
     let path = |rest: &str| format!("{prefix}/{{name}}/{rest}");
     Router::new()
-        .route(&path("snapshots"), get(empty).fallback(async || Refusal::unsupported("snapshots")))
-        .route(&path("snapshots/{snapshot}"), get(no_snapshot).fallback(async || Refusal::unsupported("snapshots")))
         .route(&path("backups"), get(empty).fallback(async || Refusal::unsupported("instance backups")))
         .route(&path("backups/{*rest}"), refuse("instance backups"))
         .route(&path("files"), refuse("files of instances"))
@@ -49,13 +47,8 @@ fn refuse(what: &'static str) -> MethodRouter<App> {
     any(async move || Refusal::unsupported(what))
 }
 
-/// `GET …/snapshots`, `GET …/backups`: there are none, of an instance that exists.
+/// `GET …/backups`: there are none, of an instance that exists.
 async fn empty(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
     app.run(move |engine| engine.instance(&project, &name, Detail::Plain)).await?;
     envelope::sync(Vec::<String>::new())
-}
-
-/// `GET …/snapshots/{snapshot}`.
-async fn no_snapshot(Named((name, snapshot)): Named<(InstanceName, String)>) -> Answer {
-    Err(Refusal::not_found(format!("instance {name} has no snapshot {snapshot}")))
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use coffer_api::{Instance, InstanceFull, InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, StatusCode};
-use coffer_engine::InstanceView;
+use coffer_api::{
+    Instance, InstanceFull, InstanceSnapshot, InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, StatusCode,
+};
+use coffer_engine::{InstanceView, SnapshotView};
 
 use super::{NO_MEMBER, config, devices, names, when};
 
@@ -33,7 +35,7 @@ pub fn instance(view: &InstanceView) -> Instance {
     }
 }
 
-/// An instance with its state. It has no snapshots and no backups, since there are none yet.
+/// An instance with its state and its snapshots. It has no backups, since there are none yet.
 #[must_use]
 pub fn instance_full(view: &InstanceView) -> InstanceFull {
     let state = match &view.state {
@@ -42,7 +44,28 @@ pub fn instance_full(view: &InstanceView) -> InstanceFull {
             InstanceState { status: view.status.to_string(), status_code: code(view.status), processes: -1, ..InstanceState::default() }
         }
     };
-    instance(view).into_full(state, Vec::new(), Vec::new())
+    instance(view).into_full(state, view.snapshots.iter().map(snapshot).collect(), Vec::new())
+}
+
+/// A snapshot of an instance. How much it occupies is not looked up: with some drivers that takes long.
+#[must_use]
+pub fn snapshot(view: &SnapshotView) -> InstanceSnapshot {
+    let SnapshotView { snapshot, expanded_config, expanded_devices } = view;
+    InstanceSnapshot {
+        expires_at: when(snapshot.expires_at),
+        architecture: snapshot.architecture.clone(),
+        config: config(&snapshot.config),
+        created_at: snapshot.created_at.into(),
+        devices: devices(&snapshot.devices),
+        ephemeral: snapshot.ephemeral,
+        expanded_config: config(expanded_config),
+        expanded_devices: devices(expanded_devices),
+        last_used_at: when(snapshot.last_used_at),
+        name: snapshot.name.to_string(),
+        profiles: names(&snapshot.profiles),
+        stateful: false,
+        size: -1,
+    }
 }
 
 /// What an instance does and uses.

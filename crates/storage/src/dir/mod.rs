@@ -241,6 +241,11 @@ impl Pool for DirPool {
 }
 
 impl Snapshots for DirPool {
+    fn at_once(&self) -> bool {
+        // File by file.
+        false
+    }
+
     fn snapshot(&self, volume: &Volume, name: &SnapshotName) -> Result<(), StorageError> {
         self.duplicate(volume, &volume.snapshot(name), &Progress::default())
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use coffer_model::InstanceSnapshot;
 use proptest::prelude::*;
 
 use super::*;
@@ -140,6 +141,18 @@ fn all_can_be_rebuilt_from_it() {
     assert_eq!(read.profiles(&ProjectName::default_project()).unwrap(), [profile()]);
     assert_eq!(read.pool().unwrap(), pool());
     assert_eq!(read.volume().unwrap(), volume());
+}
+
+#[test]
+fn snapshots_can_be_rebuilt_from_it() {
+    let taken: Time = "2024-05-06T09:00:00.5Z".parse().unwrap();
+    let snapshot = InstanceSnapshot { phase: Phase::Ready, ..InstanceSnapshot::of(&instance(), name("one"), taken, Some(taken)) };
+    let written = document().with_snapshots(&instance(), [(&snapshot, vec![profile()])]).to_yaml().unwrap();
+    let read = parse(&written).unwrap();
+    assert_eq!(read.instance_snapshots().unwrap(), [snapshot]);
+    assert_eq!(read.snapshots[0].expanded_config["boot.autostart"], "true");
+    let stateful = parse("snapshots: [{name: web/one, stateful: true}]").unwrap().instance_snapshots().unwrap_err();
+    assert_eq!(stateful.to_string(), "backup.yaml: snapshots.stateful is \"true\"; only false is supported");
 }
 
 #[track_caller]
