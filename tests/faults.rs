@@ -41,6 +41,19 @@ const POINTS: &[(&str, UseCase)] = &[
     ("pool.made", UseCase::Pool),
     ("network.recorded", UseCase::Network),
     ("network.up", UseCase::Network),
+    ("volume.recorded", UseCase::Volume(Volumes::Create)),
+    ("volume.made", UseCase::Volume(Volumes::Create)),
+    ("volume-rename.recorded", UseCase::Volume(Volumes::Rename)),
+    ("volume-rename.done", UseCase::Volume(Volumes::Rename)),
+    ("volume-move.copied", UseCase::Volume(Volumes::Move)),
+    ("volume-move.switched", UseCase::Volume(Volumes::Move)),
+    ("volume-refresh.recorded", UseCase::Volume(Volumes::Refresh)),
+    ("volume-delete.marked", UseCase::Volume(Volumes::Delete)),
+    ("volume-delete.removed", UseCase::Volume(Volumes::Delete)),
+    ("volume-snapshot.recorded", UseCase::Volume(Volumes::Snapshot)),
+    ("volume-snapshot.made", UseCase::Volume(Volumes::Snapshot)),
+    ("volume-snapshot-rename.recorded", UseCase::Volume(Volumes::RenameSnapshot)),
+    ("volume-snapshot-delete.marked", UseCase::Volume(Volumes::DeleteSnapshot)),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +68,20 @@ enum UseCase {
     Image,
     Pool,
     Network,
+    Volume(Volumes),
+}
+
+/// What is done with users' volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Volumes {
+    Create,
+    Rename,
+    Move,
+    Refresh,
+    Delete,
+    Snapshot,
+    RenameSnapshot,
+    DeleteSnapshot,
 }
 
 #[test]
@@ -213,6 +240,73 @@ fn a_pool_cut_anywhere_is_whole_or_absent() {
 fn a_network_cut_anywhere_is_whole_or_absent() {
     let config = json!({"ipv4.address": "10.99.9.1/24", "ipv6.address": "none"});
     parent_cut(UseCase::Network, "/1.0/networks", &json!({"name": "cut", "type": "bridge", "config": config}));
+}
+
+#[test]
+fn a_volume_cut_anywhere_is_whole_or_absent() {
+    if !can_run() || !has_fault_points() {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    for pool in ["one", "two"] {
+        daemon.api().expect("POST", "/1.0/storage-pools", Some(&json!({"name": pool, "driver": "dir", "config": {}})));
+    }
+    let before = daemon.world();
+    let wanted = |(point, use_case): &(&'static str, UseCase)| match use_case {
+        UseCase::Volume(doing) => Some((*point, *doing)),
+        _ => None,
+    };
+    for (point, doing) in POINTS.iter().filter_map(wanted) {
+        let (one, two) = ("/1.0/storage-pools/one/volumes/custom", "/1.0/storage-pools/two/volumes/custom");
+        let (volume, snapshot) = (format!("{one}/v"), format!("{one}/v/snapshots/s"));
+        let file = daemon.state_seen().join("storage-pools/one/custom/default_v/file");
+        if doing != Volumes::Create {
+            daemon.api().expect("POST", one, Some(&json!({"name": "v"})));
+            std::fs::write(&file, "text").unwrap();
+            daemon.api().expect("POST", &format!("{volume}/snapshots"), Some(&json!({"name": "s"})));
+        }
+        let refresh = json!({"name": "w", "source": {"type": "copy", "name": "v", "pool": "one", "refresh": true}});
+        if doing == Volumes::Refresh {
+            daemon.api().expect("POST", two, Some(&json!({"name": "w"})));
+        }
+        arm(&mut daemon, point);
+        let _ = match doing {
+            Volumes::Create => post(&daemon, "POST", one, &json!({"name": "v"})),
+            Volumes::Rename => post(&daemon, "POST", &volume, &json!({"name": "new"})),
+            Volumes::Move => post(&daemon, "POST", &volume, &json!({"name": "v", "pool": "two"})),
+            Volumes::Refresh => post(&daemon, "POST", two, &refresh),
+            Volumes::Delete => post(&daemon, "DELETE", &volume, &json!({})),
+            Volumes::Snapshot => post(&daemon, "POST", &format!("{volume}/snapshots"), &json!({"name": "t"})),
+            Volumes::RenameSnapshot => post(&daemon, "POST", &snapshot, &json!({"name": "new"})),
+            Volumes::DeleteSnapshot => post(&daemon, "DELETE", &snapshot, &json!({})),
+        };
+        revive(&mut daemon, point);
+        // Whatever there is now is whole: what the store says is on disk, and nothing else is.
+        let mut left = Vec::new();
+        for pool in ["one", "two"] {
+            let volumes = daemon.api().get(&format!("/1.0/storage-pools/{pool}/volumes/custom?recursion=1"));
+            for entry in volumes.as_array().unwrap() {
+                let name = entry["name"].as_str().unwrap();
+                let (home, name) = if name.contains('/') { ("custom-snapshots", name) } else { ("custom", name) };
+                let place = daemon.state_seen().join(format!("storage-pools/{pool}/{home}/default_{name}"));
+                assert!(place.is_dir(), "{point}: {} is not there", place.display());
+                if doing != Volumes::Create && !(doing == Volumes::Refresh && name == "w") {
+                    assert_eq!(std::fs::read_to_string(place.join("file")).unwrap(), "text", "{point}");
+                }
+                left.push(format!("/1.0/storage-pools/{pool}/volumes/custom/{name}"));
+            }
+        }
+        if doing == Volumes::Refresh {
+            // It can be done again, and then is done.
+            post(&daemon, "POST", two, &refresh).unwrap();
+            let copy = daemon.state_seen().join("storage-pools/two/custom/default_w/file");
+            assert_eq!(std::fs::read_to_string(copy).unwrap(), "text", "{point}");
+        }
+        for url in left.iter().filter(|url| url.split('/').count() == 7) {
+            daemon.api().expect("DELETE", url, None);
+        }
+        daemon.expect_nothing_since(&before);
+    }
 }
 
 /// Cuts the creation of a pool or a network; afterwards the same creation, or a deletion, must work.

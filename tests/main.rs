@@ -18,3 +18,4 @@ mod snapshots;
 mod storage;
 mod templates;
 mod try_it;
+mod volumes;

@@ -39,6 +39,19 @@ pub const POINTS: &[&str] = &[
     "pool.made",
     "network.recorded",
     "network.up",
+    "volume.recorded",
+    "volume.made",
+    "volume-rename.recorded",
+    "volume-rename.done",
+    "volume-move.copied",
+    "volume-move.switched",
+    "volume-refresh.recorded",
+    "volume-delete.marked",
+    "volume-delete.removed",
+    "volume-snapshot.recorded",
+    "volume-snapshot.made",
+    "volume-snapshot-rename.recorded",
+    "volume-snapshot-delete.marked",
 ];
 
 /// Marks a place where a test may cut the use case.

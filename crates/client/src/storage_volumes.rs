@@ -1,6 +1,9 @@
 //! Storage volumes.
 
-use coffer_api::{StorageVolume, StorageVolumePost, StorageVolumePut, StorageVolumeSnapshotsPost, StorageVolumeState, StorageVolumesPost};
+use coffer_api::{
+    StorageVolume, StorageVolumePost, StorageVolumePut, StorageVolumeSnapshot, StorageVolumeSnapshotPost, StorageVolumeSnapshotsPost,
+    StorageVolumeState, StorageVolumesPost,
+};
 use hyper::Method;
 
 use crate::storage::pool_path;
@@ -94,6 +97,43 @@ impl Client {
         request: &StorageVolumeSnapshotsPost,
     ) -> Result<Pending, ClientError> {
         self.begin(Method::POST, volume_path(pool, "custom", name).then("snapshots"), Some(request), "").await
+    }
+
+    /// Lists the snapshots of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn storage_volume_snapshots(&self, pool: &str, name: &str) -> Result<Vec<StorageVolumeSnapshot>, ClientError> {
+        self.get(volume_path(pool, "custom", name).then("snapshots").query("recursion", "1")).await
+    }
+
+    /// Reads a snapshot of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn storage_volume_snapshot(
+        &self,
+        pool: &str,
+        name: &str,
+        snapshot: &str,
+    ) -> Result<Tagged<StorageVolumeSnapshot>, ClientError> {
+        self.get_tagged(volume_path(pool, "custom", name).then("snapshots").segment(snapshot)).await
+    }
+
+    /// Renames a snapshot of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn rename_storage_volume_snapshot(
+        &self,
+        pool: &str,
+        name: &str,
+        snapshot: &str,
+        new_name: &str,
+    ) -> Result<Pending, ClientError> {
+        let path = volume_path(pool, "custom", name).then("snapshots").segment(snapshot);
+        let request = StorageVolumeSnapshotPost { name: new_name.to_owned() };
+        self.begin(Method::POST, path, Some(&request), "").await
     }
 
     /// Deletes a snapshot of a volume.

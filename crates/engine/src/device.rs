@@ -2,6 +2,7 @@
 
 mod block_device;
 pub mod disk;
+pub mod disk_volume;
 pub mod nic;
 
 use std::os::fd::OwnedFd;
@@ -53,7 +54,7 @@ impl Engine {
         }
         for (name, device) in &devices {
             match device {
-                Device::Disk(disk) => self.disk_start(name, disk, fds, &mut run)?,
+                Device::Disk(disk) => self.disk_start(loaded, name, disk, fds, &mut run)?,
                 Device::Nic(_) | Device::None => {}
             }
         }
@@ -67,7 +68,8 @@ impl Engine {
         for (name, device) in &devices {
             match device {
                 Device::Nic(nic) => self.nic_end(loaded, name, nic),
-                Device::Disk(_) | Device::None => {}
+                Device::Disk(disk) => self.disk_end(loaded, disk),
+                Device::None => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use coffer_model::{GateError, InstanceName, NameError, Status};
+use coffer_model::{GateError, InstanceName, NameError, PoolName, Status, VolumeName};
 
 /// Why a use case refuses or fails.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,16 @@ pub enum EngineError {
     Busy {
         /// The instance.
         instance: InstanceName,
+        /// What is being done.
+        doing: &'static str,
+    },
+    /// Somebody else is working on the volume.
+    #[error("storage volume {volume} in pool {pool} is busy: somebody else is {doing} it; try again when that is done")]
+    VolumeBusy {
+        /// The volume.
+        volume: VolumeName,
+        /// Its pool.
+        pool: PoolName,
         /// What is being done.
         doing: &'static str,
     },

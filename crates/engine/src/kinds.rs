@@ -11,7 +11,7 @@ impl EngineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Exists { .. } | Self::Busy { .. } => ErrorKind::Conflict,
+            Self::Exists { .. } | Self::Busy { .. } | Self::VolumeBusy { .. } => ErrorKind::Conflict,
             Self::Changed { .. } => ErrorKind::Precondition,
             Self::InUse { .. } | Self::Refused(_) | Self::State { .. } | Self::Name(_) | Self::Gate(_) | Self::Key(_) => {
                 ErrorKind::BadRequest

@@ -24,6 +24,7 @@ mod shutdown;
 mod snapshot;
 mod storage;
 mod used_by;
+mod volume;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use monitor::MonitorError;
 pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
 pub use request::*;
 pub use server::Environment;
+pub use volume::{CopyVolume, CreateVolume, RenameVolume, SnapshotExpiry, VolumeChange, VolumePlace, VolumeUsage, VolumeView};
 
 /// Where the daemon finds things.
 #[derive(Debug, Clone)]
@@ -72,6 +74,7 @@ struct Inner {
     operations: Operations,
     cells: live::Cells,
     pools: storage::Pools,
+    volumes: volume::Claims,
     networks: network::Networks,
     unpacker: coffer_image::Unpacker,
     facts: instance::resolve::HostFacts,
@@ -124,6 +127,7 @@ impl Engine {
             events,
             cells: live::Cells::default(),
             pools: storage::Pools::default(),
+            volumes: volume::Claims::default(),
             networks: network::Networks::default(),
             facts,
             hierarchies,

@@ -129,6 +129,10 @@ impl Engine {
             let networks = self.inner.store.read(|conn| coffer_store::network::list(conn, Some(&project.name)))?;
             users.extend(networks.iter().map(|network| used_by::url("networks", &project.name, network.name.as_str())));
         }
+        if project.config.flag("features.storage.volumes", true) {
+            let volumes = self.inner.store.read(|conn| coffer_store::volume::list(conn, None, Some(&project.name)))?;
+            users.extend(volumes.iter().map(used_by::volume_url));
+        }
         Ok((project, users))
     }
 

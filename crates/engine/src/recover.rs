@@ -53,11 +53,8 @@ impl Engine {
                 self.forget_half_pool(&pool);
                 continue;
             }
-            let opened = self.open_pool(&pool).and_then(|driver| Ok(driver.clear_temporaries()?));
-            match opened {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(pool = %pool.name, "removed {count} things that were left half made"),
-                Err(error) => tracing::error!(pool = %pool.name, "opening it: {}", chain(&error)),
+            if let Err(error) = self.open_pool(&pool) {
+                tracing::error!(pool = %pool.name, "opening it: {}", chain(&error));
             }
         }
     }

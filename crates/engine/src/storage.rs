@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::device::{Device, DiskSource};
-use coffer_model::{Config, IdMap, Instance, Pool, PoolName, Volume as StoredVolume, VolumeKind};
+use coffer_model::{Config, IdMap, Instance, Pool, PoolName};
 use coffer_storage::tree::Shift;
 use coffer_storage::{DriverKind, Pool as Driver, PoolSpec, Resources, StorageError, Volume};
 use coffer_store::Conn;
@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::instance::start::Loaded;
-use crate::request::{PoolView, Scope};
+use crate::request::PoolView;
 use crate::{Engine, Precondition, used_by};
 
 /// The pools that are open, one driver object each: it also holds the pool's locks.
@@ -155,73 +155,6 @@ impl Engine {
         Ok(self.pool_driver(name)?.resources()?)
     }
 
-    /// Lists a pool's volumes with their users: instances' roots and unpacked images.
-    ///
-    /// # Errors
-    /// If the pool does not exist.
-    pub fn volumes(&self, pool: &PoolName, scope: &Scope) -> Result<Vec<(StoredVolume, Vec<String>)>, EngineError> {
-        self.pool(pool)?;
-        let project = match scope {
-            Scope::Project(project) => Some(project),
-            Scope::All => None,
-        };
-        let instances = self.inner.store.read(|conn| coffer_store::instance::list(conn, project))?;
-        let root = |instance: Instance| {
-            let user = used_by::url("instances", &instance.project, instance.name.as_str());
-            let volume = StoredVolume {
-                pool: pool.clone(),
-                project: instance.project,
-                kind: VolumeKind::Container,
-                name: instance.name.to_string(),
-                description: instance.description,
-                config: Config::default(),
-                created_at: instance.created_at,
-            };
-            (volume, vec![user])
-        };
-        let roots = instances.into_iter().filter(|instance| instance.pool == *pool).map(root);
-        Ok(roots.chain(self.image_volumes(pool)?).collect())
-    }
-
-    /// Reads one volume.
-    ///
-    /// # Errors
-    /// If it does not exist.
-    pub fn volume(
-        &self,
-        pool: &PoolName,
-        project: &coffer_model::ProjectName,
-        kind: VolumeKind,
-        name: &str,
-    ) -> Result<(StoredVolume, Vec<String>), EngineError> {
-        let all = self.volumes(pool, &Scope::Project(project.clone()))?;
-        let found = all.into_iter().find(|(volume, _)| volume.kind == kind && volume.name == name);
-        found.ok_or_else(|| EngineError::not_found("storage volume", name))
-    }
-
-    fn image_volumes(&self, pool: &PoolName) -> Result<Vec<(StoredVolume, Vec<String>)>, EngineError> {
-        let driver = self.pool_driver(pool)?;
-        if driver.images().is_none() {
-            return Ok(Vec::new());
-        }
-        let images = self.inner.store.read(|conn| coffer_store::image::list(conn, None))?;
-        let unpacked = images.into_iter().filter(|image| driver.exists(&Volume::image(&image.fingerprint)).unwrap_or(false));
-        let volume = |image: coffer_model::Image| {
-            let user = used_by::url("images", &image.project, image.fingerprint.as_str());
-            let volume = StoredVolume {
-                pool: pool.clone(),
-                project: image.project,
-                kind: VolumeKind::Image,
-                name: image.fingerprint.to_string(),
-                description: String::new(),
-                config: Config::default(),
-                created_at: image.uploaded_at,
-            };
-            (volume, vec![user])
-        };
-        Ok(unpacked.map(volume).collect())
-    }
-
     /// The driver of a pool that is open. One that was not there when the daemon started is tried again.
     pub(crate) fn pool_driver(&self, name: &PoolName) -> Result<Arc<dyn Driver>, EngineError> {
         if let Some(driver) = self.inner.pools.lock().get(name) {
@@ -246,7 +179,17 @@ impl Engine {
             return Ok(driver.clone());
         }
         let driver: Arc<dyn Driver> = coffer_storage::open_pool(&spec)?.into();
+        // Nobody works on a pool that was not open.
+        match driver.clear_temporaries() {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(pool = %pool.name, "removed {count} things that were left half made"),
+            Err(error) => tracing::error!(pool = %pool.name, "removing what was left half made: {}", coffer_base::chain(&error)),
+        }
         open.insert(pool.name.clone(), driver.clone());
+        drop(open);
+        if pool.made {
+            self.settle_volumes(driver.as_ref(), &pool.name);
+        }
         Ok(driver)
     }
 
@@ -352,6 +295,7 @@ impl Engine {
 
     fn pool_view(&self, conn: &Conn, pool: Pool) -> Result<PoolView, coffer_store::StoreError> {
         let mut used_by = used_by::urls(&coffer_store::usage::of_pool(conn, &pool.name)?);
+        used_by.extend(coffer_store::volume::list(conn, Some(&pool.name), None)?.iter().map(used_by::volume_url));
         let driver = self.inner.pools.lock().get(&pool.name).cloned();
         if let Some(driver) = driver.as_ref().filter(|driver| driver.images().is_some()) {
             let images = coffer_store::image::list(conn, None)?;

@@ -1,6 +1,6 @@
 //! Who uses a thing, as URLs.
 
-use coffer_model::{Instance, ProfileName, ProjectName};
+use coffer_model::{CustomVolume, Instance, ProfileName, ProjectName};
 use coffer_store::usage::Users;
 use coffer_store::{Conn, StoreError};
 
@@ -15,6 +15,13 @@ pub(crate) fn instances_of_profile(conn: &Conn, home: &ProjectName, name: &Profi
 #[must_use]
 pub(crate) fn url(kind: &str, project: &ProjectName, name: &str) -> String {
     if project.is_default() { format!("/1.0/{kind}/{name}") } else { format!("/1.0/{kind}/{name}?project={project}") }
+}
+
+/// The URL of a user's volume, with its project outside the default one.
+#[must_use]
+pub(crate) fn volume_url(volume: &CustomVolume) -> String {
+    let place = format!("storage-pools/{}/volumes/custom", volume.pool);
+    url(&place, &volume.project, volume.name.as_str())
 }
 
 /// The URLs of instances and profiles, profiles first as LXD lists them.

@@ -12,6 +12,7 @@ use crate::instance::Instance;
 use crate::key::{self, KeyError};
 use crate::keys;
 use crate::names::{DeviceName, InstanceName, PoolName, ProfileName};
+use crate::volume::CustomVolume;
 
 /// Proof that a value passed the gate. Only this module makes one.
 #[derive(Debug, Clone)]
@@ -95,10 +96,10 @@ pub enum GateError {
         what: String,
     },
     /// A client changed a key that only the server sets.
-    #[error("instance {instance}: configuration key {key:?} is set by the server only")]
+    #[error("{what}: configuration key {key:?} is set by the server only")]
     Volatile {
-        /// The instance.
-        instance: InstanceName,
+        /// The instance or volume.
+        what: String,
         /// The key.
         key: String,
     },
@@ -119,7 +120,7 @@ pub fn instance(new: Instance, profiles: &[Profile], before: Option<&Instance>, 
         key::check("instance", keys::INSTANCE, key, value).map_err(|cause| GateError::Key { what: what(), cause })?;
     }
     if origin == Origin::Client {
-        volatile_untouched(&new, before)?;
+        volatile_untouched(&what, &new.config, before.map(|instance| &instance.config))?;
     }
     let expanded = new.expanded_devices(profiles);
     let devices = expanded.parse().map_err(|cause| GateError::Device { what: what(), cause: Box::new(cause) })?;
@@ -147,13 +148,35 @@ pub fn profile(new: Profile) -> Result<Checked<Profile>, GateError> {
     Ok(Checked(new))
 }
 
+/// Checks a user's volume against the table of its driver's keys.
+///
+/// `before` is the volume as it was, for a change.
+///
+/// # Errors
+/// See [`GateError`].
+pub fn volume(
+    new: CustomVolume,
+    table: &'static [key::Key],
+    before: Option<&CustomVolume>,
+    origin: Origin,
+) -> Result<Checked<CustomVolume>, GateError> {
+    let what = || format!("storage volume {}", new.name);
+    for (key, value) in new.config.iter() {
+        key::check("storage volume", table, key, value).map_err(|cause| GateError::Key { what: what(), cause })?;
+    }
+    if origin == Origin::Client {
+        volatile_untouched(&what, &new.config, before.map(|volume| &volume.config))?;
+    }
+    Ok(Checked(new))
+}
+
 /// Clients send back what they read, so unchanged and missing keys are fine; the server keeps missing ones.
-fn volatile_untouched(new: &Instance, before: Option<&Instance>) -> Result<(), GateError> {
+fn volatile_untouched(what: &dyn Fn() -> String, new: &Config, old: Option<&Config>) -> Result<(), GateError> {
     let none = Config::default();
-    let old = before.map_or(&none, |instance| &instance.config);
+    let old = old.unwrap_or(&none);
     let touched = |key: &str, value: &str| key.starts_with("volatile.") && old.0.get(key).is_none_or(|was| was != value);
-    match new.config.iter().find(|(key, value)| touched(key, value)) {
-        Some((key, _)) => Err(GateError::Volatile { instance: new.name.clone(), key: key.to_owned() }),
+    match new.iter().find(|(key, value)| touched(key, value)) {
+        Some((key, _)) => Err(GateError::Volatile { what: what(), key: key.to_owned() }),
         None => Ok(()),
     }
 }

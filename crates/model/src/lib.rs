@@ -15,6 +15,7 @@ pub mod names;
 pub mod raw_idmap;
 pub mod snapshot;
 pub mod status;
+pub mod volume;
 
 pub use config::Config;
 pub use device::{Device, DeviceKind, Devices};
@@ -28,6 +29,7 @@ pub use names::{
 };
 pub use snapshot::InstanceSnapshot;
 pub use status::Status;
+pub use volume::{ContentType, CustomVolume, VolumeKey, VolumeSnapshot};
 
 /// A moment, in UTC, to the nanosecond.
 pub type Time = jiff::Timestamp;

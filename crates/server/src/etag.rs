@@ -3,7 +3,10 @@
 //! A tag is the SHA-256 of the fields that an update replaces, so that a change which no client made (a counter, a user)
 //! does not break an editor's save. The same object has the same tag in every form in which it is shown.
 
-use coffer_model::{Alias, Config, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, Volume};
+use coffer_engine::VolumeView;
+use coffer_model::{
+    Alias, Config, CustomVolume, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, VolumeKind, VolumeSnapshot,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -50,10 +53,22 @@ pub fn pool(pool: &Pool) -> String {
     tag(&(&pool.name, &pool.driver, &pool.description, &pool.config))
 }
 
-/// The tag of a volume.
+/// The tag of a user's volume.
 #[must_use]
-pub fn volume(volume: &Volume) -> String {
-    tag(&(&volume.name, volume.kind, &volume.description, &volume.config))
+pub fn volume(volume: &CustomVolume) -> String {
+    tag(&(volume.name.as_str(), VolumeKind::Custom, &volume.description, &volume.config))
+}
+
+/// The tag of a volume as it is shown; of a user's volume it is [`volume`]'s.
+#[must_use]
+pub fn volume_view(view: &VolumeView) -> String {
+    tag(&(&view.name, view.kind, &view.description, &view.config))
+}
+
+/// The tag of a volume's snapshot.
+#[must_use]
+pub fn volume_snapshot(snapshot: &VolumeSnapshot) -> String {
+    tag(&(&snapshot.description, snapshot.expires_at))
 }
 
 /// The tag of an image.

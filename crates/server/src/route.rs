@@ -23,6 +23,7 @@ mod resources;
 mod server;
 mod snapshots;
 mod storage_pools;
+mod storage_volume_snapshots;
 mod storage_volumes;
 mod unsupported;
 mod upload;
@@ -52,6 +53,7 @@ pub fn router(app: App) -> Router {
         .merge(networks::routes())
         .merge(storage_pools::routes())
         .merge(storage_volumes::routes())
+        .merge(storage_volume_snapshots::routes())
         .merge(projects::routes())
         .merge(operations::routes())
         .merge(certificates::routes())

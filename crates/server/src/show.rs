@@ -9,7 +9,7 @@ mod thing;
 pub use instance::{instance, instance_full, instance_state, snapshot};
 pub use network::{lease, network, network_state};
 pub use operation::{event, operation, operation_url};
-pub use storage::{pool, pool_resources, volume, volume_kind, volume_path};
+pub use storage::{pool, pool_resources, volume, volume_kind, volume_path, volume_snapshot, volume_snapshot_path, volume_state};
 pub use thing::{alias, image, profile, project};
 
 use std::collections::BTreeMap;

@@ -78,14 +78,27 @@ pub static INSTANCE_VOLUME: &[Key] = &[
 
 /// The keys of a user's volume.
 pub static CUSTOM_VOLUME: &[Key] = &[
-    row("size", Value::Size, "the pool's volume.size", "The most bytes that the volume may hold."),
+    row("initial.gid", Value::Int(0, 4_294_967_294), "0", "The group that the top of a new volume belongs to, as instances see it."),
+    row("initial.mode", Value::Line, "711", "The permissions of the top of a new volume, in octal digits."),
+    row("initial.uid", Value::Int(0, 4_294_967_294), "0", "The user that the top of a new volume belongs to, as instances see it."),
+    row(
+        "size",
+        Value::Size,
+        "the pool's volume.size; 10GiB for block volumes",
+        "The most bytes that the volume may hold. It can change at any time; a block volume only grows.",
+    ),
     row(
         "security.shifted",
         Value::Bool,
         "the pool's volume.security.shifted",
-        "Whether instances with different id maps see the same owners in it.",
+        "Whether privileged and unprivileged instances may share it. Unprivileged ones always can, and see the same owners.",
     ),
-    row("security.unmapped", Value::Bool, "the pool's volume.security.unmapped", "Whether owners are stored unmapped."),
+    row(
+        "security.unmapped",
+        Value::Bool,
+        "the pool's volume.security.unmapped",
+        "Whether owners stand in it as the host's ids: instances then see only the owners that their id maps hold.",
+    ),
     row(
         "snapshots.expiry",
         Value::Line,
@@ -190,6 +203,12 @@ pub fn check_volume(pool: &PoolName, kind: VolumeKind, config: &Config) -> Resul
     if config.flag("security.shifted", false) && config.flag("security.unmapped", false) {
         let why = "it cannot be used together with security.unmapped".into();
         return Err(StorageError::Value { pool: pool.clone(), key: "security.shifted", why });
+    }
+    if let Some(mode) = config.get("initial.mode")
+        && !u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o7777)
+    {
+        let why = format!("{mode:?} is no mode: it must be octal digits such as 711");
+        return Err(StorageError::Value { pool: pool.clone(), key: "initial.mode", why });
     }
     check_snapshot_keys(pool, config, "")
 }

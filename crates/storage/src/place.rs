@@ -26,6 +26,9 @@ const SCRATCH: &str = ".coffer-tmp";
 /// The permissions of all that is inside a pool's directory, and of every volume.
 const PRIVATE: Mode = Mode::RWXU;
 
+/// The permissions that a user's volume begins with: whoever may be inside may pass through its top.
+const OPEN: Mode = Mode::from_raw_mode(0o711);
+
 /// The kinds whose volumes a pool holds.
 const KINDS: [VolumeKind; 3] = [VolumeKind::Container, VolumeKind::Image, VolumeKind::Custom];
 
@@ -395,6 +398,24 @@ impl Place {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.volume_failed(from, "renaming the snapshots of", errno.into())),
         }
+    }
+}
+
+/// Gives the empty top of a new volume its permissions.
+pub(crate) fn begin_top(volume: &Volume, top: BorrowedFd<'_>) -> io::Result<()> {
+    let mode = match volume.kind() {
+        VolumeKind::Container | VolumeKind::Image => PRIVATE,
+        VolumeKind::Custom => OPEN,
+    };
+    Ok(rustix::fs::fchmod(top, mode)?)
+}
+
+/// Closes the top of a filled volume: whatever the content said about it, only root looks in from the host. The top of a
+/// user's volume is seen inside and keeps what it is; the directory that it is in is closed.
+pub(crate) fn close_top(volume: &Volume, top: BorrowedFd<'_>) -> io::Result<()> {
+    match volume.kind() {
+        VolumeKind::Container | VolumeKind::Image => Ok(rustix::fs::fchmod(top, PRIVATE)?),
+        VolumeKind::Custom => Ok(()),
     }
 }
 

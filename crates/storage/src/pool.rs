@@ -126,6 +126,8 @@ pub trait Pool: Send + Sync {
 
     /// Makes a volume and lets `fill` put its content in. If that fails there is no volume.
     ///
+    /// The top of a user's volume begins with mode 0711 and keeps what the content makes of it; others are closed.
+    ///
     /// # Errors
     /// [`StorageError::VolumeExists`]; [`StorageError::Fill`] with what `fill` said.
     fn create(&self, volume: &Volume, fill: Fill<'_>) -> Result<(), StorageError>;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use coffer_model::{Fingerprint, InstanceName, ProjectName, SnapshotName, VolumeKind, VolumeName};
+use coffer_model::{Fingerprint, InstanceName, ProjectName, SnapshotName, VolumeKey, VolumeKind, VolumeName};
 
 /// A volume or a snapshot of one, named so that it cannot point out of its pool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +28,13 @@ impl Volume {
     /// A user's volume. Unlike an instance's it carries its project's name in the default project too.
     #[must_use]
     pub fn custom(project: &ProjectName, name: &VolumeName) -> Self {
-        Self { kind: VolumeKind::Custom, directory: format!("{project}_{name}"), snapshot: None }
+        Self::of_key(&VolumeKey { project: project.clone(), name: name.clone() })
+    }
+
+    /// A user's volume by its key.
+    #[must_use]
+    pub fn of_key(key: &VolumeKey) -> Self {
+        Self { kind: VolumeKind::Custom, directory: key.to_string(), snapshot: None }
     }
 
     /// A snapshot of this volume; of a snapshot, another one of the same volume.
@@ -68,10 +74,7 @@ impl Volume {
             (VolumeKind::Container, None) => Self::instance(&ProjectName::default_project(), &directory.parse().ok()?),
             (VolumeKind::Container, Some((project, name))) => Self::instance(&project.parse().ok()?, &name.parse().ok()?),
             (VolumeKind::Image, _) => Self::image(&directory.parse().ok()?),
-            (VolumeKind::Custom, parts) => {
-                let (project, name) = parts?;
-                Self::custom(&project.parse().ok()?, &name.parse().ok()?)
-            }
+            (VolumeKind::Custom, _) => Self::of_key(&directory.parse().ok()?),
         };
         (volume.directory == directory).then_some(volume)
     }

@@ -155,6 +155,8 @@ pub enum Entity {
     Pool,
     /// A storage volume.
     Volume,
+    /// A snapshot of a storage volume.
+    VolumeSnapshot,
     /// The server's configuration.
     Server,
 }
@@ -171,6 +173,7 @@ impl fmt::Display for Entity {
             Self::Network => "network",
             Self::Pool => "storage pool",
             Self::Volume => "storage volume",
+            Self::VolumeSnapshot => "storage volume snapshot",
             Self::Server => "server configuration",
         })
     }

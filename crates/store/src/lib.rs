@@ -39,6 +39,7 @@ pub mod server;
 pub mod snapshot;
 pub mod usage;
 pub mod volume;
+pub mod volume_snapshot;
 
 pub use conn::{Conn, Tx};
 pub use error::{Entity, StoreError, Subject};

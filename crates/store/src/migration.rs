@@ -24,6 +24,7 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "the first tables", apply: |conn| conn.execute_batch(include_str!("schema/0001.sql")) },
     Migration { name: "snapshots of instances", apply: |conn| conn.execute_batch(include_str!("schema/0002.sql")) },
+    Migration { name: "users' volumes and their snapshots", apply: |conn| conn.execute_batch(include_str!("schema/0003.sql")) },
 ];
 
 /// The version that a list of steps leads to.

@@ -12,6 +12,7 @@ mod full;
 mod opening;
 mod snapshots;
 mod speed;
+mod volumes;
 
 fn default_project() -> ProjectName {
     ProjectName::default_project()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use coffer_model::{Config, Devices, InstanceName, NetworkName, PoolName, ProfileName, ProjectName};
+use coffer_model::{Config, Devices, InstanceName, NetworkName, PoolName, ProfileName, ProjectName, VolumeName};
 
 use crate::conn::Conn;
 use crate::error::{Entity, StoreError, Subject};
@@ -68,7 +68,8 @@ pub fn of_pool(conn: &Conn, pool: &PoolName) -> Result<Users, StoreError> {
 ///
 /// # Errors
 /// Only the database's.
-pub fn of_volume(conn: &Conn, pool: &PoolName, home: &ProjectName, volume: &str) -> Result<Users, StoreError> {
+pub fn of_volume(conn: &Conn, pool: &PoolName, home: &ProjectName, volume: &VolumeName) -> Result<Users, StoreError> {
+    let volume = volume.as_str();
     users(conn, volume, Some((home, Feature::Volumes)), |device| {
         device.get("type") == Some("disk") && device.get("pool") == Some(pool.as_str()) && device.get("source") == Some(volume)
     })

@@ -35,6 +35,8 @@ mod snapshot;
 mod state;
 mod storage;
 mod storage_volume;
+mod storage_volume_copy;
+mod storage_volume_snapshot;
 mod version;
 mod warning;
 

@@ -5,11 +5,13 @@ use std::fmt::Write;
 use clap::Subcommand;
 use coffer_api::{StorageVolumePost, StorageVolumesPost};
 
+use super::storage_volume_copy::{Copy, Move};
+use super::storage_volume_snapshot::{Restore, Snapshot};
 use crate::app::App;
 use crate::error::CliError;
 use crate::key_value::{pairs, pairs_or_two};
 use crate::object::{self, DeviceObject, Instance, Profile};
-use crate::render::{Format, Table, binary_size, clean, render_list};
+use crate::render::{Format, Table, binary_size, clean, minute, render_list, yaml};
 use crate::target::Target;
 
 /// Storage volumes
@@ -43,6 +45,8 @@ pub(crate) enum Volume {
         #[arg(value_name = "[DEVICE] PATH", num_args = 0..=2)]
         place: Vec<String>,
     },
+    #[command(visible_alias = "cp")]
+    Copy(Copy),
     /// Make a custom volume
     #[command(alias = "add")]
     Create {
@@ -130,8 +134,9 @@ pub(crate) enum Volume {
         #[arg(long)]
         all_projects: bool,
     },
-    /// Rename a volume
     #[command(visible_alias = "mv")]
+    Move(Move),
+    /// Rename a volume, or a snapshot named as in volume/snapshot
     Rename {
         /// Pool
         #[arg(value_name = "[REMOTE:]POOL")]
@@ -141,6 +146,7 @@ pub(crate) enum Volume {
         /// New name
         new_name: String,
     },
+    Restore(Restore),
     /// Set keys of a volume
     Set {
         /// Pool
@@ -152,7 +158,8 @@ pub(crate) enum Volume {
         #[arg(value_name = "KEY=VALUE", required = true)]
         pairs: Vec<String>,
     },
-    /// Show a volume
+    Snapshot(Snapshot),
+    /// Show a volume, or a snapshot named as in volume/snapshot
     Show {
         /// Pool
         #[arg(value_name = "[REMOTE:]POOL")]
@@ -202,6 +209,13 @@ impl Volume {
             }
             Volume::Rename { pool, volume, new_name } => {
                 let found = named(&pool, &volume)?;
+                if let Some((name, snapshot)) = found.name.split_once('/') {
+                    // As with lxc the new name may be written with or without the volume.
+                    let new = new_name.rsplit('/').next().unwrap_or_default();
+                    let pending = app.client(&pool)?.rename_storage_volume_snapshot(&pool.name, name, snapshot, new).await?;
+                    app.finish(pending, "").await?;
+                    return app.note(&format!("Renamed storage volume snapshot from \"{snapshot}\" to \"{new}\""));
+                }
                 let request = StorageVolumePost { name: new_name.clone(), ..Default::default() };
                 let pending = app.client(&pool)?.move_storage_volume(&pool.name, &found.kind, &found.name, &request).await?;
                 app.finish(pending, "").await?;
@@ -214,7 +228,20 @@ impl Volume {
             Volume::Set { pool, volume, pairs } => {
                 object::set(app, app.client(&pool)?, &named(&pool, &volume)?, pairs_or_two(&pairs)?).await
             }
-            Volume::Show { pool, volume } => object::show(app, app.client(&pool)?, &named(&pool, &volume)?).await,
+            Volume::Show { pool, volume } => {
+                let found = named(&pool, &volume)?;
+                match found.name.split_once('/') {
+                    Some((name, snapshot)) if found.kind == "custom" => {
+                        let read = app.client(&pool)?.storage_volume_snapshot(&pool.name, name, snapshot).await?.value;
+                        app.print(&yaml(&read))
+                    }
+                    _ => object::show(app, app.client(&pool)?, &found).await,
+                }
+            }
+            Volume::Copy(command) => command.run(app).await,
+            Volume::Move(command) => command.run(app).await,
+            Volume::Snapshot(command) => command.run(app).await,
+            Volume::Restore(command) => command.run(app).await,
             Volume::Unset { pool, volume, key } => object::unset(app, app.client(&pool)?, &named(&pool, &volume)?, &key).await,
         }
     }
@@ -283,6 +310,18 @@ async fn info(app: &App, pool: &Target, volume: &str) -> Result<(), CliError> {
         let _ = writeln!(out, "Usage: {}", binary_size(i64::try_from(usage.used).unwrap_or(i64::MAX)));
         if usage.total > 0 {
             let _ = writeln!(out, "Total: {}", binary_size(usage.total));
+        }
+    }
+    if found.kind == "custom" {
+        let snapshots = client.storage_volume_snapshots(&found.pool, &found.name).await?;
+        if !snapshots.is_empty() {
+            let mut table = Table::new(["NAME", "DESCRIPTION", "EXPIRES AT"]);
+            for snapshot in &snapshots {
+                let name = snapshot.name.rsplit('/').next().unwrap_or_default();
+                let expires = snapshot.expires_at.map(minute).unwrap_or_default();
+                table.row([name, &snapshot.description, &expires]);
+            }
+            let _ = write!(out, "\nSnapshots:\n{}", table.bordered(false));
         }
     }
     app.print(&out)

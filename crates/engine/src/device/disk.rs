@@ -21,6 +21,8 @@ enum Opened {
     Nothing,
     /// Something of the host, held open: nobody can swap it any more.
     Host(OwnedFd),
+    /// The directory of a volume, and whether its ids are mapped as the instance's own.
+    Volume { directory: OwnedFd, idmapped: bool },
     /// A new file system in memory.
     Memory,
 }
@@ -29,21 +31,44 @@ impl Engine {
     /// Opens the source of a disk that the instance starts with.
     pub(super) fn disk_start(
         &self,
+        loaded: &Loaded,
         name: &DeviceName,
         disk: &Disk,
         fds: &mut Vec<OwnedFd>,
         run: &mut RunConfig,
     ) -> Result<(), EngineError> {
-        match open_source(name, disk)? {
+        match self.open_disk(loaded, name, disk)? {
             Opened::Nothing => {}
             Opened::Host(source) => {
                 let owner = owner(disk, &source)?;
                 let source = spec::MountSource::Host(spec::Source::Fd(add_fd(fds, source)));
                 run.mounts.push(mount(disk, source, owner));
             }
+            Opened::Volume { directory, idmapped } => {
+                let source = spec::MountSource::Host(spec::Source::Fd(add_fd(fds, directory)));
+                run.mounts.push(spec::Mount { idmapped, ..mount(disk, source, None) });
+            }
             Opened::Memory => run.mounts.push(mount(disk, memory(disk), None)),
         }
         Ok(())
+    }
+
+    /// Takes back what a disk of an instance that ended left on the host.
+    pub(super) fn disk_end(&self, loaded: &Loaded, disk: &Disk) {
+        if let DiskSource::Volume(pool, volume) = &disk.source {
+            self.close_volume(loaded, pool, volume);
+        }
+    }
+
+    /// Opens a disk's source.
+    fn open_disk(&self, loaded: &Loaded, name: &DeviceName, disk: &Disk) -> Result<Opened, EngineError> {
+        match &disk.source {
+            DiskSource::Volume(pool, volume) => {
+                let (directory, idmapped) = self.open_volume(loaded, name, pool, volume)?;
+                Ok(Opened::Volume { directory, idmapped })
+            }
+            DiskSource::Root(_) | DiskSource::Host(_) | DiskSource::Memory => open_source(name, disk),
+        }
     }
 
     /// Attaches a disk to a running instance; for the root disk only its size can change.
@@ -51,9 +76,11 @@ impl Engine {
         if let DiskSource::Root(_) = disk.source {
             return self.resize_root(&loaded.instance, disk.size);
         }
-        let (mount, source) = match open_source(name, disk)? {
+        let first = || spec::MountSource::Host(spec::Source::Fd(0));
+        let (mount, source) = match self.open_disk(loaded, name, disk)? {
             Opened::Nothing => return Ok(()),
-            Opened::Host(source) => (mount(disk, spec::MountSource::Host(spec::Source::Fd(0)), owner(disk, &source)?), Some(source)),
+            Opened::Host(source) => (mount(disk, first(), owner(disk, &source)?), Some(source)),
+            Opened::Volume { directory, idmapped } => (spec::Mount { idmapped, ..mount(disk, first(), None) }, Some(directory)),
             Opened::Memory => (mount(disk, memory(disk), None), None),
         };
         let fds: Vec<_> = source.iter().map(AsFd::as_fd).collect();
@@ -78,9 +105,11 @@ impl Engine {
         }
         match running.monitor.tell(spec::Request::DetachMount { target: disk.path.clone() }, &[]) {
             // A source that was missing and not required was never attached, and root inside may have unmounted it.
-            Err(MonitorError::Refused(refusal)) if is_gone(&refusal) => Ok(()),
-            result => result.map_err(|cause| failed(loaded, "detaching a disk", cause)),
+            Err(MonitorError::Refused(refusal)) if is_gone(&refusal) => {}
+            result => result.map_err(|cause| failed(loaded, "detaching a disk", cause))?,
         }
+        self.disk_end(loaded, disk);
+        Ok(())
     }
 
     /// The limits that an instance's disks ask for, by block device. Where several disks are on one, the lowest counts.
@@ -97,11 +126,17 @@ impl Engine {
             let file = match &disk.source {
                 DiskSource::Root(pool) => {
                     let volume = coffer_storage::Volume::instance(&loaded.instance.project, &loaded.instance.name);
-                    Opened::Host(self.pool_driver(pool)?.mount(&volume)?)
+                    self.pool_driver(pool)?.mount(&volume)?
                 }
-                DiskSource::Volume(..) | DiskSource::Host(_) | DiskSource::Memory => open_source(&name, &disk)?,
+                DiskSource::Volume(pool, volume) => {
+                    let place = self.volume_place(pool, &loaded.instance.project, volume)?;
+                    self.pool_driver(pool)?.mount(&place.volume())?
+                }
+                DiskSource::Host(_) | DiskSource::Memory => match open_source(&name, &disk)? {
+                    Opened::Host(file) => file,
+                    Opened::Nothing | Opened::Memory | Opened::Volume { .. } => continue,
+                },
             };
-            let Opened::Host(file) = file else { continue };
             let number = block_device::below(file.as_fd()).map_err(|cause| {
                 EngineError::Refused(format!("device {name}: limits of reading and writing: {}", coffer_base::chain(&cause)))
             })?;
@@ -114,11 +149,9 @@ impl Engine {
 /// Opens a disk's source.
 fn open_source(name: &DeviceName, disk: &Disk) -> Result<Opened, EngineError> {
     let path = match &disk.source {
-        DiskSource::Root(_) => return Ok(Opened::Nothing),
+        // Those are opened in their pools.
+        DiskSource::Root(_) | DiskSource::Volume(..) => return Ok(Opened::Nothing),
         DiskSource::Memory => return Ok(Opened::Memory),
-        DiskSource::Volume(_, volume) => {
-            return Err(EngineError::Refused(format!("device {name}: custom volumes (here {volume}) are not supported yet")));
-        }
         DiskSource::Host(path) => path,
     };
     let told = |cause: rustix::io::Errno| EngineError::system(format!("device {name}: opening source {path}"), cause);

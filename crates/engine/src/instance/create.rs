@@ -132,6 +132,9 @@ impl Engine {
             {
                 return Err(EngineError::Refused(format!("instance {}: device {name}: network {network} does not exist", instance.name)));
             }
+            if let Device::Disk(disk) = device {
+                crate::device::disk_volume::refuse_unfit(conn, instance, name, disk)?;
+            }
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use coffer_base::{Bytes, Progress, run};
 use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
 use coffer_sys::btrfs;
-use rustix::fs::Mode;
 
 use self::backing::Backing;
 pub(crate) use self::options::check as check_options;
@@ -188,17 +187,15 @@ impl Pool for BtrfsPool {
         let make = || -> std::io::Result<OwnedFd> {
             btrfs::create_subvolume(scratch.directory.as_fd(), scratch.name.as_ref())?;
             let directory = crate::place::open_directory(scratch.directory.as_fd(), &scratch.name)?;
-            rustix::fs::fchmod(&directory, Mode::RWXU)?;
+            crate::place::begin_top(volume, directory.as_fd())?;
             Ok(directory)
         };
         let filled = make().map_err(failed).and_then(|directory| {
-            let (pool, volume) = (self.place.pool.clone(), volume.clone());
             fill(directory.as_fd()).map_err(|cause| match cause.downcast::<TreeError>() {
-                Ok(cause) => StorageError::Tree { pool, volume, doing: "copying into", cause: *cause },
-                Err(cause) => StorageError::Fill { pool, volume, cause },
+                Ok(cause) => StorageError::Tree { pool: self.place.pool.clone(), volume: volume.clone(), doing: "copying into", cause: *cause },
+                Err(cause) => StorageError::Fill { pool: self.place.pool.clone(), volume: volume.clone(), cause },
             })?;
-            // Whatever the content said about its top, only root looks in from the host.
-            rustix::fs::fchmod(&directory, Mode::RWXU).map_err(|errno| failed(errno.into()))
+            crate::place::close_top(volume, directory.as_fd()).map_err(failed)
         });
         filled.and_then(|()| self.place.publish(&scratch, volume)).inspect_err(|_| {
             self.discard_quietly(&scratch);

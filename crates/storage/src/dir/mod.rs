@@ -74,13 +74,14 @@ impl DirPool {
         let scratch = self.place.scratch()?;
         let make = || -> std::io::Result<OwnedFd> {
             rustix::fs::mkdirat(&scratch.directory, scratch.name.as_str(), Mode::RWXU)?;
-            crate::place::open_directory(scratch.directory.as_fd(), &scratch.name)
+            let top = crate::place::open_directory(scratch.directory.as_fd(), &scratch.name)?;
+            crate::place::begin_top(volume, top.as_fd())?;
+            Ok(top)
         };
         let filled = make().map_err(|cause| self.place.volume_failed(volume, "creating", cause)).and_then(|directory| {
             fill(directory.as_fd()).map_err(|cause| self.fill_failed(volume, cause))?;
-            // Whatever the content said about its top, only root looks in from the host.
-            let closed = rustix::fs::fchmod(&directory, Mode::RWXU);
-            closed.map_err(|errno| self.place.volume_failed(volume, "closing", errno.into()))
+            let closed = crate::place::close_top(volume, directory.as_fd());
+            closed.map_err(|cause| self.place.volume_failed(volume, "closing", cause))
         });
         if let Err(error) = filled {
             // What cannot be taken back now goes with the temporaries.

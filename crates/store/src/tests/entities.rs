@@ -1,10 +1,10 @@
 //! What goes in comes out, and what must not be is refused.
 
-use coffer_model::{Alias, Fingerprint, Image, Network, NetworkName, Project, Volume, VolumeKind};
+use coffer_model::{Alias, Fingerprint, Image, Network, NetworkName, Project};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{alias, image, network, project, server, usage, volume};
+use crate::{alias, image, network, project, server, usage};
 
 #[test]
 fn a_fresh_database_has_the_default_project_and_profile() {
@@ -217,7 +217,7 @@ fn images_and_aliases() {
 }
 
 #[test]
-fn pools_networks_volumes_and_the_server() {
+fn pools_networks_and_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let project = default_project();
@@ -239,24 +239,6 @@ fn pools_networks_volumes_and_the_server() {
     assert_eq!(says(store.write(|tx| network::delete(tx, &project, &network.name))), "network br0 does not exist");
     store.write(|tx| network::delete(tx, &project, &name("br1"))).unwrap();
 
-    let mut data = some_volume("data");
-    store.write(|tx| volume::insert(tx, &data)).unwrap();
-    data.config.set("size", "1GiB");
-    store.write(|tx| volume::update(tx, &data)).unwrap();
-    assert_eq!(store.read(|conn| volume::list(conn, Some(&slow.name), Some(&project))).unwrap(), [data.clone()]);
-    assert_eq!(says(store.write(|tx| pool::delete(tx, &slow.name))), "storage pool slow is in use by storage volume data");
-    let disk = [("type", "disk"), ("path", "/d"), ("pool", "slow"), ("source", "data")].into_iter().collect();
-    let mut user = some_profile("user");
-    user.devices = Devices([(name("d"), disk)].into());
-    store.write(|tx| profile::insert(tx, &gate::profile(user).unwrap())).unwrap();
-    let users = store.read(|conn| usage::of_volume(conn, &slow.name, &project, "data")).unwrap();
-    assert_eq!(users.to_string(), "profile user");
-    let (kind, pool) = (VolumeKind::Custom, &slow.name);
-    store.write(|tx| volume::rename(tx, pool, &project, kind, "data", "more")).unwrap();
-    assert_eq!(store.read(|conn| volume::get(conn, pool, &project, kind, "data")).unwrap(), None);
-    assert_eq!(says(store.write(|tx| volume::rename(tx, pool, &project, kind, "data", "x"))), "storage volume data does not exist");
-    store.write(|tx| volume::delete(tx, pool, &project, kind, "more")).unwrap();
-
     let config: Config = [("core.https_address", ":8443")].into_iter().collect();
     store.write(|tx| server::set(tx, &config)).unwrap();
     store.write(|tx| server::set(tx, &config)).unwrap();
@@ -266,18 +248,6 @@ fn pools_networks_volumes_and_the_server() {
 fn some_network(named: &str) -> Network {
     let config = [("ipv4.address", "10.1.2.1/24")].into_iter().collect();
     Network { project: default_project(), name: name(named), description: String::new(), config, made: true }
-}
-
-fn some_volume(named: &str) -> Volume {
-    Volume {
-        pool: name("slow"),
-        project: default_project(),
-        kind: VolumeKind::Custom,
-        name: named.into(),
-        description: String::new(),
-        config: Config::default(),
-        created_at: Time::UNIX_EPOCH,
-    }
 }
 
 fn some_image(digit: char) -> Image {

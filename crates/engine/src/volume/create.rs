@@ -1,0 +1,132 @@
+//! Making an empty volume.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use coffer_base::{Bytes, Undo, fault};
+use coffer_model::gate::Origin;
+use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeSnapshot};
+use coffer_storage::{FillError, Pool as Driver, block};
+use rustix::fs::{Gid, Mode, Uid};
+use uuid::Uuid;
+
+use super::{CreateVolume, VolumePlace, check};
+use crate::Engine;
+use crate::error::EngineError;
+use crate::events::Caller;
+
+impl Engine {
+    /// Makes an empty volume.
+    ///
+    /// # Errors
+    /// If its pool does not exist, a key is refused, the name is taken, or the pool cannot make it.
+    pub fn create_volume(&self, caller: &Caller, request: CreateVolume) -> Result<(), EngineError> {
+        if request.content == ContentType::Iso {
+            let what = "an ISO volume is made by importing an ISO image (storage volume import --type=iso)";
+            return Err(EngineError::Refused(format!("storage volume {}: {what}", request.name())));
+        }
+        let pool = self.pool(&request.place.pool)?.pool;
+        let driver = self.pool_driver(&pool.name)?;
+        let checked = self.new_volume(&pool, &request)?;
+        let place = request.place;
+        let _claim = self.inner.volumes.claim(&place, "creating")?;
+        let size = size_of(&checked);
+        self.make_volume(&checked, &[], driver.as_ref(), &mut |driver| {
+            driver.create(&place.volume(), &mut |top| fill(top, &checked, size))?;
+            Ok(())
+        })?;
+        self.tell_volume(&place, "storage-volume-created", Some(caller));
+        Ok(())
+    }
+
+    /// What is kept of a new volume, through the gate.
+    pub(super) fn new_volume(&self, pool: &Pool, request: &CreateVolume) -> Result<Checked<CustomVolume>, EngineError> {
+        let mut config = defaults(pool, request.content);
+        config.merge(&request.config);
+        config.0.retain(|_, value| !value.is_empty());
+        let new = CustomVolume {
+            pool: pool.name.clone(),
+            project: request.place.key.project.clone(),
+            name: request.name().clone(),
+            description: request.description.clone(),
+            config,
+            content: request.content,
+            created_at: Time::now(),
+            phase: Phase::Creating,
+            renamed_from: None,
+        };
+        let mut new = check(new, None, Origin::Client)?.into_inner();
+        new.config.set("volatile.uuid", Uuid::new_v4().to_string());
+        check(new, None, Origin::Server)
+    }
+
+    /// Records a volume, has `fill` make it and its snapshots in its pool, limits it and declares all of it whole. On failure
+    /// nothing stays.
+    pub(super) fn make_volume(
+        &self,
+        new: &Checked<CustomVolume>,
+        snapshots: &[VolumeSnapshot],
+        driver: &dyn Driver,
+        fill: &mut dyn FnMut(&dyn Driver) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let cut = |cause| EngineError::system("creating the volume", cause);
+        let (store, place) = (&self.inner.store, VolumePlace::of(new));
+        store.write(|tx| coffer_store::volume::insert(tx, new))?;
+        let mut undo = Undo::new(|warning| tracing::warn!("taking back a volume: {warning}"));
+        undo.push(format!("forgetting volume {}", new.name), || {
+            store.write(|tx| coffer_store::volume::delete(tx, &new.pool, &new.project, &new.name))
+        });
+        fault::point("volume.recorded").map_err(cut)?;
+        fill(driver)?;
+        undo.push(format!("removing volume {}", new.name), || super::delete::remove_from_pool(driver, &place.volume()));
+        if new.content == ContentType::Filesystem {
+            self.limit_volume(driver, new)?;
+        }
+        fault::point("volume.made").map_err(cut)?;
+        store.write(|tx| {
+            for snapshot in snapshots {
+                coffer_store::volume_snapshot::insert(tx, new, snapshot)?;
+            }
+            coffer_store::volume::set_phase(tx, &new.pool, &new.project, &new.name, Phase::Ready)
+        })?;
+        undo.keep();
+        Ok(())
+    }
+
+    /// Gives a volume of files the size that its configuration asks for.
+    pub(super) fn limit_volume(&self, driver: &dyn Driver, volume: &CustomVolume) -> Result<(), EngineError> {
+        let size = volume.config.parse::<Bytes>("size");
+        let limited = driver.set_quota(&VolumePlace::of(volume).volume(), size)?;
+        if let (Some(size), coffer_storage::Enforcement::Ignored(why)) = (size, limited) {
+            tracing::warn!(volume = %volume.name, pool = %volume.pool, "its size {size} is not enforced: {why}");
+        }
+        Ok(())
+    }
+}
+
+/// What a pool says of new volumes.
+fn defaults(pool: &Pool, content: ContentType) -> Config {
+    let fits = |key: &str| content == ContentType::Filesystem || !super::FILES_ONLY.iter().any(|prefix| key.starts_with(prefix));
+    let keys = pool.config.under("volume.").filter(|(key, _)| fits(key));
+    keys.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// The size of a new disk.
+fn size_of(volume: &CustomVolume) -> Bytes {
+    volume.config.parse("size").unwrap_or(block::DEFAULT_SIZE)
+}
+
+/// Puts into a new volume what it begins with.
+fn fill(top: BorrowedFd<'_>, volume: &CustomVolume, size: Bytes) -> Result<(), FillError> {
+    match volume.content {
+        ContentType::Filesystem => {
+            let id = |key: &str| volume.config.parse::<u32>(key);
+            let (uid, gid) = (id("initial.uid").map(Uid::from_raw), id("initial.gid").map(Gid::from_raw));
+            rustix::fs::fchown(top, uid, gid)?;
+            if let Some(mode) = volume.config.get("initial.mode").and_then(|text| u32::from_str_radix(text, 8).ok()) {
+                rustix::fs::fchmod(top.as_fd(), Mode::from_raw_mode(mode & 0o7777))?;
+            }
+        }
+        ContentType::Block | ContentType::Iso => drop(block::create(top, size)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Changing a volume's description and configuration, also while instances use it.
+
+use std::os::fd::AsFd;
+
+use coffer_base::Bytes;
+use coffer_model::gate::Origin;
+use coffer_model::{Config, ContentType, CustomVolume};
+use coffer_storage::{Pool as Driver, block};
+
+use super::{VolumeChange, VolumePlace, check};
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::{Engine, Precondition};
+
+/// Keys that say how instances see the files: they hold for all that use the volume.
+const OF_THE_MOUNT: [&str; 2] = ["security.shifted", "security.unmapped"];
+
+impl Engine {
+    /// Replaces a volume's writable part. A changed size takes effect at once.
+    ///
+    /// # Errors
+    /// If there is no such volume, it changed since the client read it, a key is refused, or a disk would shrink.
+    pub fn update_volume(
+        &self,
+        caller: &Caller,
+        place: &VolumePlace,
+        change: VolumeChange,
+        only_if: Precondition<'_, CustomVolume>,
+    ) -> Result<(), EngineError> {
+        let _claim = self.inner.volumes.claim(place, "changing")?;
+        let now = self.custom_volume(place)?;
+        if only_if.is_some_and(|check| !check(&now)) {
+            return Err(EngineError::Changed { entity: "storage volume", name: now.name.to_string() });
+        }
+        let mut config: Config = now.config.iter().filter(|(key, _)| key.starts_with("volatile.")).collect();
+        config.merge(&change.config);
+        config.0.retain(|_, value| !value.is_empty());
+        let new = check(CustomVolume { description: change.description, config, ..now.clone() }, Some(&now), Origin::Client)?;
+        if OF_THE_MOUNT.iter().any(|key| now.config.flag(key, false) != new.config.flag(key, false)) {
+            self.refuse_running_users(place, "mapped in another way")?;
+        }
+        if now.config.get("size") != new.config.get("size") {
+            self.resize_volume(self.pool_driver(&place.pool)?.as_ref(), &new)?;
+        }
+        self.inner.store.write(|tx| coffer_store::volume::update(tx, &new))?;
+        self.tell_volume(place, "storage-volume-updated", Some(caller));
+        Ok(())
+    }
+
+    fn resize_volume(&self, driver: &dyn Driver, new: &CustomVolume) -> Result<(), EngineError> {
+        match new.content {
+            ContentType::Filesystem => self.limit_volume(driver, new),
+            ContentType::Block => grow(driver, new),
+            ContentType::Iso => {
+                Err(EngineError::Refused(format!("storage volume {}: an ISO image has the size that it came with", new.name)))
+            }
+        }
+    }
+}
+
+/// Gives a disk a larger size.
+fn grow(driver: &dyn Driver, new: &CustomVolume) -> Result<(), EngineError> {
+    let doing = |cause| EngineError::system(format!("storage volume {}: changing its size", new.name), cause);
+    let top = driver.mount(&VolumePlace::of(new).volume())?;
+    let now = block::size(top.as_fd()).map_err(doing)?;
+    let size = new.config.parse::<Bytes>("size").unwrap_or(now);
+    if size < now {
+        let what = format!("storage volume {}: a disk of {now} cannot shrink to {size}: what is on it would be cut off", new.name);
+        return Err(EngineError::Refused(what));
+    }
+    block::grow(top.as_fd(), size).map_err(doing)
+}
