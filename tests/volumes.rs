@@ -10,8 +10,8 @@ const VOLUMES: &str = "/1.0/storage-pools/default/volumes/custom";
 #[test]
 fn the_genuine_client_makes_changes_attaches_and_deletes_volumes() {
     let Some(daemon) = ready_for_genuine_client() else { return };
-    daemon.run_instance("small", "c1");
     let before = daemon.world();
+    daemon.run_instance("small", "c1");
     daemon.lxc(["storage", "volume", "create", "default", "data", "user.note=mine"]).clean();
     let show = daemon.lxc(["storage", "volume", "show", "default", "data"]).clean();
     holds(&show, &["name: data", "type: custom", "user.note: mine", "content_type: filesystem", "used_by: []", "location: none"]);
@@ -42,6 +42,7 @@ fn the_genuine_client_makes_changes_attaches_and_deletes_volumes() {
     daemon.lxc(["storage", "volume", "detach-profile", "default", "data", "default", "disk0"]).clean();
     daemon.lxc(["storage", "volume", "rename", "default", "data", "other"]).clean();
     daemon.lxc(["storage", "volume", "delete", "default", "other"]).clean();
+    daemon.lxc(["delete", "--force", "c1"]).clean();
     daemon.expect_nothing_since(&before);
 }
 
@@ -88,19 +89,18 @@ fn the_genuine_client_snapshots_restores_copies_and_moves_volumes() {
         let path = daemon.state().join(format!("storage-pools/{pool}/custom/default_{volume}/state"));
         daemon.inside("cat", [&path.display().to_string()]).ok()
     };
-    assert_eq!(
-        [content("fast", "data"), content("default", "alone"), content("fast", "old")],
-        ["fifth\n", "fourth\n", "second\n"]
-    );
+    assert_eq!([content("fast", "data"), content("default", "alone"), content("fast", "old")], ["fifth\n", "fourth\n", "second\n"]);
 
-    // A move takes along the devices that name it.
+    // The genuine client moves by copying and deleting; ours takes along the devices that name the volume.
+    daemon.lxc(["storage", "volume", "move", "fast/old", "default/older"]).clean();
+    assert_eq!(content("default", "older"), "second\n");
     daemon.lxc(["stop", "--force", "c1"]).clean();
-    daemon.lxc(["storage", "volume", "move", "default/data", "fast/moved"]).clean();
+    daemon.coffer(["storage", "volume", "move", "default/data", "fast/moved"]).ok();
     holds(&daemon.lxc(["config", "device", "show", "c1"]).clean(), &["pool: fast", "source: moved"]);
     daemon.lxc(["start", "c1"]).clean();
     assert_eq!(read(), "fifth\n");
     daemon.lxc(["delete", "--force", "c1"]).clean();
-    for volume in [["default", "alone"], ["fast", "data"], ["fast", "old"], ["fast", "moved"]] {
+    for volume in [["default", "alone"], ["default", "older"], ["fast", "data"], ["fast", "moved"]] {
         daemon.lxc(["storage", "volume", "delete", volume[0], volume[1]]).clean();
     }
     daemon.lxc(["storage", "delete", "fast"]).clean();

@@ -67,7 +67,8 @@ fn check(new: CustomVolume, before: Option<&CustomVolume>, origin: Origin) -> Re
     if new.content != ContentType::Filesystem
         && let Some((key, _)) = new.config.iter().find(|(key, _)| FILES_ONLY.iter().any(|prefix| key.starts_with(prefix)))
     {
-        let what = format!("storage volume {}: {key} is for volumes that hold files, and this one is of content type {}", new.name, new.content);
+        let what =
+            format!("storage volume {}: {key} is for volumes that hold files, and this one is of content type {}", new.name, new.content);
         return Err(EngineError::Refused(what));
     }
     Ok(gate::volume(new, coffer_storage::config::volume_keys(VolumeKind::Custom), before, origin)?)

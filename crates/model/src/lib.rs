@@ -5,6 +5,7 @@
 pub mod config;
 pub mod device;
 pub mod entity;
+pub mod expiry;
 pub mod filter;
 pub mod gate;
 pub mod idmap;
@@ -20,6 +21,7 @@ pub mod volume;
 pub use config::Config;
 pub use device::{Device, DeviceKind, Devices};
 pub use entity::{Alias, Image, Network, Pool, Profile, Project, Volume, VolumeKind};
+pub use expiry::Expiry;
 pub use gate::{Checked, GateError};
 pub use idmap::{IdMap, IdRange};
 pub use instance::{Instance, Phase};

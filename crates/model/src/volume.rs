@@ -90,8 +90,7 @@ impl std::str::FromStr for VolumeKey {
     fn from_str(text: &str) -> Result<Self, NameError> {
         let why = "it must be a project and a name with an underscore between them";
         // No project's name holds an underscore.
-        let (project, name) =
-            text.split_once('_').ok_or_else(|| NameError { kind: "storage volume", name: text.to_owned(), why })?;
+        let (project, name) = text.split_once('_').ok_or_else(|| NameError { kind: "storage volume", name: text.to_owned(), why })?;
         Ok(Self { project: project.parse()?, name: name.parse()? })
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coffer_base::Bytes;
 use coffer_model::key::{self, Class, Key, Support, Value};
-use coffer_model::{Config, PoolName, VolumeKind};
+use coffer_model::{Config, Expiry, PoolName, VolumeKind};
 
 use crate::btrfs;
 use crate::error::StorageError;
@@ -231,11 +231,10 @@ fn check_snapshot_keys(pool: &PoolName, config: &Config, prefix: &str) -> Result
 }
 
 fn expiry(text: &str) -> Result<(), &'static str> {
-    let part = |part: &str| {
-        let digits = part.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        digits.parse::<u32>().is_ok() && matches!(&part[digits.len()..], "S" | "M" | "H" | "d" | "w" | "m" | "y")
-    };
-    if text.split_whitespace().all(part) { Ok(()) } else { Err("it must be a time such as 1M 2H 3d 4w 5m 6y") }
+    match text.parse::<Expiry>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("it must be a time such as 1M 2H 3d 4w 5m 6y, each unit once"),
+    }
 }
 
 fn pattern(text: &str) -> Result<(), &'static str> {

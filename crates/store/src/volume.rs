@@ -64,13 +64,7 @@ pub fn list(conn: &Conn, pool: Option<&PoolName>, project: Option<&ProjectName>)
 /// # Errors
 /// [`StoreError::NotFound`].
 pub fn update(tx: &Tx<'_>, volume: &Checked<CustomVolume>) -> Result<(), StoreError> {
-    let values = params![
-        volume.pool.as_str(),
-        volume.project.as_str(),
-        volume.name.as_str(),
-        volume.description,
-        json(&volume.config),
-    ];
+    let values = params![volume.pool.as_str(), volume.project.as_str(), volume.name.as_str(), volume.description, json(&volume.config),];
     let sql = format!("UPDATE volumes SET description = ?4, config = ?5 WHERE {WHICH}");
     tx.change(&subject(&volume.project, &volume.name), &sql, values)
 }

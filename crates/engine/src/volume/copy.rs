@@ -128,7 +128,8 @@ impl Engine {
             return Err(EngineError::Refused(format!("storage volume {} cannot be refreshed from itself", source.name)));
         }
         if source.content != target.content {
-            let what = format!("storage volume {} is of content type {} and {} of {}", source.name, source.content, target.name, target.content);
+            let what =
+                format!("storage volume {} is of content type {} and {} of {}", source.name, source.content, target.name, target.content);
             return Err(EngineError::Refused(what));
         }
         self.refuse_running_users(&request.to, "refreshed")

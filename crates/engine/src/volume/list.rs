@@ -1,6 +1,8 @@
 //! Lists of volumes: users', and those that instances and images have.
 
-use coffer_model::{Config, ContentType, CustomVolume, Image, Instance, Phase, PoolName, ProjectName, VolumeKind, VolumeSnapshot};
+use coffer_model::{
+    Config, ContentType, CustomVolume, Image, Instance, InstanceSnapshot, Phase, PoolName, ProjectName, VolumeKind, VolumeSnapshot,
+};
 use coffer_storage::Volume;
 use coffer_store::project::Feature;
 use coffer_store::{Conn, StoreError, volume_snapshot};
@@ -17,11 +19,16 @@ impl Engine {
     /// If the pool or project does not exist.
     pub fn volumes(&self, pool: &PoolName, scope: &Scope) -> Result<Vec<VolumeView>, EngineError> {
         self.pool(pool)?;
-        let (instances, mut views) = self.inner.store.read(|conn| {
+        let mut views = self.inner.store.read(|conn| {
+            let mut views = self.custom_views(conn, pool, scope)?;
             let instances = coffer_store::instance::list(conn, project_of(scope))?;
-            Ok((instances, self.custom_views(conn, pool, scope)?))
+            for instance in instances.into_iter().filter(|instance| instance.pool == *pool) {
+                let snapshots = coffer_store::snapshot::of_instance(conn, &instance.project, &instance.name)?;
+                views.push(root(instance.clone()));
+                views.extend(snapshots.into_iter().map(|snapshot| root_snapshot(&instance, snapshot)));
+            }
+            Ok(views)
         })?;
-        views.extend(instances.into_iter().filter(|instance| instance.pool == *pool).map(root));
         views.extend(self.image_views(pool, scope)?);
         Ok(views)
     }
@@ -101,6 +108,18 @@ fn root(instance: Instance) -> VolumeView {
         content: ContentType::Filesystem,
         created_at: instance.created_at,
         expires_at: None,
+    }
+}
+
+fn root_snapshot(instance: &Instance, snapshot: InstanceSnapshot) -> VolumeView {
+    let path = format!("instances/{}/snapshots", instance.name);
+    VolumeView {
+        used_by: vec![used_by::url(&path, &instance.project, snapshot.name.as_str())],
+        description: String::new(),
+        created_at: snapshot.created_at,
+        expires_at: snapshot.expires_at,
+        snapshot: Some(snapshot.name),
+        ..root(instance.clone())
     }
 }
 

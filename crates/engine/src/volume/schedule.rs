@@ -1,11 +1,11 @@
 //! Names and ends of snapshots, by the volume's configuration.
 
-use coffer_model::{Config, CustomVolume, SnapshotName, Time, VolumeSnapshot};
+use coffer_model::{Config, CustomVolume, Expiry, SnapshotName, Time, VolumeSnapshot};
 
 use crate::error::EngineError;
 
 /// The name of the next snapshot that gets none from the user.
-pub(super) fn next_name(volume: &CustomVolume, have: &[VolumeSnapshot], _now: Time) -> Result<SnapshotName, EngineError> {
+pub(super) fn next_name(volume: &CustomVolume, have: &[VolumeSnapshot]) -> Result<SnapshotName, EngineError> {
     let pattern = volume.config.get("snapshots.pattern").unwrap_or("snap%d");
     let (before, after) = pattern.split_once("%d").unwrap_or((pattern, ""));
     let number = |snapshot: &VolumeSnapshot| snapshot.name.as_str().strip_prefix(before)?.strip_suffix(after)?.parse::<u64>().ok();
@@ -15,6 +15,5 @@ pub(super) fn next_name(volume: &CustomVolume, have: &[VolumeSnapshot], _now: Ti
 
 /// When a snapshot that is taken now goes by itself.
 pub(super) fn expiry(config: &Config, now: Time) -> Option<Time> {
-    let _ = (config, now);
-    None
+    config.parse::<Expiry>("snapshots.expiry")?.after(now)
 }

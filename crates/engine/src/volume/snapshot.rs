@@ -40,7 +40,7 @@ impl Engine {
     ///
     /// # Errors
     /// If there is no such volume, the name is taken, or the pool has no snapshots.
-    pub fn snapshot_volume(
+    pub fn create_volume_snapshot(
         &self,
         caller: &Caller,
         place: &VolumePlace,
@@ -164,7 +164,7 @@ impl Engine {
         let snapshot = self.inner.store.try_write(|tx| {
             let name = match name {
                 Some(name) => name,
-                None => super::schedule::next_name(&volume, &volume_snapshot::list(tx, &volume)?, now)?,
+                None => super::schedule::next_name(&volume, &volume_snapshot::list(tx, &volume)?)?,
             };
             let snapshot = VolumeSnapshot {
                 name,

@@ -30,9 +30,7 @@ async fn list(State(app): State<App>, Named(target): OfVolume, Place(project): P
     let target = Target::of(target, project, "snapshotted")?;
     let (volume, all) = app.run(move |engine| engine.volume_snapshots(&target.place(engine)?)).await?;
     match recursion {
-        Recursion::Urls => {
-            envelope::sync(all.iter().map(|snapshot| show::volume_snapshot_path(&volume, snapshot)).collect::<Vec<_>>())
-        }
+        Recursion::Urls => envelope::sync(all.iter().map(|snapshot| show::volume_snapshot_path(&volume, snapshot)).collect::<Vec<_>>()),
         Recursion::Objects | Recursion::Everything => {
             envelope::sync(all.iter().map(|snapshot| show::volume_snapshot(&volume, snapshot)).collect::<Vec<_>>())
         }
@@ -53,7 +51,7 @@ async fn create(
         None => SnapshotExpiry::Configured,
         Some(time) => time.get().map_or(SnapshotExpiry::Never, SnapshotExpiry::At),
     };
-    let view = app.run(move |engine| engine.snapshot_volume(&peer.caller, &target.place(engine)?, name, expiry)).await?;
+    let view = app.run(move |engine| engine.create_volume_snapshot(&peer.caller, &target.place(engine)?, name, expiry)).await?;
     envelope::accepted(&view)
 }
 

@@ -223,12 +223,7 @@ async fn change_place(
 }
 
 /// `DELETE /1.0/storage-pools/{pool}/volumes/{type}/{name}`. An image's volume is made anew when it is needed.
-async fn remove(
-    State(app): State<App>,
-    peer: Peer,
-    Named(target): Named<(PoolName, String, String)>,
-    Place(project): Place,
-) -> Answer {
+async fn remove(State(app): State<App>, peer: Peer, Named(target): Named<(PoolName, String, String)>, Place(project): Place) -> Answer {
     let (pool, kind, name) = target;
     if show::volume_kind(&kind)? == Some(VolumeKind::Image) {
         app.run(move |engine| engine.delete_image_volume(&pool, &project, &name)).await?;

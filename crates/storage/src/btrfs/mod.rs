@@ -192,7 +192,9 @@ impl Pool for BtrfsPool {
         };
         let filled = make().map_err(failed).and_then(|directory| {
             fill(directory.as_fd()).map_err(|cause| match cause.downcast::<TreeError>() {
-                Ok(cause) => StorageError::Tree { pool: self.place.pool.clone(), volume: volume.clone(), doing: "copying into", cause: *cause },
+                Ok(cause) => {
+                    StorageError::Tree { pool: self.place.pool.clone(), volume: volume.clone(), doing: "copying into", cause: *cause }
+                }
                 Err(cause) => StorageError::Fill { pool: self.place.pool.clone(), volume: volume.clone(), cause },
             })?;
             crate::place::close_top(volume, directory.as_fd()).map_err(failed)

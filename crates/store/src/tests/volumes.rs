@@ -81,10 +81,8 @@ fn snapshots_belong_to_their_volume() {
     let directory = tempfile::tempdir().unwrap();
     let store = with_volume(directory.path());
     let of = some_volume("data");
-    let (old, new) = (
-        some_snapshot("old", "2024-01-01T00:00:00Z", Some("2024-02-01T00:00:00Z")),
-        some_snapshot("new", "2024-01-02T00:00:00.5Z", None),
-    );
+    let (old, new) =
+        (some_snapshot("old", "2024-01-01T00:00:00Z", Some("2024-02-01T00:00:00Z")), some_snapshot("new", "2024-01-02T00:00:00.5Z", None));
     store.write(|tx| volume_snapshot::insert(tx, &of, &new)).unwrap();
     store.write(|tx| volume_snapshot::insert(tx, &of, &old)).unwrap();
     assert_eq!(store.read(|conn| volume_snapshot::list(conn, &of)).unwrap(), [old.clone(), new.clone()]);
