@@ -252,7 +252,7 @@ fn what_cannot_be_is_refused_before_anything_happens() {
 
 #[track_caller]
 fn refused(daemon: &Daemon, method: &str, path: &str, body: Value, word: &str) {
-    let answer = daemon.api().request(method, path, Some(&body)).unwrap();
+    let answer = daemon.api().request(method, path, Some(&body)).expect("an answer");
     assert!((400..500).contains(&answer.status) || answer.status == 501, "{method} {path}: {}", answer.json());
     holds(answer.json()["error"].as_str().unwrap_or_default(), &[word]);
 }

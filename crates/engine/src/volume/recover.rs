@@ -37,12 +37,12 @@ impl Engine {
             self.finish_rename_of_volume(driver, &place)?;
         }
         for snapshot in self.inner.store.read(|conn| volume_snapshot::list(conn, volume))? {
-            self.settle_snapshot(driver, &place, volume, &snapshot)?;
+            self.settle_volume_snapshot(driver, &place, volume, &snapshot)?;
         }
         Ok(())
     }
 
-    fn settle_snapshot(
+    fn settle_volume_snapshot(
         &self,
         driver: &dyn Driver,
         place: &VolumePlace,

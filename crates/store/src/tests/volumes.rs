@@ -32,8 +32,7 @@ fn some_snapshot(named: &str, created_at: &str, expires_at: Option<&str>) -> Vol
 }
 
 fn checked(volume: CustomVolume) -> Checked<CustomVolume> {
-    const TABLE: &[coffer_model::key::Key] = coffer_model::keys::DISK;
-    gate::volume(volume, TABLE, None, Origin::Server).unwrap()
+    gate::volume(volume, coffer_model::DeviceKind::Disk.table(), None, Origin::Server).unwrap()
 }
 
 fn with_volume(directory: &Path) -> Store {
