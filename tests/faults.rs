@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coffer_testkit::{Daemon, Options, can_run, has_fault_points};
+use coffer_testkit::{Daemon, ImageServer, Offer, Options, can_run, has_fault_points, images};
 use serde_json::json;
 
 use crate::setting::ready_daemon;
@@ -34,9 +34,11 @@ const POINTS: &[(&str, UseCase)] = &[
     ("restore.recorded", UseCase::Restore),
     ("restore.volume-restored", UseCase::Restore),
     ("restore.recorded-whole", UseCase::Restore),
+    ("create.image-fetched", UseCase::RemoteLaunch),
     ("image.received", UseCase::Image),
     ("image.stored", UseCase::Image),
     ("image.recorded", UseCase::Image),
+    ("image-refresh.replaced", UseCase::ImageRefresh),
     ("pool.recorded", UseCase::Pool),
     ("pool.made", UseCase::Pool),
     ("network.recorded", UseCase::Network),
@@ -66,6 +68,8 @@ enum UseCase {
     SnapshotDelete,
     Restore,
     Image,
+    ImageRefresh,
+    RemoteLaunch,
     Pool,
     Network,
     Volume(Volumes),
@@ -211,7 +215,7 @@ fn an_image_cut_anywhere_is_whole_or_absent() {
     }
     for point in points(UseCase::Image) {
         let mut daemon = Daemon::start_with(Options::default().env("COFFER_FAULT", &format!("{point}=kill")));
-        let image = coffer_testkit::images::busybox().unified;
+        let image = images::busybox().unified;
         let _ = daemon.api().send("POST", "/1.0/images", &[("X-LXD-filename", "a.tar.xz")], &std::fs::read(&image).unwrap());
         revive(&mut daemon, point);
         let listed = daemon.api().get("/1.0/images");
@@ -368,6 +372,44 @@ fn each(use_case: UseCase, act: impl Fn(&mut Daemon, &str)) {
             daemon.coffer(["delete", "--force", "c1"]).ok();
         }
         daemon.expect_nothing_since(&before);
+    }
+}
+
+#[test]
+fn a_launch_from_a_server_cut_after_the_download_leaves_the_image_only() {
+    let Some(mut daemon) = ready_with_points() else { return };
+    let server = ImageServer::start(daemon.pen());
+    server.offer(&images::busybox(), Offer::default());
+    for point in points(UseCase::RemoteLaunch) {
+        arm(&mut daemon, point);
+        let source = json!({"type": "image", "protocol": "simplestreams", "server": server.url(), "alias": "busybox"});
+        let create = json!({"name": "c1", "source": source});
+        let _ = post(&daemon, "POST", "/1.0/instances", &create);
+        revive(&mut daemon, point);
+        assert!(!exists(&daemon, "/1.0/instances/c1"), "{point}");
+        daemon.expect_no_trace("c1");
+        daemon.api().expect("POST", "/1.0/instances", Some(&create));
+        daemon.run_again();
+    }
+}
+
+#[test]
+fn a_refresh_cut_anywhere_leaves_one_image_and_no_files_of_another() {
+    let Some(mut daemon) = ready_with_points() else { return };
+    let server = ImageServer::start(daemon.pen());
+    for (number, point) in points(UseCase::ImageRefresh).enumerate() {
+        let old = server.offer(&images::busybox(), Offer::default());
+        let source = json!({"type": "image", "protocol": "simplestreams", "server": server.url(), "alias": "busybox"});
+        daemon.api().expect("POST", "/1.0/images", Some(&json!({"source": source, "aliases": [{"name": "followed"}]})));
+        let newer = images::spoiled("refreshed", |root| std::fs::write(root.join("refreshed"), ""));
+        let new = server.offer(&newer, Offer { serial: &format!("202701{:02}_0000", number + 1), ..Offer::default() });
+        arm(&mut daemon, point);
+        let _ = post(&daemon, "POST", &format!("/1.0/images/{old}/refresh"), &json!({}));
+        revive(&mut daemon, point);
+        assert_eq!(daemon.api().get("/1.0/images/aliases/followed")["target"], new.as_str(), "{point}");
+        let names = std::fs::read_dir(daemon.state_seen().join("images")).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!names.into_iter().any(|name| name.to_string_lossy().starts_with(&old)), "{point}");
+        assert!(!exists(&daemon, &format!("/1.0/images/{old}")), "{point}");
     }
 }
 

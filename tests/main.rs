@@ -10,6 +10,8 @@ mod exec;
 mod faults;
 mod first_launch;
 mod genuine_lxc;
+mod https;
+mod image_servers;
 mod limits;
 mod network;
 mod outlive;

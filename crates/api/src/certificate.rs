@@ -50,6 +50,9 @@ wire! {
         pub certificate: String,
         /// Trust password or token.
         pub password: String,
+        /// Token, as newer clients name it.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub trust_token: String,
         /// Whether a token is wanted instead of an entry.
         pub token: bool,
     }

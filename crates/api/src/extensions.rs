@@ -94,6 +94,11 @@ pub const EXTENSIONS: &[&str] = &[
     "resources_v2",
     // Projects: the default one is listed and shown.
     "projects",
+    // Trust.
+    "certificate_update",
+    "certificate_token",
+    "explicit_trust_token",
+    "remote_token_expiry",
     // Preparing a server.
     "init_preseed",
 ];

@@ -41,6 +41,23 @@ wire! {
         pub last_used_at: Timestamp,
         /// When it came to this server.
         pub uploaded_at: Timestamp,
+        /// Where it came from, beyond what LXD tells.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub origin: Option<ImageOrigin>,
+    }
+
+    /// Where an image came from, when and for whom; other servers than this one do not tell.
+    pub struct ImageOrigin {
+        /// URL of the server; empty for what a client sent.
+        pub server: String,
+        /// `lxd` or `simplestreams`; empty for what a client sent.
+        pub protocol: String,
+        /// Alias that was asked for; empty where the fingerprint was.
+        pub alias: String,
+        /// Who asked for it.
+        pub asked_by: String,
+        /// When it was fetched or sent.
+        pub fetched_at: Timestamp,
     }
 
     /// `PUT` (and, field by field, `PATCH`) `/1.0/images/{fingerprint}`.

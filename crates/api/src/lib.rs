@@ -42,7 +42,7 @@ pub use exec::{ControlMessage, InstanceConsolePost, InstanceExecPost, WindowSize
 pub use extensions::EXTENSIONS;
 pub use image::{
     Image, ImageAlias, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost, ImageMetadata,
-    ImageMetadataTemplate, ImagePut, ImageSource, ImagesPost, ImagesPostSource,
+    ImageMetadataTemplate, ImageOrigin, ImagePut, ImageSource, ImagesPost, ImagesPostSource,
 };
 pub use instance::{Instance, InstanceFull, InstancePost, InstancePostTarget, InstancePut, InstanceSource, InstancesPost, InstancesPut};
 pub use instance_backup::{InstanceBackup, InstanceBackupPost, InstanceBackupsPost};

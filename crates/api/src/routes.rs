@@ -149,6 +149,7 @@ pub const ROUTES: &[Route] = &[
     route(Patch, "/1.0/images/{fingerprint}", "image_patch", "Merge into an image's properties", "ImagePut", "", Sync, Manage),
     route(Delete, "/1.0/images/{fingerprint}", "image_delete", "Delete an image", "", "", Async, Manage),
     route(Get, "/1.0/images/{fingerprint}/export", "image_export_get", "Download an image", "", "", Raw, Anyone),
+    route(Post, "/1.0/images/{fingerprint}/refresh", "image_refresh_post", "Fetch an image anew", "", "", Async, Manage),
     route(Get, "/1.0/images/aliases", "image_aliases_get", "List image aliases", "", "[ImageAliasesEntry]", Sync, View),
     route(Post, "/1.0/images/aliases", "image_aliases_post", "Make an image alias", "ImageAliasesPost", "", Sync, Manage),
     route(Get, "/1.0/images/aliases/{name}", "image_alias_get", "Get an image alias", "", "ImageAliasesEntry", Sync, Anyone),
@@ -214,7 +215,12 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/1.0/operations/{id}/wait", "operation_wait_get", "Wait for an operation", "", "Operation", Sync, Anyone),
     route(Get, "/1.0/operations/{id}/websocket", "operation_websocket_get", "Connect to an operation", "", "", Websocket, Anyone),
 
-    route(Get, "/1.0/certificates", "certificates_get", "List trusted certificates", "", "[Certificate]", Sync, View),
+    route(Get, "/1.0/certificates", "certificates_get", "List trusted certificates", "", "[Certificate]", Sync, Admin),
+    route(Post, "/1.0/certificates", "certificates_post", "Trust a certificate, or make a token", "CertificatesPost", "", Sync, Anyone),
+    route(Get, "/1.0/certificates/{fingerprint}", "certificate_get", "Get a trusted certificate", "", "Certificate", Sync, Admin),
+    route(Put, "/1.0/certificates/{fingerprint}", "certificate_put", "Replace a certificate's properties", "CertificatePut", "", Sync, Admin),
+    route(Patch, "/1.0/certificates/{fingerprint}", "certificate_patch", "Merge into a certificate's properties", "CertificatePut", "", Sync, Admin),
+    route(Delete, "/1.0/certificates/{fingerprint}", "certificate_delete", "Trust a certificate no more", "", "", Sync, Admin),
     route(Get, "/1.0/cluster", "cluster_get", "Get the cluster", "", "Cluster", Sync, View),
     route(Get, "/1.0/warnings", "warnings_get", "List warnings", "", "[Warning]", Sync, Admin),
 

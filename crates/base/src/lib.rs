@@ -2,6 +2,7 @@
 //!
 //! Never: anything that knows what an instance, a pool or a daemon is; any `unsafe`.
 
+pub mod architecture;
 pub mod bytes;
 pub mod chain;
 pub mod fault;
@@ -9,6 +10,7 @@ pub mod progress;
 pub mod run;
 pub mod undo;
 
+pub use architecture::Architecture;
 pub use bytes::Bytes;
 pub use chain::chain;
 pub use progress::Progress;

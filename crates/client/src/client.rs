@@ -166,7 +166,7 @@ impl Client {
     ) -> Result<Request<RequestBody>, ClientError> {
         let path = self.in_project(path).to_string();
         let mut builder = Request::builder().method(method).uri(&path);
-        builder = builder.header(HOST, "unix.socket").header(USER_AGENT, concat!("coffer/", env!("CARGO_PKG_VERSION")));
+        builder = builder.header(HOST, self.endpoint().host()).header(USER_AGENT, concat!("coffer/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
             builder = builder.header(name, *value);
         }

@@ -1,13 +1,55 @@
 //! Where the server listens.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use coffer_web::{DialError, Dialer, Stream, Url};
 
 /// A place where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A unix socket.
     Unix(PathBuf),
+    /// A port that speaks HTTPS.
+    Https(Box<HttpsServer>),
+}
+
+/// A server that is reached over HTTPS, and how it is believed.
+#[derive(Clone)]
+pub struct HttpsServer {
+    url: Url,
+    dialer: Dialer,
+}
+
+impl HttpsServer {
+    /// Makes one of its address and the way to connect to it.
+    pub fn new(url: Url, dialer: Dialer) -> HttpsServer {
+        HttpsServer { url, dialer }
+    }
+
+    /// Returns its address.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Connects.
+    pub(crate) async fn dial(&self) -> Result<Stream, DialError> {
+        self.dialer.dial(&self.url).await
+    }
+}
+
+impl PartialEq for HttpsServer {
+    fn eq(&self, other: &HttpsServer) -> bool {
+        self.url == other.url
+    }
+}
+
+impl Eq for HttpsServer {}
+
+impl std::fmt::Debug for HttpsServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HttpsServer({})", self.url)
+    }
 }
 
 /// Whose environment variables and default directory name the local server.
@@ -20,6 +62,22 @@ pub enum Family {
 }
 
 impl Endpoint {
+    /// Returns the unix socket, if it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Endpoint::Unix(socket) => Some(socket),
+            Endpoint::Https(_) => None,
+        }
+    }
+
+    /// Returns what a request names as its host.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Endpoint::Unix(_) => "unix.socket".to_owned(),
+            Endpoint::Https(server) => server.url.authority(),
+        }
+    }
+
     /// Finds the local server as the environment names it.
     pub fn local(family: Family) -> Endpoint {
         Self::local_from(family, |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))

@@ -29,6 +29,9 @@ pub enum ClientError {
         #[source]
         cause: io::Error,
     },
+    /// No connection over the network.
+    #[error(transparent)]
+    Dialling(#[from] coffer_web::DialError),
     /// The connection broke.
     #[error("talking to the server about {path}")]
     Exchanging {

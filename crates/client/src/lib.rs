@@ -32,7 +32,7 @@ pub mod websocket;
 pub use answer::{Answer, Tagged};
 pub use client::{Client, RawReply};
 pub use console::ConsoleSession;
-pub use endpoint::{Endpoint, Family};
+pub use endpoint::{Endpoint, Family, HttpsServer};
 pub use error::ClientError;
 pub use events::EventStream;
 pub use exec::{Ended, ExecSession, ExecStreams};

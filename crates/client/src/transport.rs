@@ -1,5 +1,6 @@
 //! HTTP/1.1 over the server's socket, one connection kept for the next request.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
@@ -9,12 +10,16 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 use crate::upload::RequestBody;
 use crate::{ClientError, Endpoint};
 
 type Sender = SendRequest<RequestBody>;
+
+/// Bytes that are carried at once between TLS and a plain socket.
+const CARRIED: usize = 64 << 10;
 
 /// The connection to one server.
 pub(crate) struct Transport {
@@ -87,15 +92,22 @@ impl Transport {
     }
 
     async fn connect(&self) -> Result<Sender, ClientError> {
-        let Endpoint::Unix(socket) = &self.endpoint;
-        let stream = dial(socket).await?;
-        let path = || socket.display().to_string();
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|cause| ClientError::Exchanging { path: path(), cause })?;
-        // The task ends with the connection; its error also reaches whoever waits for an answer.
-        tokio::spawn(connection);
-        Ok(sender)
+        match &self.endpoint {
+            Endpoint::Unix(socket) => shake_hands(dial(socket).await?, &socket.display().to_string()).await,
+            Endpoint::Https(server) => shake_hands(server.dial().await?, &server.url().to_string()).await,
+        }
     }
+}
+
+async fn shake_hands<S>(stream: S, path: &str) -> Result<Sender, ClientError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |cause| ClientError::Exchanging { path: path.to_owned(), cause };
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    // The task ends with the connection; its error also reaches whoever waits for an answer.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// A request that got no answer on the kept connection.
@@ -121,6 +133,41 @@ fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 /// Connects to a unix socket.
 pub(crate) async fn dial(socket: &Path) -> Result<UnixStream, ClientError> {
     UnixStream::connect(socket).await.map_err(|cause| ClientError::Connecting { socket: socket.to_owned(), cause })
+}
+
+/// Connects to a server so that the connection can be used like its unix socket, by blocking calls too. One over TLS gets a
+/// thread that carries its bytes: its records and a plain descriptor are two things.
+pub(crate) async fn dial_plain(endpoint: &Endpoint) -> Result<UnixStream, ClientError> {
+    let server = match endpoint {
+        Endpoint::Unix(socket) => return dial(socket).await,
+        Endpoint::Https(server) => server.clone(),
+    };
+    let failed = |cause| ClientError::Websocket { cause };
+    let (near, far) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+    far.set_nonblocking(true).and_then(|()| near.set_nonblocking(true)).map_err(failed)?;
+    let (connected, waiting) = tokio::sync::oneshot::channel::<Result<(), ClientError>>();
+    std::thread::Builder::new()
+        .name("tls".into())
+        .spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+            let carry = async {
+                let mut stream = match server.dial().await {
+                    Ok(stream) => stream,
+                    Err(error) => return drop(connected.send(Err(error.into()))),
+                };
+                let Ok(mut far) = UnixStream::from_std(far) else { return };
+                if connected.send(Ok(())).is_ok() {
+                    // Either end may go without a word; the other hears of it by its own end.
+                    let _ = tokio::io::copy_bidirectional_with_sizes(&mut far, &mut stream, CARRIED, CARRIED).await;
+                }
+            };
+            if let Ok(runtime) = runtime {
+                runtime.block_on(carry);
+            }
+        })
+        .map_err(failed)?;
+    waiting.await.map_err(|_| failed(io::ErrorKind::ConnectionAborted.into()))??;
+    UnixStream::from_std(near).map_err(failed)
 }
 
 /// An answer whose body is still to be read.

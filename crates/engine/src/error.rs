@@ -36,6 +36,9 @@ pub enum EngineError {
     /// A request that makes no sense; the text says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// The caller may not; the text says why.
+    #[error("{0}")]
+    Forbidden(String),
     /// The instance is in another state than the request needs.
     #[error("instance {instance} is {}: {wanted}", status.to_string().to_lowercase())]
     State {
@@ -99,6 +102,9 @@ pub enum EngineError {
     /// Reading an image.
     #[error(transparent)]
     Unpack(#[from] coffer_image::UnpackError),
+    /// A server of images elsewhere.
+    #[error(transparent)]
+    Remote(#[from] coffer_remote::RemoteError),
     /// The instance's monitor; the cause names the stage.
     #[error("instance {instance}: {doing}")]
     Monitor {

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use coffer_model::idmap::{self, IdRange};
+use coffer_network::links::LinkKind;
 
+use crate::Engine;
 use crate::error::EngineError;
 use crate::instance::resolve::HostFacts;
 
@@ -15,6 +18,17 @@ const SUBGID: &str = "/etc/subgid";
 
 /// The file in the database's directory that tells this daemon from others on the same host.
 const IDENTITY: &str = "server.id";
+
+impl Engine {
+    /// The addresses under which others reach this host.
+    #[must_use]
+    pub fn host_addresses(&self) -> Vec<IpAddr> {
+        let links = coffer_network::links::host_links();
+        let links = links.inspect_err(|error| tracing::warn!("listing this host's addresses: {error}")).unwrap_or_default();
+        let others = links.into_iter().filter(|link| link.up && link.kind != LinkKind::Loopback);
+        others.flat_map(|link| link.addresses).filter(|address| address.scope_word() == "global").map(|address| address.address).collect()
+    }
+}
 
 /// Reads the facts that specs depend on. `state` is the daemon's state directory, whose identity names its control groups.
 ///

@@ -4,7 +4,11 @@ pub mod alias;
 pub mod change;
 pub mod export;
 pub mod find;
+pub mod public;
+pub mod pull;
 pub mod receive;
+pub mod refresh;
+pub mod servers;
 pub mod unpack;
 
 pub use coffer_image::Part as ExportedFile;

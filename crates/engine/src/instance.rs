@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod create;
+mod create_remote;
 pub mod delete;
 pub mod end;
 pub mod exec;

@@ -13,6 +13,7 @@ impl EngineError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Exists { .. } | Self::Busy { .. } | Self::VolumeBusy { .. } => ErrorKind::Conflict,
             Self::Changed { .. } => ErrorKind::Precondition,
+            Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::InUse { .. } | Self::Refused(_) | Self::State { .. } | Self::Name(_) | Self::Gate(_) | Self::Key(_) => {
                 ErrorKind::BadRequest
             }
@@ -20,6 +21,7 @@ impl EngineError {
             Self::Storage(error) => storage(error),
             Self::Network(error) => network(error),
             Self::Receive(error) => receive(error),
+            Self::Remote(error) => remote(error),
             Self::Unpack(error) => match error.kind() {
                 FailureKind::BadImage => ErrorKind::BadRequest,
                 FailureKind::NoRoom | FailureKind::System => ErrorKind::Internal,
@@ -45,6 +47,15 @@ fn storage(error: &coffer_storage::StorageError) -> ErrorKind {
         Class::NotFound => ErrorKind::NotFound,
         Class::Exists => ErrorKind::Conflict,
         Class::NoSpace | Class::Unavailable | Class::Failed => ErrorKind::Internal,
+    }
+}
+
+fn remote(error: &coffer_remote::RemoteError) -> ErrorKind {
+    use coffer_remote::RemoteError;
+    match error {
+        RemoteError::NoImage { .. } => ErrorKind::NotFound,
+        RemoteError::Url(_) | RemoteError::Ambiguous { .. } => ErrorKind::BadRequest,
+        _ => ErrorKind::Internal,
     }
 }
 

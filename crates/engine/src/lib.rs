@@ -23,6 +23,7 @@ mod server;
 mod shutdown;
 mod snapshot;
 mod storage;
+mod trust;
 mod used_by;
 mod volume;
 
@@ -35,6 +36,7 @@ use coffer_store::Store;
 pub use coffer_image::{Incoming, Metadata, ReceiveError};
 pub use coffer_network::links::BridgeState;
 pub use coffer_network::{Lease, LinkState};
+pub use coffer_remote::{Protocol, ProtocolError};
 pub use coffer_storage::Resources;
 pub use error::{EngineError, ErrorKind};
 pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
@@ -43,6 +45,7 @@ pub use monitor::MonitorError;
 pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
 pub use request::*;
 pub use server::Environment;
+pub use trust::{NewToken, Newcomer};
 pub use volume::{CopyVolume, CreateVolume, RenameVolume, SnapshotExpiry, VolumeChange, VolumePlace, VolumeUsage, VolumeView};
 
 /// Where the daemon finds things.
@@ -77,6 +80,10 @@ struct Inner {
     volumes: volume::Claims,
     networks: network::Networks,
     unpacker: coffer_image::Unpacker,
+    trust: trust::Trust,
+    pulls: image::pull::Pulls,
+    /// Somebody changed what is to be done with images by and by.
+    images_configured: tokio::sync::Notify,
     facts: instance::resolve::HostFacts,
     hierarchies: coffer_runtime::cgroup::Hierarchies,
     monitor_program: coffer_runtime::MonitorProgram,
@@ -123,6 +130,9 @@ impl Engine {
         let inner = Inner {
             operations: Operations::new(events.clone()),
             unpacker: coffer_image::Unpacker::at(&settings.unpack),
+            trust: trust::Trust::load(&store)?,
+            pulls: image::pull::Pulls::default(),
+            images_configured: tokio::sync::Notify::new(),
             store,
             events,
             cells: live::Cells::default(),

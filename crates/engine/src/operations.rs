@@ -28,6 +28,8 @@ pub enum Class {
     Task,
     /// Waits for websockets and works over them.
     Websocket,
+    /// Waits until somebody shows its secret.
+    Token,
 }
 
 /// How far an operation is.

@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use coffer_model::{
-    AliasName, Config, Devices, Fingerprint, Image, Instance, InstanceName, InstanceSnapshot, Network, Pool, Profile, ProfileName,
+    AliasName, Config, Devices, Fingerprint, Image, Instance, InstanceName, InstanceSnapshot, Network, Origin, Pool, Profile, ProfileName,
     ProjectName, SnapshotName, Status, Time,
 };
+use coffer_remote::Protocol;
 
 /// Which projects a list covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub enum Source {
     Fingerprint(String),
     /// The image that has this alias.
     Alias(AliasName),
+    /// An image that a server elsewhere has.
+    Remote(RemoteSource),
     /// Nothing: an empty root.
     None,
 }
@@ -280,6 +283,42 @@ pub struct ImageView {
     /// The image.
     pub image: Image,
     /// Its aliases with their descriptions.
+    pub aliases: Vec<(AliasName, String)>,
+    /// Where it came from, if that was noted.
+    pub origin: Option<Origin>,
+}
+
+/// An image that a server elsewhere has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteSource {
+    /// The server's address.
+    pub server: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Its certificate, where it is to be that one; empty asks the host's authorities.
+    pub certificate: String,
+    /// An alias, or a fingerprint or the beginning of one.
+    pub name: String,
+    /// Opens an image that is not public.
+    pub secret: String,
+    /// The project that it is in there; empty is the default one.
+    pub project: String,
+}
+
+/// An image to be fetched.
+#[derive(Debug, Clone)]
+pub struct PullImage {
+    /// Where it is.
+    pub source: RemoteSource,
+    /// Whether it follows its alias.
+    pub auto_update: bool,
+    /// Whether clients that are not trusted may have it.
+    pub public: bool,
+    /// Properties over its own.
+    pub properties: Config,
+    /// Profiles for instances made from it.
+    pub profiles: Vec<ProfileName>,
+    /// Aliases it gets.
     pub aliases: Vec<(AliasName, String)>,
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use coffer_model::{Config, key, keys};
+use coffer_model::{Config, Expiry, key, keys};
 
 use crate::error::EngineError;
 use crate::events::Caller;
-use crate::{Engine, Precondition, host};
+use crate::{Engine, Precondition, host, trust};
 
 /// What the server says of itself and its host.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Engine {
     /// # Errors
     /// Only the store's.
     pub fn server_config(&self) -> Result<Config, EngineError> {
-        Ok(self.inner.store.read(coffer_store::server::get)?)
+        Ok(shown(self.inner.store.read(coffer_store::server::get)?))
     }
 
     /// Replaces the server's configuration.
@@ -51,17 +51,27 @@ impl Engine {
     /// # Errors
     /// If a key is refused or the configuration changed since the client read it.
     pub fn update_server_config(&self, caller: &Caller, config: Config, only_if: Precondition<'_, Config>) -> Result<(), EngineError> {
-        let config: Config = config.0.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let mut config: Config = config.0.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         for (name, value) in config.iter() {
             key::check("server", keys::SERVER, name, value)?;
         }
+        check_values(&config)?;
+        let new_password = config.get(PASSWORD).filter(|password| *password != KEPT_PASSWORD).map(trust::hash_password).transpose()?;
         self.inner.store.try_write(|tx| {
             let now = coffer_store::server::get(tx)?;
-            if only_if.is_some_and(|check| !check(&now)) {
+            if only_if.is_some_and(|check| !check(&shown(now.clone()))) {
                 return Err(EngineError::Changed { entity: "server configuration", name: String::new() });
+            }
+            if config.get(PASSWORD).is_some() {
+                let kept = || now.get(PASSWORD).map(str::to_owned);
+                match new_password.clone().or_else(kept) {
+                    Some(hashed) => config.set(PASSWORD, hashed),
+                    None => drop(config.0.remove(PASSWORD)),
+                }
             }
             Ok(coffer_store::server::set(tx, &config)?)
         })?;
+        self.inner.images_configured.notify_one();
         self.events().lifecycle(None, "config-updated", "/1.0".into(), Some(caller));
         Ok(())
     }
@@ -94,6 +104,37 @@ impl Engine {
             server_pid: std::process::id(),
         })
     }
+}
+
+/// The key whose value nobody reads back.
+const PASSWORD: &str = "core.trust_password";
+
+/// What it reads back as; a client that sends this back leaves it as it is.
+const KEPT_PASSWORD: &str = "true";
+
+/// The configuration as it is told to others.
+fn shown(mut config: Config) -> Config {
+    if config.get(PASSWORD).is_some() {
+        config.set(PASSWORD, KEPT_PASSWORD);
+    }
+    config
+}
+
+/// What a key's type does not say.
+fn check_values(config: &Config) -> Result<(), EngineError> {
+    let refuse = |key: &str, why: &dyn std::fmt::Display| EngineError::Refused(format!("server configuration key {key:?}: {why}"));
+    if let Some(text) = config.get("core.remote_token_expiry") {
+        text.parse::<Expiry>().map_err(|error| refuse("core.remote_token_expiry", &error))?;
+    }
+    if let Some(list) = config.get("images.trusted") {
+        crate::image::servers::check_trusted(list)?;
+    }
+    if let Some(text) = config.get("images.default_architecture") {
+        text.parse::<coffer_base::Architecture>().map_err(|error| refuse("images.default_architecture", &error))?;
+    }
+    let key = |name: &str| config.get(name).unwrap_or_default();
+    coffer_web::Proxies::new(key("core.proxy_http"), key("core.proxy_https"), "").map_err(|error| refuse("core.proxy_http", &error))?;
+    Ok(())
 }
 
 /// The drivers are ours and have the server's version.

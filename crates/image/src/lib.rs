@@ -3,7 +3,6 @@
 //! Never: parses an archive in the daemon's process (that is the work of `coffer-unpack`, see [`unpack`]); knows a database,
 //! an operation or HTTP; opens a path that an image chose outside the directory it was handed.
 
-pub mod architecture;
 pub mod export;
 pub mod format;
 pub mod metadata;
@@ -11,7 +10,7 @@ pub mod receive;
 pub mod template;
 pub mod unpack;
 
-pub use architecture::Architecture;
+pub use coffer_base::architecture::{self, Architecture};
 pub use export::{Export, Part, export};
 pub use format::{Compression, Format};
 pub use metadata::{Metadata, MetadataError, TemplateRule, TemplateTarget, Trigger};

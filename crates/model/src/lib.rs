@@ -2,6 +2,7 @@
 //!
 //! Never: a system call, a file, a clock; a value that has to be checked again below the edge.
 
+pub mod certificate;
 pub mod config;
 pub mod device;
 pub mod entity;
@@ -14,10 +15,12 @@ pub mod key;
 pub mod keys;
 pub mod names;
 pub mod raw_idmap;
+pub mod origin;
 pub mod snapshot;
 pub mod status;
 pub mod volume;
 
+pub use certificate::TrustedCertificate;
 pub use config::Config;
 pub use device::{Device, DeviceKind, Devices};
 pub use entity::{Alias, Image, Network, Pool, Profile, Project, Volume, VolumeKind};
@@ -29,6 +32,7 @@ pub use names::{
     AliasName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName, ProjectName,
     SnapshotName, VolumeName,
 };
+pub use origin::{Origin, OriginServer};
 pub use snapshot::InstanceSnapshot;
 pub use status::Status;
 pub use volume::{ContentType, CustomVolume, VolumeKey, VolumeSnapshot};

@@ -1,6 +1,7 @@
 //! Who may do what: each route says the least that its callers must be allowed.
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use coffer_api::routes::{self, Access};
@@ -17,11 +18,27 @@ pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Respo
         Err(refusal) => return refusal.into_response(),
     };
     let template = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let decision = allowed(peer.trust, template, parts.method.as_str()).and_then(|()| ready(&app, template, parts.method.as_str()));
+    let decision = own_origin(&peer, &parts.headers)
+        .and_then(|()| allowed(peer.trust, template, parts.method.as_str()))
+        .and_then(|()| ready(&app, template, parts.method.as_str()));
     match decision {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Refuses what another site's page has a browser send: browsers show client certificates to any page's requests.
+fn own_origin(peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
+    if peer.connection.is_none() {
+        return Ok(());
+    }
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let origin = text("origin").map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+    let foreign = origin.is_some() && origin != text("host");
+    if foreign || text("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return Err(Refusal::forbidden("requests from pages of other sites are refused"));
+    }
+    Ok(())
 }
 
 /// What the route table does not know is for administrators.
@@ -54,11 +71,32 @@ fn ready(app: &App, template: &str, method: &str) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extract::Connection;
 
     #[track_caller]
     fn check(template: &str, method: &str, expect: bool) {
         assert_eq!(allowed(Trust::None, template, method).is_ok(), expect, "{method} {template}");
         assert!(allowed(Trust::Admin, template, method).is_ok());
+    }
+
+    #[track_caller]
+    fn check_origin(headers: &[(&'static str, &'static str)], expect: bool) {
+        let connection = Connection { address: [127, 0, 0, 1].into(), certificate: None };
+        let caller = coffer_engine::Caller { username: String::new(), protocol: "tls", address: String::new() };
+        let mut peer = Peer { caller, trust: Trust::Admin, connection: Some(connection) };
+        let headers: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        assert_eq!(own_origin(&peer, &headers).is_ok(), expect, "{headers:?}");
+        peer.connection = None;
+        assert!(own_origin(&peer, &headers).is_ok());
+    }
+
+    #[test]
+    fn pages_of_other_sites_reach_nothing() {
+        check_origin(&[("host", "a:8443")], true);
+        check_origin(&[("host", "a:8443"), ("origin", "https://a:8443")], true);
+        check_origin(&[("host", "a:8443"), ("origin", "https://evil")], false);
+        check_origin(&[("host", "a:8443"), ("origin", "null")], false);
+        check_origin(&[("host", "a:8443"), ("sec-fetch-site", "cross-site")], false);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use coffer_engine::{Engine, EngineError};
 use coffer_model::{InstanceName, ProjectName};
 use tokio::sync::watch;
 
+use crate::network::Network;
 use crate::refusal::Refusal;
 use crate::ws::Sessions;
 
@@ -21,6 +22,8 @@ pub struct Shared {
     pub engine: Engine,
     /// Operations that wait for the client's websockets.
     pub sessions: Sessions,
+    /// The listener on the network.
+    pub network: Network,
     dir: PathBuf,
     phase: watch::Sender<Phase>,
 }
@@ -41,8 +44,8 @@ pub enum Phase {
 impl App {
     /// Puts the parts together; the daemon is starting.
     #[must_use]
-    pub fn new(engine: Engine, dir: PathBuf) -> Self {
-        Self(Arc::new(Shared { engine, sessions: Sessions::default(), dir, phase: watch::Sender::new(Phase::Starting) }))
+    pub fn new(engine: Engine, dir: PathBuf, network: Network) -> Self {
+        Self(Arc::new(Shared { engine, sessions: Sessions::default(), network, dir, phase: watch::Sender::new(Phase::Starting) }))
     }
 
     /// Runs a use case on a thread that may block.

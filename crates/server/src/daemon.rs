@@ -1,16 +1,18 @@
 //! The daemon's life: take the state directory, listen, recover, serve, end.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coffer_engine::{Engine, EngineError, Settings};
+use coffer_web::{Identity, IdentityError, Role};
 use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Phase};
 use crate::listener::{ListenError, Listener};
 use crate::logging::Log;
+use crate::network::{self, Network};
 use crate::notify::{self, News};
 use crate::route;
 use crate::state_dir::{StateDir, StateDirError};
@@ -67,6 +69,12 @@ pub enum DaemonError {
         #[source]
         cause: EngineError,
     },
+    /// The server's certificate.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The server's certificate and its key.
+    #[error("using the server's certificate")]
+    Tls(#[from] rustls::Error),
     /// Threads or signals.
     #[error("starting the daemon's threads")]
     Threads(#[source] io::Error),
@@ -106,11 +114,13 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
     let engine = Engine::open(settings).map_err(|cause| DaemonError::Open { dir: dir.clone(), cause })?;
     log.connect(engine.events().clone());
     let (mut terminate, mut interrupt) = (ending_signal(SignalKind::terminate())?, ending_signal(SignalKind::interrupt())?);
-    let app = App::new(engine, dir.clone());
+    let app = App::new(engine, dir.clone(), network(&dir)?);
     let listener = Listener::bind(&dir, options.group.as_deref())?;
     let serving = tokio::spawn(listener.serve(route::router(app.clone()), app.watch_phase()));
     tracing::info!(dir = %dir.display(), "listening");
+    listen_on_network(&app).await;
     let recovering = tokio::spawn(recover(app.clone()));
+    let keeping = tokio::spawn(keep_images(app.clone()));
     let mut phase = app.watch_phase();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("told to end; instances go on"),
@@ -119,12 +129,38 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
     }
     notify::tell(News::Stopping);
     recovering.abort();
+    keeping.abort();
     app.enter(Phase::Stopping);
     app.engine.operations().drain(LAST_WORK).await;
     app.enter(Phase::Ending);
     let _ = serving.await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Reads the server's certificate; makes it at the first start.
+fn network(dir: &Path) -> Result<Network, DaemonError> {
+    let identity = Identity::load_or_make(dir, "server", || {
+        let uname = rustix::system::uname();
+        let host = uname.nodename().to_string_lossy().into_owned();
+        // Clients that pin the certificate take its first name for the server's.
+        let name = if host.is_empty() { "localhost".to_owned() } else { host };
+        let names = [name.clone(), "127.0.0.1".into(), "::1".into()];
+        Identity::generate(Role::Server, &format!("root@{name}"), &names)
+    })?;
+    Ok(Network::new(identity)?)
+}
+
+/// Listens where the configuration says. That this fails keeps nobody from the socket.
+async fn listen_on_network(app: &App) {
+    let address = match app.engine.server_config() {
+        Ok(config) => config.get(network::KEY).unwrap_or_default().to_owned(),
+        Err(error) => return tracing::error!("reading where to listen: {}", coffer_base::chain(&error)),
+    };
+    let _turn = app.network.turn.lock().await;
+    if let Err(refusal) = app.network.listen(app, &address).await {
+        tracing::error!("{refusal}");
+    }
 }
 
 fn ending_signal(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonError> {
@@ -144,6 +180,14 @@ async fn recover(app: App) {
     app.enter(Phase::Serving);
     notify::tell(News::Ready);
     tracing::info!("ready");
+}
+
+/// Keeps images up to date from the moment that the daemon serves.
+async fn keep_images(app: App) {
+    let mut phase = app.watch_phase();
+    if phase.wait_for(|phase| *phase >= Phase::Serving).await.is_ok() {
+        app.engine.keep_images().await;
+    }
 }
 
 /// Each instance takes a few descriptors, each client more.

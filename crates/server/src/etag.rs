@@ -5,7 +5,7 @@
 
 use coffer_engine::VolumeView;
 use coffer_model::{
-    Alias, Config, CustomVolume, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, VolumeKind, VolumeSnapshot,
+    Alias, Config, CustomVolume, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, TrustedCertificate, VolumeKind, VolumeSnapshot,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -81,6 +81,12 @@ pub fn image(image: &Image) -> String {
 #[must_use]
 pub fn alias(alias: &Alias) -> String {
     tag(alias)
+}
+
+/// The tag of a trusted certificate.
+#[must_use]
+pub fn certificate(trusted: &TrustedCertificate) -> String {
+    tag(&(&trusted.fingerprint, &trusted.name))
 }
 
 /// The tag of a project.

@@ -8,7 +8,7 @@ mod parameters;
 mod place;
 
 pub use body::{Patch, Wire, collect, parse};
-pub use caller::{Peer, Trust};
+pub use caller::{Connection, Peer, Trust};
 pub use condition::IfMatch;
 pub use named::Named;
 pub use parameters::{Parameters, Recursion};

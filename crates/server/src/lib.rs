@@ -13,7 +13,7 @@ mod host;
 mod identity;
 mod listener;
 mod logging;
-mod multipart;
+mod network;
 mod notify;
 mod refusal;
 mod route;

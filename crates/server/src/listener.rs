@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
@@ -44,7 +45,7 @@ const HEAD_LIMIT: usize = 64 << 10;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// How long requests that are being answered may take when the daemon ends.
-const LAST_ANSWERS: Duration = Duration::from_secs(3);
+pub const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +109,10 @@ impl Listener {
                 Ok((stream, _)) => {
                     let (router, phase, group, ended) = (router.clone(), phase.clone(), self.group, ended.clone());
                     connections.spawn(async move {
-                        converse(stream, group, router, phase).await;
+                        match peer(&stream, group) {
+                            Ok(peer) => converse(stream, move || peer.clone(), router, phase).await,
+                            Err(error) => tracing::warn!("who connected cannot be told: {error}"),
+                        }
                         drop(slot);
                         ended.notify_one();
                     });
@@ -151,18 +155,18 @@ fn peer(stream: &UnixStream, group: Option<u32>) -> io::Result<Peer> {
         None => false,
     };
     let trust = if peer.uid == 0 || peer.uid == own || member { Trust::Admin } else { Trust::None };
-    Ok(Peer { caller: Caller { username: identity::user_name(peer.uid), protocol: "unix", address: "@".into() }, trust })
+    Ok(Peer { caller: Caller { username: identity::user_name(peer.uid), protocol: "unix", address: "@".into() }, trust, connection: None })
 }
 
-/// Answers a connection's requests, one after another.
-async fn converse(stream: UnixStream, group: Option<u32>, router: Router, mut phase: watch::Receiver<Phase>) {
-    let peer = match peer(&stream, group) {
-        Ok(peer) => peer,
-        Err(error) => return tracing::warn!("who connected cannot be told: {error}"),
-    };
+/// Answers a connection's requests, one after another; `peer` says for each who sent it.
+pub async fn converse<S, P>(stream: S, peer: P, router: Router, mut phase: watch::Receiver<Phase>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Fn() -> Peer,
+{
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(peer());
         let answer = AssertUnwindSafe(router.call(request)).catch_unwind();
         async move {
             Ok::<Response, Infallible>(answer.await.map_or_else(|_| panicked(), |answer| answer.unwrap_or_else(|never| match never {})))
@@ -188,7 +192,7 @@ async fn converse(stream: UnixStream, group: Option<u32>, router: Router, mut ph
 }
 
 /// Waits until the daemon ends.
-async fn ended_phase(phase: &mut watch::Receiver<Phase>) {
+pub async fn ended_phase(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Ending).await;
 }
 

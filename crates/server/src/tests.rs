@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use coffer_api::routes::{Access, Kind, ROUTES};
 use coffer_engine::{Caller, Engine, Settings};
+use coffer_web::{Identity, Role};
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::app::{App, Phase};
 use crate::extract::{Peer, Trust};
+use crate::network::Network;
 use crate::route::router;
 
 /// A server that serves nobody but the test.
@@ -37,14 +39,14 @@ impl Server {
         }
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings { dir: dir.path().to_owned(), monitor: "/bin/true".into(), unpack: "/bin/true".into(), group: None };
-        let app = App::new(Engine::open(settings).unwrap(), dir.path().to_owned());
+        let app = App::new(Engine::open(settings).unwrap(), dir.path().to_owned(), network());
         app.enter(Phase::Serving);
         Some(Self { app, trust: Trust::Admin, _dir: Arc::new(dir) })
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let caller = Caller { username: "root".into(), protocol: "unix", address: "@".into() };
-        let mut request = Request::builder().method(method).uri(path).extension(Peer { caller, trust: self.trust });
+        let mut request = Request::builder().method(method).uri(path).extension(Peer { caller, trust: self.trust, connection: None });
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -65,6 +67,11 @@ impl Server {
         assert_eq!(format!("{} {text}", answer.status), expect, "{line}");
         answer
     }
+}
+
+/// A listener that listens nowhere.
+fn network() -> Network {
+    Network::new(Identity::generate(Role::Server, "test", &["test".into()]).unwrap().into()).unwrap()
 }
 
 /// A path of the table with names in it.
@@ -198,7 +205,7 @@ async fn operations_are_found_by_their_identity_only() {
 async fn a_starting_daemon_asks_for_patience_and_an_ending_one_only_answers() {
     let Some(server) = Server::start() else { return };
     let dir = server.app.engine.clone();
-    let starting = Server { app: App::new(dir, server._dir.path().to_owned()), trust: Trust::Admin, _dir: server._dir.clone() };
+    let starting = Server { app: App::new(dir, server._dir.path().to_owned(), network()), trust: Trust::Admin, _dir: server._dir.clone() };
     starting.check("GET /1.0", "", "503 the daemon is starting; try again in a moment").await;
     starting.check("GET /internal/ready", "", "503 the daemon is starting").await;
     starting.app.enter(Phase::Serving);

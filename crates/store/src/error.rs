@@ -159,6 +159,8 @@ pub enum Entity {
     VolumeSnapshot,
     /// The server's configuration.
     Server,
+    /// A trusted certificate.
+    Certificate,
 }
 
 impl fmt::Display for Entity {
@@ -175,6 +177,7 @@ impl fmt::Display for Entity {
             Self::Volume => "storage volume",
             Self::VolumeSnapshot => "storage volume snapshot",
             Self::Server => "server configuration",
+            Self::Certificate => "certificate",
         })
     }
 }

@@ -29,9 +29,11 @@ mod store;
 
 pub mod alias;
 pub mod backup;
+pub mod certificate;
 pub mod image;
 pub mod instance;
 pub mod network;
+pub mod origin;
 pub mod pool;
 pub mod profile;
 pub mod project;

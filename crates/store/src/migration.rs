@@ -25,6 +25,8 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "the first tables", apply: |conn| conn.execute_batch(include_str!("schema/0001.sql")) },
     Migration { name: "snapshots of instances", apply: |conn| conn.execute_batch(include_str!("schema/0002.sql")) },
     Migration { name: "users' volumes and their snapshots", apply: |conn| conn.execute_batch(include_str!("schema/0003.sql")) },
+    Migration { name: "trusted certificates", apply: |conn| conn.execute_batch(include_str!("schema/0004.sql")) },
+    Migration { name: "where images came from", apply: |conn| conn.execute_batch(include_str!("schema/0005.sql")) },
 ];
 
 /// The version that a list of steps leads to.

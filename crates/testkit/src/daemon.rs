@@ -416,6 +416,17 @@ impl Daemon {
         self.api().expect("POST", "/1.0/instances", Some(&json!({"name": name, "source": {"type": "image", "alias": alias}})));
     }
 
+    /// Creates an instance from an image's fingerprint and starts it.
+    ///
+    /// # Panics
+    /// The daemon refuses.
+    #[track_caller]
+    pub fn run_instance_of(&self, fingerprint: &str, name: &str) {
+        let source = json!({"type": "image", "fingerprint": fingerprint});
+        self.api().expect("POST", "/1.0/instances", Some(&json!({"name": name, "source": source})));
+        self.change_state(name, "start");
+    }
+
     /// Changes an instance's state: `start`, `stop` (at once), `restart` (at once), `freeze`, `unfreeze`.
     ///
     /// # Panics

@@ -6,7 +6,9 @@
 //! A test that cannot run here prints `skipped: why` and returns; `cargo xtask test` counts those lines.
 
 mod api;
+mod authority;
 mod daemon;
+mod image_server;
 pub mod images;
 mod invocation;
 mod pen;
@@ -15,7 +17,9 @@ mod wait;
 mod world;
 
 pub use api::{Answer, Api};
+pub use authority::Authority;
 pub use daemon::{Daemon, Options, has_fault_points};
+pub use image_server::{ImageServer, Offer, Request};
 pub use invocation::{Done, Invocation};
 pub use pen::{Pen, program};
 pub use terminal::Terminal;

@@ -1,9 +1,12 @@
 //! The place a test's daemon lives in: its own network, mounts and cgroups.
 
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// The environment's search path for everything that runs in a pen.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -72,6 +75,22 @@ impl Pen {
         command.args(["nsenter", "--target", &self.inside.to_string(), "--net", "--mount", "--cgroup", "--", program]);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8");
         command
+    }
+
+    /// Runs work in the pen's network: sockets made there stay there.
+    ///
+    /// # Panics
+    /// The work panics, or the namespace can't be entered.
+    pub fn in_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(format!("/proc/{}/ns/net", self.inside)).expect("the pen's network namespace");
+        // Only the thread that enters a namespace is in it.
+        std::thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("entering the pen's network");
+                work()
+            });
+            entered.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// The process that holds the pen's namespaces, by its number on the host.

@@ -100,12 +100,12 @@ fn loops(state: &Path, facts: &mut BTreeSet<String>) {
     }
 }
 
-/// Notes the files of a state directory; not those inside a root file system, nor the database's own.
+/// Notes the files of a state directory; not those inside a root file system, nor the database's own, nor what is only remembered.
 fn files(top: &Path, below: &Path, facts: &mut BTreeSet<String>) {
     for entry in fs::read_dir(top.join(below)).into_iter().flatten().flatten() {
         let path = below.join(entry.file_name());
         let name = entry.file_name();
-        if matches!(path.to_str(), Some("database" | "logs" | "images")) || name.to_string_lossy().contains(".db") {
+        if matches!(path.to_str(), Some("database" | "logs" | "images" | "cache")) || name.to_string_lossy().contains(".db") {
             continue;
         }
         facts.insert(format!("file {}", path.display()));

@@ -74,7 +74,9 @@ pub enum DialError {
         cause: io::Error,
     },
     /// The server has another certificate than the one that is known.
-    #[error("the server {host} has another certificate than the one it was added with: if it was made anew, remove the remote and add it again")]
+    #[error(
+        "the server {host} has another certificate than the one it was added with: if it was made anew, remove the remote and add it again"
+    )]
     OtherCertificate {
         /// Host and port.
         host: String,

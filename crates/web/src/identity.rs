@@ -99,7 +99,11 @@ impl Identity {
     ///
     /// # Errors
     /// See [`IdentityError`].
-    pub fn load_or_make(directory: &Path, name: &str, make: impl FnOnce() -> Result<Self, IdentityError>) -> Result<Arc<Self>, IdentityError> {
+    pub fn load_or_make(
+        directory: &Path,
+        name: &str,
+        make: impl FnOnce() -> Result<Self, IdentityError>,
+    ) -> Result<Arc<Self>, IdentityError> {
         let (certificate, key) = (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")));
         match Self::load(&certificate, &key)? {
             Some(found) => Ok(Arc::new(found)),

@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod dial;
 pub mod fetch;
 pub mod identity;
+pub mod multipart;
 pub mod proxy;
 pub mod tls;
 pub mod url;

@@ -95,8 +95,7 @@ impl Url {
     /// [`UrlError::Outside`] for an absolute path, another address, a segment `..`, a query, an escape or a control character.
     pub fn below(&self, path: &str) -> Result<Self, UrlError> {
         let plain = |segment: &str| {
-            !matches!(segment, "" | "." | "..")
-                && segment.bytes().all(|byte| byte.is_ascii_graphic() && !b"%?#\\\"<>^`{|}".contains(&byte))
+            !matches!(segment, "" | "." | "..") && segment.bytes().all(|byte| byte.is_ascii_graphic() && !b"%?#\\\"<>^`{|}".contains(&byte))
         };
         if path.len() > 1024 || !path.split('/').all(plain) {
             return Err(UrlError::Outside(path.chars().take(200).collect()));
@@ -179,10 +178,12 @@ mod tests {
     fn what_a_server_names_stays_below_it() {
         let base: Url = "https://a.example/tree".parse().unwrap();
         assert_eq!(base.below("streams/v1/index.json").unwrap().to_string(), "https://a.example/tree/streams/v1/index.json");
-        for path in ["", "/etc", "//evil/x", "../x", "a/../../x", "a//b", "https://evil/x", "a?b", "a#b", "a%2e%2e/b", "a\\b", "a b", "a\nb", "./a"] {
+        for path in
+            ["", "/etc", "//evil/x", "../x", "a/../../x", "a//b", "https://evil/x", "a?b", "a#b", "a%2e%2e/b", "a\\b", "a b", "a\nb", "./a"]
+        {
             let outcome = base.below(path);
             // A colon alone makes no other address of what is appended.
-            assert!(outcome.is_err() , "{path:?} gave {outcome:?}");
+            assert!(outcome.is_err(), "{path:?} gave {outcome:?}");
         }
     }
 

@@ -34,12 +34,12 @@ pub async fn connect(endpoint: &Endpoint, path: &ApiPath) -> Result<Socket, Clie
 ///
 /// Source: RFC 6455, section 4.1.
 pub(crate) async fn dial(endpoint: &Endpoint, path: &ApiPath) -> Result<Dialled, ClientError> {
-    let Endpoint::Unix(socket) = endpoint;
-    let mut stream = transport::dial(socket).await?;
+    let mut stream = transport::dial_plain(endpoint).await?;
+    let host = endpoint.host();
     let broken = |cause| ClientError::Websocket { cause };
     let key = generate_key();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: unix.socket\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.map_err(broken)?;

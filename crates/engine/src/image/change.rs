@@ -61,7 +61,7 @@ impl Engine {
     }
 
     /// Removes what a forgotten image left, unless another project has the same image.
-    fn remove_image_remains(&self, image: &Image) -> Result<(), EngineError> {
+    pub(super) fn remove_image_remains(&self, image: &Image) -> Result<(), EngineError> {
         let all = self.inner.store.read(|conn| coffer_store::image::list(conn, None))?;
         if all.iter().any(|other| other.fingerprint == image.fingerprint) {
             return Ok(());
@@ -75,7 +75,7 @@ impl Engine {
         self.remove_image_files(&image.fingerprint)
     }
 
-    fn tell_image(&self, image: &Image, action: &'static str, caller: &Caller) {
+    pub(super) fn tell_image(&self, image: &Image, action: &'static str, caller: &Caller) {
         self.events().lifecycle(Some(&image.project), action, format!("/1.0/images/{}", image.fingerprint), Some(caller));
     }
 }

@@ -25,9 +25,10 @@ impl Engine {
                 names.entry((alias.project, alias.target)).or_default().push((alias.name, alias.description));
             }
             let images = coffer_store::image::list(conn, home.as_ref())?;
+            let mut origins = coffer_store::origin::list(conn, home.as_ref())?;
             let view = |image: Image| {
-                let aliases = names.remove(&(image.project.clone(), image.fingerprint.clone())).unwrap_or_default();
-                ImageView { image, aliases }
+                let key = (image.project.clone(), image.fingerprint.clone());
+                ImageView { aliases: names.remove(&key).unwrap_or_default(), origin: origins.remove(&key), image }
             };
             Ok(images.into_iter().map(view).collect())
         })?)
@@ -39,8 +40,11 @@ impl Engine {
     /// If there is none, or more than one.
     pub fn image(&self, project: &ProjectName, prefix: &str) -> Result<ImageView, EngineError> {
         let image = self.find_image(project, prefix)?;
-        let aliases = self.inner.store.read(|conn| coffer_store::alias::of_image(conn, &image.project, &image.fingerprint))?;
-        Ok(ImageView { aliases: aliases.into_iter().map(|alias| (alias.name, alias.description)).collect(), image })
+        let (aliases, origin) = self.inner.store.read(|conn| {
+            let aliases = coffer_store::alias::of_image(conn, &image.project, &image.fingerprint)?;
+            Ok((aliases, coffer_store::origin::get(conn, &image.project, &image.fingerprint)?))
+        })?;
+        Ok(ImageView { aliases: aliases.into_iter().map(|alias| (alias.name, alias.description)).collect(), origin, image })
     }
 
     /// Finds an image by the beginning of its fingerprint.

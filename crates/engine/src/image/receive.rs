@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use coffer_base::{Progress, fault};
 use coffer_image::{Arrived, Incoming, Inspected, Limits, Parts};
-use coffer_model::{Alias, Config, Image, ProjectName, Time};
+use coffer_model::{Alias, AliasName, Config, Image, Origin, ProjectName, Time};
 use coffer_store::project::Feature;
 
 use crate::Engine;
@@ -68,32 +68,39 @@ impl Engine {
         }
         let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), &operation.progress())?;
         let image = describe(&arrived, inspected, project, &upload);
-        let stored = arrived.keep()?;
+        arrived.keep()?;
+        let origin = Origin { server: None, by: format!("{} ({})", caller.username, caller.protocol), at: image.uploaded_at };
+        self.record_image(&image, &upload.aliases, &origin)?;
+        self.events().lifecycle(Some(&image.project), "image-created", format!("/1.0/images/{fingerprint}"), Some(caller));
+        Ok(())
+    }
+
+    /// Records an image whose files stand in the images directory. On failure they go, unless another record has them.
+    pub(super) fn record_image(&self, image: &Image, aliases: &[(AliasName, String)], origin: &Origin) -> Result<(), EngineError> {
         let recorded = self.inner.store.write(|tx| {
-            coffer_store::image::insert(tx, &image)?;
-            for (name, description) in &upload.aliases {
+            coffer_store::image::insert(tx, image)?;
+            coffer_store::origin::set(tx, &image.project, &image.fingerprint, origin)?;
+            for (name, description) in aliases {
                 let alias = Alias {
                     project: image.project.clone(),
                     name: name.clone(),
                     description: description.clone(),
-                    target: fingerprint.clone(),
+                    target: image.fingerprint.clone(),
                 };
                 coffer_store::alias::insert(tx, &alias)?;
             }
             Ok(())
         });
         if let Err(error) = recorded {
-            self.remove_image_files(&stored.fingerprint)?;
+            self.remove_image_remains(image)?;
             return Err(error.into());
         }
-        fault::point("image.recorded").map_err(|cause| EngineError::system("storing the image", cause))?;
-        self.events().lifecycle(Some(&image.project), "image-created", format!("/1.0/images/{fingerprint}"), Some(caller));
-        Ok(())
+        fault::point("image.recorded").map_err(|cause| EngineError::system("storing the image", cause))
     }
 }
 
 /// The record of an image: what it says of itself, under what the upload says.
-fn describe(arrived: &Arrived, inspected: Inspected, project: ProjectName, upload: &ImageUpload) -> Image {
+pub(super) fn describe(arrived: &Arrived, inspected: Inspected, project: ProjectName, upload: &ImageUpload) -> Image {
     let metadata = inspected.metadata;
     let mut properties: Config = metadata.properties.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     properties.merge(&upload.properties);

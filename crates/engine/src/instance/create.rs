@@ -23,6 +23,10 @@ impl Engine {
     /// # Errors
     /// If a name, key, device, profile, pool, network or image is wrong or missing, or the name is taken.
     pub fn create_instance(&self, caller: &Caller, request: CreateInstance) -> Result<OperationView, EngineError> {
+        if let Source::Remote(source) = &request.source {
+            let source = source.clone();
+            return self.create_from_remote(caller, request, source);
+        }
         let image = self.source_image(&request)?;
         let setup = self.first_use(&request)?;
         let (instance, id) = self.record(&request, image.as_ref())?;
@@ -43,7 +47,7 @@ impl Engine {
     /// Finds the image, and refuses one for another architecture.
     fn source_image(&self, request: &CreateInstance) -> Result<Option<Image>, EngineError> {
         let image = match &request.source {
-            Source::None => return Ok(None),
+            Source::None | Source::Remote(_) => return Ok(None),
             Source::Fingerprint(prefix) => self.find_image(&request.project, prefix)?,
             Source::Alias(alias) => self.image_by_alias(&request.project, alias)?,
         };
@@ -58,7 +62,7 @@ impl Engine {
     }
 
     /// Puts the instance together, passes it through the gate and records it as being created, all in one transaction.
-    fn record(&self, request: &CreateInstance, image: Option<&Image>) -> Result<(Instance, i64), EngineError> {
+    pub(super) fn record(&self, request: &CreateInstance, image: Option<&Image>) -> Result<(Instance, i64), EngineError> {
         let asked = request.profiles.clone();
         let from_image = image.map(|image| image.profiles.clone()).filter(|profiles| !profiles.is_empty());
         let profiles = asked.or(from_image).unwrap_or_else(|| vec![ProfileName::default_profile()]);
@@ -140,7 +144,7 @@ impl Engine {
     }
 
     /// Makes the volume of a recorded instance and declares it whole. On failure nothing stays.
-    fn make(&self, instance: &Instance, id: i64, image: Option<&Image>, operation: &OperationHandle) -> Result<(), EngineError> {
+    pub(super) fn make(&self, instance: &Instance, id: i64, image: Option<&Image>, operation: &OperationHandle) -> Result<(), EngineError> {
         let cut = |cause| EngineError::system("creating", cause);
         let store = &self.inner.store;
         let mut undo = Undo::new(|warning| tracing::warn!("taking back a creation: {warning}"));

@@ -1,8 +1,12 @@
 //! Who sends a request.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use coffer_engine::Caller;
+use coffer_web::Certificate;
 
 use crate::app::App;
 use crate::refusal::Refusal;
@@ -10,7 +14,7 @@ use crate::refusal::Refusal;
 /// How far a connection's other end is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
-    /// It is root or of the socket's group: it may do everything.
+    /// It is root, of the socket's group, or holds a trusted certificate: it may do everything.
     Admin,
     /// It is somebody else.
     None,
@@ -23,6 +27,17 @@ pub struct Peer {
     pub caller: Caller,
     /// How far it is trusted.
     pub trust: Trust,
+    /// What is known of a connection over the network; `None` on the socket.
+    pub connection: Option<Connection>,
+}
+
+/// A connection over the network.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// The certificate that its other end holds.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 impl FromRequestParts<App> for Peer {

@@ -5,11 +5,11 @@ use axum::http::request::Parts;
 use coffer_engine::Scope;
 use coffer_model::ProjectName;
 
-use super::Parameters;
+use super::{Parameters, Peer, Trust};
 use crate::app::App;
 use crate::refusal::Refusal;
 
-/// The project that a request works in; it exists. Absent or empty is `default`.
+/// The project that a request works in; it exists, if the caller is trusted. Absent or empty is `default`.
 #[derive(Debug, Clone)]
 pub struct Place(pub ProjectName);
 
@@ -24,7 +24,9 @@ impl FromRequestParts<App> for Place {
         let parameters = Parameters::from_request_parts(parts, app).await?;
         let Some(text) = parameters.get("project") else { return Ok(Self(ProjectName::default_project())) };
         let name: ProjectName = text.parse()?;
-        if !name.is_default() {
+        // Who is not trusted must not learn which projects there are; it finds nothing public in those there are not.
+        let trusted = parts.extensions.get::<Peer>().is_some_and(|peer| peer.trust == Trust::Admin);
+        if trusted && !name.is_default() {
             let wanted = name.clone();
             app.run(move |engine| engine.project(&wanted)).await?;
         }

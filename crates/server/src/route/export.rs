@@ -11,16 +11,21 @@ use coffer_engine::ExportedFile;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio_util::io::ReaderStream;
 
+use super::images;
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Named, Place};
+use crate::extract::{Named, Peer, Place};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 256 << 10;
 
 /// `GET /1.0/images/{fingerprint}/export`: one file as it is, two as a form.
-pub async fn download(State(app): State<App>, Named(prefix): Named<String>, Place(project): Place) -> Answer {
-    let mut files = app.run(move |engine| engine.export_image(&project, &prefix)).await?;
+pub async fn download(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place) -> Answer {
+    let opened = app.run(move |engine| {
+        let fingerprint = images::visible(engine, &peer, &project, &prefix)?.image.fingerprint;
+        engine.export_image(&project, fingerprint.as_str())
+    });
+    let mut files = opened.await?;
     if files.len() == 1
         && let Some(file) = files.pop()
     {

@@ -11,7 +11,7 @@ use super::instances::passes;
 use super::merge;
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
+use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Trust, Wire};
 use crate::refusal::Refusal;
 use crate::{etag, show};
 
@@ -72,8 +72,13 @@ async fn create(State(app): State<App>, peer: Peer, Place(project): Place, Wire(
 }
 
 /// `GET /1.0/images/aliases/{name}`.
-async fn read(State(app): State<App>, Named(name): Named<AliasName>, Place(project): Place) -> Answer {
-    let alias = app.run(move |engine| engine.alias(&project, &name)).await?;
+async fn read(State(app): State<App>, peer: Peer, Named(name): Named<AliasName>, Place(project): Place) -> Answer {
+    let alias = app
+        .run(move |engine| match peer.trust {
+            Trust::Admin => engine.alias(&project, &name),
+            Trust::None => engine.public_alias(&project, &name),
+        })
+        .await?;
     envelope::tagged(show::alias(&alias), &etag::alias(&alias))
 }
 

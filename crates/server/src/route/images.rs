@@ -4,14 +4,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use coffer_api::{ImagePut, ImagesPost, Timestamp};
-use coffer_engine::{ImageChange, ImageView};
-use coffer_model::{Config, ProfileName, Time};
+use coffer_engine::{Engine, EngineError, ImageChange, ImageView, Protocol, ProtocolError, PullImage, RemoteSource, Scope};
+use coffer_model::{Config, ProfileName, ProjectName, Time};
 
 use super::instances::passes;
 use super::{export, merge, upload};
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
+use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Trust, Wire};
 use crate::refusal::Refusal;
 use crate::{etag, show};
 
@@ -21,14 +21,19 @@ pub fn routes() -> Router<App> {
         .route("/1.0/images", get(list).post(upload::create))
         .route("/1.0/images/{fingerprint}", get(read).put(replace).patch(patch).delete(remove))
         .route("/1.0/images/{fingerprint}/export", get(export::download).post(async || Refusal::unsupported("pushes of images")))
-        .route("/1.0/images/{fingerprint}/refresh", post(async || Refusal::unsupported("refreshes of images")))
+        .route("/1.0/images/{fingerprint}/refresh", post(refresh))
         .route("/1.0/images/{fingerprint}/secret", post(async || Refusal::unsupported("secrets of images")))
 }
 
 /// `GET /1.0/images`.
-async fn list(State(app): State<App>, Everywhere(scope): Everywhere, parameters: Parameters) -> Answer {
+async fn list(State(app): State<App>, peer: Peer, Everywhere(scope): Everywhere, parameters: Parameters) -> Answer {
     let (recursion, filter) = (parameters.recursion()?, parameters.filter()?);
-    let mut views: Vec<ImageView> = app.run(move |engine| engine.images(&scope)).await?;
+    let seen = move |engine: &Engine| match (peer.trust, scope) {
+        (Trust::Admin, scope) => engine.images(&scope),
+        (Trust::None, Scope::Project(project)) => engine.public_images(&project),
+        (Trust::None, Scope::All) => engine.public_images(&ProjectName::default_project()),
+    };
+    let mut views: Vec<ImageView> = app.run(seen).await?;
     views.retain(|view| filter.is_empty() || passes(&filter, &show::image(view)));
     match recursion {
         Recursion::Urls => {
@@ -40,9 +45,17 @@ async fn list(State(app): State<App>, Everywhere(scope): Everywhere, parameters:
 }
 
 /// `GET /1.0/images/{fingerprint}`; the start of a fingerprint is enough if only one image has it.
-async fn read(State(app): State<App>, Named(prefix): Named<String>, Place(project): Place) -> Answer {
-    let view = app.run(move |engine| engine.image(&project, &prefix)).await?;
+async fn read(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place) -> Answer {
+    let view = app.run(move |engine| visible(engine, &peer, &project, &prefix)).await?;
     envelope::tagged(show::image(&view), &etag::image(&view.image))
+}
+
+/// The image, if the caller may see it.
+pub fn visible(engine: &Engine, peer: &Peer, project: &ProjectName, prefix: &str) -> Result<ImageView, EngineError> {
+    match peer.trust {
+        Trust::Admin => engine.image(project, prefix),
+        Trust::None => engine.public_image(project, prefix),
+    }
 }
 
 /// `PUT /1.0/images/{fingerprint}`.
@@ -112,12 +125,58 @@ async fn remove(State(app): State<App>, peer: Peer, Named(prefix): Named<String>
     envelope::accepted(&view)
 }
 
-/// Refuses an image that is to come from elsewhere than the request's body, by what was asked for.
-pub fn refuse_source(body: &ImagesPost) -> Refusal {
-    match body.source.as_ref().map(|source| source.kind.as_str()) {
-        Some("instance" | "container" | "snapshot" | "virtual-machine") => Refusal::unsupported("images made of instances"),
-        Some("image") => Refusal::unsupported("images of remote servers"),
-        Some("url") => Refusal::unsupported("images fetched from URLs"),
-        _ => Refusal::bad_request("the request has neither an image nor a source of one"),
+/// `POST /1.0/images/{fingerprint}/refresh`.
+async fn refresh(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place) -> Answer {
+    let view = app.run(move |engine| engine.refresh_image(&peer.caller, &project, &prefix)).await?;
+    envelope::accepted(&view)
+}
+
+/// `POST /1.0/images` with a source instead of an image.
+pub async fn from_source(app: App, peer: Peer, project: ProjectName, body: ImagesPost) -> Answer {
+    let wanted = source(body)?;
+    let view = app.run(move |engine| engine.pull_image(&peer.caller, &project, wanted)).await?;
+    envelope::accepted(&view)
+}
+
+/// What a request asks for that has a source; refused by name where it is none that is done here.
+pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
+    let Some(source) = body.source else {
+        return Err(Refusal::bad_request("the request has neither an image nor a source of one"));
+    };
+    match source.kind.as_str() {
+        "instance" | "container" | "snapshot" | "virtual-machine" => return Err(Refusal::unsupported("images made of instances")),
+        "url" => return Err(Refusal::unsupported("images fetched from URLs")),
+        "image" if source.mode == "push" => return Err(Refusal::unsupported("pushes of images")),
+        "image" if source.server.is_empty() => return Err(Refusal::unsupported("copies of images between projects")),
+        "image" => {}
+        _ => return Err(Refusal::bad_request("the request has neither an image nor a source of one")),
+    }
+    if source.image_type == "virtual-machine" {
+        return Err(Refusal::unsupported("images of virtual machines"));
+    }
+    let aliases = body.aliases.into_iter().map(|alias| Ok((alias.name.parse()?, alias.description)));
+    let name = if source.fingerprint.is_empty() { source.alias } else { source.fingerprint };
+    Ok(PullImage {
+        source: RemoteSource {
+            server: source.server,
+            protocol: protocol(&source.protocol)?,
+            certificate: source.certificate,
+            name,
+            secret: source.secret,
+            project: source.project,
+        },
+        auto_update: body.auto_update,
+        public: body.public,
+        properties: Config(body.properties),
+        profiles: body.profiles.map(profiles).transpose()?.unwrap_or_default(),
+        aliases: aliases.collect::<Result<_, Refusal>>()?,
+    })
+}
+
+/// The protocol of an image server.
+pub fn protocol(text: &str) -> Result<Protocol, Refusal> {
+    match text {
+        "oci" => Err(Refusal::unsupported("images of OCI registries")),
+        text => text.parse().map_err(|error: ProtocolError| Refusal::bad_request(error.to_string())),
     }
 }

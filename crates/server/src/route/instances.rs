@@ -6,12 +6,12 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::routing::get;
 use coffer_api::{InstancePost, InstancePut, InstancesPost, InstancesPut};
-use coffer_engine::{CreateInstance, Detail, InstanceChange, InstancePatch, InstanceView, Source};
+use coffer_engine::{CreateInstance, Detail, InstanceChange, InstancePatch, InstanceView, RemoteSource, Source};
 use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{instance_state, merge, snapshots};
+use super::{images, instance_state, merge, snapshots};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
@@ -100,7 +100,14 @@ fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, R
     }
     let source = &body.source;
     let source = match source.kind.as_str() {
-        "image" if !source.server.is_empty() => return Err(Refusal::unsupported("images of remote servers")),
+        "image" if !source.server.is_empty() => Source::Remote(RemoteSource {
+            server: source.server.clone(),
+            protocol: images::protocol(&source.protocol)?,
+            certificate: source.certificate.clone(),
+            name: if source.fingerprint.is_empty() { source.alias.clone() } else { source.fingerprint.clone() },
+            secret: source.secret.clone(),
+            project: source.project.clone(),
+        }),
         "image" if !source.fingerprint.is_empty() => Source::Fingerprint(source.fingerprint.clone()),
         "image" if !source.alias.is_empty() => Source::Alias(source.alias.parse()?),
         "image" if !source.properties.is_empty() => return Err(Refusal::unsupported("images chosen by their properties")),
@@ -250,8 +257,8 @@ mod tests {
         check(r#"{"type":"virtual-machine"}"#, "501 virtual machines are not supported yet");
         check(r#"{"source":{"type":"copy"}}"#, "501 copies of instances are not supported yet");
         check(
-            r#"{"source":{"type":"image","alias":"debian/12","server":"https://images.example","protocol":"simplestreams"}}"#,
-            "501 images of remote servers are not supported yet",
+            r#"{"source":{"type":"image","alias":"debian","server":"https://docker.example","protocol":"oci"}}"#,
+            "501 images of OCI registries are not supported yet",
         );
         check(r#"{"name":"1a","source":{"type":"none"}}"#, "400 invalid instance name \"1a\": it must not start with a digit");
     }

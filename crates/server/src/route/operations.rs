@@ -8,11 +8,12 @@ use axum::extract::State;
 use axum::routing::get;
 use coffer_engine::{Class, EngineError, OperationView, Scope};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Everywhere, Named, Parameters, Recursion};
+use crate::extract::{Everywhere, Named, Parameters, Peer, Recursion, Trust};
 use crate::refusal::Refusal;
 use crate::show;
 use crate::ws::Upgrade;
@@ -67,8 +68,17 @@ async fn cancel(State(app): State<App>, Named(id): Named<String>) -> Answer {
     envelope::done()
 }
 
+/// Who is not trusted may wait for what it was given the secret of.
+fn knows_secret(app: &App, id: &str, secret: Option<&str>) -> bool {
+    let Ok((_, view)) = find(app, id) else { return false };
+    view.metadata.get("secret").and_then(Value::as_str).zip(secret).is_some_and(|(own, shown)| Sha256::digest(own) == Sha256::digest(shown))
+}
+
 /// `GET /1.0/operations/{id}/wait`: that the time is over is no error.
-async fn wait(State(app): State<App>, Named(id): Named<String>, parameters: Parameters) -> Answer {
+async fn wait(State(app): State<App>, peer: Peer, Named(id): Named<String>, parameters: Parameters) -> Answer {
+    if peer.trust == Trust::None && !knows_secret(&app, &id, parameters.get("secret")) {
+        return Err(not_found(id));
+    }
     let (id, _) = find(&app, &id)?;
     let timeout = match parameters.get("timeout").unwrap_or("-1").parse::<i64>() {
         Ok(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),

@@ -13,6 +13,8 @@ use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::etag;
 use crate::extract::{IfMatch, Peer, Place, Trust, Wire};
+use crate::network;
+use crate::refusal::Refusal;
 
 /// The version of the API's model that clients compare with: the LXD whose behaviour this is.
 const MODEL_VERSION: &str = "5.0.2";
@@ -30,7 +32,7 @@ async fn read(State(app): State<App>, peer: Peer, Place(project): Place) -> Answ
     match peer.trust {
         Trust::Admin => {
             let (config, environment) = app.run(|engine| Ok((engine.server_config()?, engine.environment()?))).await?;
-            envelope::tagged(trusted(&config, environment, &project), &etag::server(&config))
+            envelope::tagged(trusted(&app, &config, environment, &project), &etag::server(&config))
         }
         Trust::None => envelope::sync(ServerUntrusted {
             api_extensions: extensions(),
@@ -46,22 +48,47 @@ async fn read(State(app): State<App>, peer: Peer, Place(project): Place) -> Answ
 /// `PUT /1.0`.
 async fn replace(State(app): State<App>, peer: Peer, if_match: IfMatch, Wire(body): Wire<ServerPut>) -> Answer {
     let config = Config(body.config);
-    app.run(move |engine| engine.update_server_config(&peer.caller, config, if_match.guard(etag::server).as_deref())).await?;
-    envelope::done()
+    let address = config.get(network::KEY).unwrap_or_default().to_owned();
+    listening(&app, Some(address), async {
+        app.run(move |engine| engine.update_server_config(&peer.caller, config, if_match.guard(etag::server).as_deref())).await
+    })
+    .await
 }
 
 /// `PATCH /1.0`.
 async fn patch(State(app): State<App>, peer: Peer, if_match: IfMatch, Wire(body): Wire<ServerPut>) -> Answer {
     let keys = Config(body.config);
-    app.run(move |engine| {
-        merge::unless_changed(&if_match, || {
-            let mut config = engine.server_config()?;
-            let guard = if_match.or_tag(etag::server(&config)).guard(etag::server);
-            merge::over(&mut config, &keys);
-            engine.update_server_config(&peer.caller, config, guard.as_deref())
+    let address = keys.0.get(network::KEY).cloned();
+    listening(&app, address, async {
+        app.run(move |engine| {
+            merge::unless_changed(&if_match, || {
+                let mut config = engine.server_config()?;
+                let guard = if_match.or_tag(etag::server(&config)).guard(etag::server);
+                merge::over(&mut config, &keys);
+                engine.update_server_config(&peer.caller, config, guard.as_deref())
+            })
         })
+        .await
     })
-    .await?;
+    .await
+}
+
+/// Listens on the network where a change of the configuration says, if it says so, then carries the change out; listens
+/// where it did before if that fails.
+async fn listening(app: &App, address: Option<String>, change: impl Future<Output = Result<(), Refusal>>) -> Answer {
+    let _turn = app.network.turn.lock().await;
+    let before = app.network.address().map(|address| address.to_string()).unwrap_or_default();
+    if let Some(address) = &address {
+        app.network.listen(app, address).await?;
+    }
+    if let Err(refusal) = change.await {
+        if address.is_some()
+            && let Err(error) = app.network.listen(app, &before).await
+        {
+            tracing::error!("listening again as before: {error}");
+        }
+        return Err(refusal);
+    }
     envelope::done()
 }
 
@@ -76,7 +103,7 @@ fn extensions() -> Vec<String> {
     EXTENSIONS.iter().map(ToString::to_string).collect()
 }
 
-fn trusted(config: &Config, environment: Environment, project: &ProjectName) -> Server {
+fn trusted(app: &App, config: &Config, environment: Environment, project: &ProjectName) -> Server {
     Server {
         config: config.0.clone(),
         api_extensions: extensions(),
@@ -85,7 +112,12 @@ fn trusted(config: &Config, environment: Environment, project: &ProjectName) -> 
         auth: "trusted".into(),
         public: false,
         auth_methods: vec!["tls".into()],
-        environment: shown(environment, project),
+        environment: ServerEnvironment {
+            addresses: app.network.addresses(&app.engine),
+            certificate: app.network.certificate().to_pem(),
+            certificate_fingerprint: app.network.certificate().fingerprint().to_owned(),
+            ..shown(environment, project)
+        },
     }
 }
 

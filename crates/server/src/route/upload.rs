@@ -6,16 +6,17 @@ use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
+use coffer_api::ImagesPost;
 use coffer_engine::{EngineError, ImageUpload};
 use coffer_engine::{Incoming, ReceiveError};
+use coffer_web::multipart::{Form, FormError, Piece};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::images::refuse_source;
+use super::images;
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Peer, Place, collect, parse};
-use crate::multipart::{Form, Piece};
 use crate::refusal::Refusal;
 
 /// The longest request that is tried as JSON where the content type does not say what it is.
@@ -29,13 +30,16 @@ pub async fn create(State(app): State<App>, peer: Peer, Place(project): Place, r
     let (parts, body) = request.into_parts();
     let kind = text(&parts.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     if kind.starts_with("application/json") {
-        return Err(refuse_source(&parse(&collect(body).await?)?));
+        let body = parse(&collect(body).await?)?;
+        return images::from_source(app, peer, project, body).await;
     }
     let mut upload = described(&parts.headers)?;
     let form = Form::of_content_type(&kind).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let mut arriving = Arriving { body: body.into_data_stream(), early: None };
-    if form.is_none() {
-        arriving.refuse_json().await?;
+    if form.is_none()
+        && let Some(body) = arriving.as_json().await?
+    {
+        return images::from_source(app, peer, project, body).await;
     }
     let (receiver, place) = (app.clone(), project.clone());
     let incoming = receiver.run(move |engine| engine.receive_image(&place)).await?;
@@ -83,8 +87,8 @@ impl Arriving {
         next.map_err(|error| Refusal::bad_request(format!("receiving the image: {error}")))
     }
 
-    /// Refuses what is JSON after all; keeps what was read for the upload.
-    async fn refuse_json(&mut self) -> Result<(), Refusal> {
+    /// Reads what is JSON after all; keeps what was read for the upload if it is not.
+    async fn as_json(&mut self) -> Result<Option<ImagesPost>, Refusal> {
         let mut start = BytesMut::new();
         while start.len() < JSON_LIMIT {
             match self.next().await? {
@@ -99,10 +103,10 @@ impl Arriving {
         if start.starts_with(b"{")
             && let Ok(body) = parse(&start)
         {
-            return Err(refuse_source(&body));
+            return Ok(Some(body));
         }
         self.early = Some(start);
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -165,13 +169,13 @@ async fn receive_file(mut arriving: Arriving, incoming: Incoming) -> Result<Inco
 
 /// Receives the parts `metadata` and `rootfs`, in this order. The second's file name is the image's.
 async fn receive_form(mut arriving: Arriving, mut form: Form, incoming: Incoming, upload: &mut ImageUpload) -> Result<Incoming, Refusal> {
-    let damaged = |error: crate::multipart::FormError| Refusal::bad_request(error.to_string());
+    let damaged = |error: FormError| Refusal::bad_request(error.to_string());
     let disk = Disk::write(incoming);
     let mut parts = 0;
     let mut writing = true;
     'body: while let Some(bytes) = arriving.next().await? {
         form.push(&bytes);
-        while let Some(piece) = form.next().map_err(damaged)? {
+        while let Some(piece) = form.piece().map_err(damaged)? {
             writing = match piece {
                 Piece::Part { name, filename } => {
                     parts += 1;
@@ -254,11 +258,11 @@ mod tests {
 
     #[tokio::test]
     async fn json_without_its_content_type_is_found_and_files_are_kept_whole() {
-        let error = arriving(&[b"{\"source\":", b"{\"type\":\"url\"}}"]).refuse_json().await.unwrap_err();
-        assert_eq!(error.to_string(), "images fetched from URLs are not supported yet");
+        let body = arriving(&[b"{\"source\":", b"{\"type\":\"url\"}}"]).as_json().await.unwrap().unwrap();
+        assert_eq!(body.source.unwrap().kind, "url");
         let dir = tempfile::tempdir().unwrap();
         let mut file = arriving(&[b"a", b"b", b"c"]);
-        file.refuse_json().await.unwrap();
+        assert!(file.as_json().await.unwrap().is_none());
         let arrived = receive_file(file, incoming(dir.path())).await.unwrap().finish().unwrap();
         assert_eq!(arrived.size(), 3);
     }

@@ -16,6 +16,7 @@ pub fn operation(view: &OperationView) -> Operation {
         class: match view.class {
             Class::Task => OperationClass::Task,
             Class::Websocket => OperationClass::Websocket,
+            Class::Token => OperationClass::Token,
         },
         description: view.description.to_owned(),
         created_at: view.created_at.into(),

@@ -1,7 +1,8 @@
 //! Profiles, images, aliases, projects.
 
-use coffer_api::{Image, ImageAlias, ImageAliasesEntry, Profile, Project, Timestamp};
+use coffer_api::{Image, ImageAlias, ImageAliasesEntry, ImageOrigin, ImageSource, Profile, Project, Timestamp};
 use coffer_engine::{ImageView, ProfileView};
+use coffer_model::{Origin, OriginServer};
 
 use super::{config, devices, names, when};
 
@@ -37,11 +38,33 @@ pub fn image(view: &ImageView) -> Image {
         filename: image.filename.clone(),
         fingerprint: image.fingerprint.to_string(),
         size: i64::try_from(image.size).unwrap_or(i64::MAX),
-        update_source: None,
+        update_source: view.origin.as_ref().and_then(|origin| origin.server.as_ref()).map(update_source),
         kind: CONTAINER.into(),
         created_at: image.created_at.map_or(Timestamp::EPOCH, Timestamp::from),
         last_used_at: when(image.last_used_at),
         uploaded_at: image.uploaded_at.into(),
+        origin: view.origin.as_ref().map(origin),
+    }
+}
+
+fn update_source(server: &OriginServer) -> ImageSource {
+    ImageSource {
+        alias: server.alias.clone(),
+        certificate: server.certificate.clone(),
+        protocol: server.protocol.clone(),
+        server: server.url.clone(),
+        image_type: CONTAINER.into(),
+    }
+}
+
+fn origin(origin: &Origin) -> ImageOrigin {
+    let server = |field: fn(&OriginServer) -> &String| origin.server.as_ref().map(field).cloned().unwrap_or_default();
+    ImageOrigin {
+        server: server(|server| &server.url),
+        protocol: server(|server| &server.protocol),
+        alias: server(|server| &server.alias),
+        asked_by: origin.by.clone(),
+        fetched_at: origin.at.into(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use coffer_api::{NetworkPreseed, Preseed, StoragePoolsPost};
-use coffer_client::Endpoint;
 
 use super::init::{add_device, bridge_name, listen_address};
 use crate::app::App;
@@ -99,8 +99,7 @@ fn gibibytes(answer: &str) -> Option<u64> {
 
 /// A fifth of the free room beside the daemon's socket, from 5 to 30 GiB.
 fn default_loop_size(app: &App) -> u64 {
-    let Endpoint::Unix(socket) = app.local().endpoint();
-    let directory = socket.parent().unwrap_or(socket);
+    let directory = app.local().endpoint().socket().and_then(Path::parent).unwrap_or(Path::new("/"));
     let free = rustix::fs::statvfs(directory).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
     ((free / 5) >> 30).clamp(5, 30)
 }
@@ -152,7 +151,7 @@ fn ask_existing(preseed: &mut Preseed) -> Result<(), CliError> {
     if name.is_empty() {
         return Err(CliError::Missing { what: "the name of the interface" });
     }
-    let is_bridge = std::path::Path::new("/sys/class/net").join(&name).join("bridge").exists();
+    let is_bridge = Path::new("/sys/class/net").join(&name).join("bridge").exists();
     let nictype = if is_bridge { "bridged" } else { "macvlan" };
     add_device(preseed, "eth0", &[("type", "nic"), ("name", "eth0"), ("nictype", nictype), ("parent", &name)]);
     Ok(())

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use coffer_client::{Client, ClientError, Endpoint};
+use coffer_client::{Client, ClientError};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::oneshot;
 
@@ -37,10 +37,11 @@ impl Waitready {
 }
 
 async fn wait(client: &Client) -> Result<(), CliError> {
-    let Endpoint::Unix(socket) = client.endpoint();
+    // It is the local server that is waited for.
+    let Some(socket) = client.endpoint().socket() else { return Ok(client.ready().await?) };
     loop {
         // The watch stands before the attempt, so that a socket made in between is not missed.
-        let watch = Watch::nearest(socket).map_err(|cause| CliError::File { file: socket.clone(), cause })?;
+        let watch = Watch::nearest(socket).map_err(|cause| CliError::File { file: socket.to_owned(), cause })?;
         match client.ready().await {
             Ok(()) => return Ok(()),
             Err(ClientError::Connecting { cause, .. }) => {
@@ -48,7 +49,7 @@ async fn wait(client: &Client) -> Result<(), CliError> {
                 match cause.kind() {
                     io::ErrorKind::ConnectionRefused => drop(tokio::time::timeout(REFUSAL_PAUSE, changed).await),
                     io::ErrorKind::NotFound => changed.await,
-                    _ => return Err(ClientError::Connecting { socket: socket.clone(), cause }.into()),
+                    _ => return Err(ClientError::Connecting { socket: socket.to_owned(), cause }.into()),
                 }
             }
             // A server that answers instead of keeping us waiting.

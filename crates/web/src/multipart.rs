@@ -91,7 +91,7 @@ impl Form {
     ///
     /// # Errors
     /// See [`FormError`].
-    pub fn next(&mut self) -> Result<Option<Piece>, FormError> {
+    pub fn piece(&mut self) -> Result<Option<Piece>, FormError> {
         loop {
             match self.state {
                 State::Preamble => match self.delimiter.find(&self.buffer) {
@@ -202,7 +202,7 @@ mod tests {
         for bytes in body.chunks(step) {
             form.push(bytes);
             loop {
-                let piece = form.next();
+                let piece = form.piece();
                 if !matches!(piece, Ok(None | Some(Piece::Content(_)))) && !content.is_empty() {
                     log.push(String::from_utf8(std::mem::take(&mut content)).unwrap().escape_debug().to_string());
                 }

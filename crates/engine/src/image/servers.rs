@@ -1,0 +1,94 @@
+//! Which servers images may come from, and how they are reached.
+
+use coffer_model::Config;
+use coffer_remote::{Cache, Server};
+use coffer_web::{Certificate, Proxies, Url};
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::request::RemoteSource;
+
+/// The key that lists the servers that images may come from.
+const TRUSTED: &str = "images.trusted";
+
+impl Engine {
+    /// Prepares to ask a server. Nothing is sent yet; one that images may not come from is never asked.
+    pub(crate) fn remote_server(&self, source: &RemoteSource) -> Result<Server, EngineError> {
+        let refuse = |why: &dyn std::fmt::Display| EngineError::Refused(format!("image server: {why}"));
+        let url: Url = source.server.parse().map_err(|error| refuse(&error))?;
+        if source.name.is_empty() {
+            return Err(EngineError::Refused("the source has no image: give its fingerprint or alias".into()));
+        }
+        let config = self.server_config()?;
+        if !permits(config.get(TRUSTED).unwrap_or_default(), &url) {
+            return Err(EngineError::Forbidden(format!(
+                "image server {url} is not one that {TRUSTED} lists: images may not come from there"
+            )));
+        }
+        let certificate = match source.certificate.as_str() {
+            "" => None,
+            text => Some(Certificate::from_text(text).map_err(|error| refuse(&error))?),
+        };
+        let cache = Cache::at(self.inner.settings.dir.join("cache").join("simplestreams"));
+        Ok(Server::new(url, source.protocol, certificate, proxies(&config)?, Some(cache))?)
+    }
+}
+
+/// The proxies of the configuration; without any, those of the environment.
+fn proxies(config: &Config) -> Result<Proxies, EngineError> {
+    let key = |name: &str| config.get(name).unwrap_or_default();
+    let (http, https, ignored) = (key("core.proxy_http"), key("core.proxy_https"), key("core.proxy_ignore_hosts"));
+    if http.is_empty() && https.is_empty() {
+        return Ok(Proxies::of_environment());
+    }
+    Proxies::new(http, https, ignored).map_err(|error| EngineError::Refused(format!("core.proxy_http, core.proxy_https: {error}")))
+}
+
+/// Says whether a comma-separated list of addresses names a server; an empty one names all. An address means itself and
+/// what is below it.
+fn permits(list: &str, url: &Url) -> bool {
+    let mut entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).peekable();
+    let named = |entry: &str| {
+        let Ok(trusted) = entry.parse::<Url>() else { return false };
+        let same = trusted.scheme() == url.scheme() && trusted.host() == url.host() && trusted.port() == url.port();
+        let (root, path) = (trusted.target(), url.target());
+        let root = root.trim_end_matches('/');
+        same && (path == root || root.is_empty() || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/')))
+    };
+    entries.peek().is_none() || entries.any(named)
+}
+
+/// Refuses a list in which an entry is no address.
+pub(crate) fn check_trusted(list: &str) -> Result<(), EngineError> {
+    for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        entry.parse::<Url>().map_err(|error| EngineError::Refused(format!("server configuration key {TRUSTED:?}: {error}")))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(list: &str, url: &str, expect: bool) {
+        assert_eq!(permits(list, &url.parse().unwrap()), expect, "{list:?} {url}");
+    }
+
+    #[test]
+    fn only_listed_servers_are_asked() {
+        let list = "https://images.example, https://mirror.example/coffer";
+        check("", "http://anything.example", true);
+        check(list, "https://images.example", true);
+        check(list, "https://images.example/below", true);
+        check(list, "https://mirror.example/coffer", true);
+        check(list, "https://mirror.example/coffer/x", true);
+        check(list, "https://mirror.example/coffers", false);
+        check(list, "https://mirror.example", false);
+        check(list, "http://images.example", false);
+        check(list, "https://images.example:444", false);
+        check(list, "https://images.example.evil", false);
+        check("nonsense", "https://images.example", false);
+        assert!(check_trusted(list).is_ok() && check_trusted("nonsense").is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! Who may use the server over the network: certificates, and the ways for a new one to become trusted.
+
+mod attempts;
+mod certificates;
+mod password;
+mod tokens;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use coffer_model::Time;
+use coffer_store::Store;
+use coffer_web::Certificate;
+use sha2::{Digest, Sha256};
+
+use crate::error::EngineError;
+
+use password::{hash, verify};
+pub use tokens::NewToken;
+
+/// A client that wants to become trusted.
+#[derive(Debug, Clone)]
+pub struct Newcomer {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// The certificate that it proved to hold.
+    pub certificate: Certificate,
+    /// What it wants to be called; empty is what the token or the certificate says.
+    pub name: String,
+    /// The trust password, or a token's secret or text.
+    pub password: String,
+}
+
+/// What decides about peers, in memory: it is asked at every request.
+#[derive(Default)]
+pub(crate) struct Trust {
+    /// Validity of each trusted certificate by its fingerprint.
+    known: RwLock<HashMap<String, (i64, i64)>>,
+    attempts: Mutex<attempts::Attempts>,
+}
+
+impl Trust {
+    pub(crate) fn load(store: &Store) -> Result<Self, EngineError> {
+        let trust = Self::default();
+        for trusted in store.read(coffer_store::certificate::list)? {
+            match Certificate::from_text(&trusted.certificate) {
+                Ok(certificate) => trust.know(&certificate),
+                Err(error) => tracing::error!("certificate {} is not trusted any more: {error}", trusted.fingerprint),
+            }
+        }
+        Ok(trust)
+    }
+
+    fn know(&self, certificate: &Certificate) {
+        let validity = (certificate.not_before(), certificate.not_after());
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(certificate.fingerprint().to_owned(), validity);
+    }
+
+    fn forget(&self, fingerprint: &str) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(fingerprint);
+    }
+
+    fn knows(&self, fingerprint: &str, now: Time) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(fingerprint).is_some_and(|(from, to)| (*from..=*to).contains(&now.as_second()))
+    }
+}
+
+/// Compares secrets in a time that says nothing about where they differ.
+fn same_secret(one: &str, other: &str) -> bool {
+    Sha256::digest(one) == Sha256::digest(other)
+}
+
+/// Hashes a new trust password with a salt of its own.
+pub(crate) fn hash_password(password: &str) -> Result<String, EngineError> {
+    let mut salt = [0; 16];
+    certificates::random(&mut salt)?;
+    Ok(hash(password, salt))
+}

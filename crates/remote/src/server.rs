@@ -1,0 +1,338 @@
+//! One server of images: listing what it has, finding an image, and fetching it whole and right.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use coffer_base::Architecture;
+use coffer_web::{Certificate, Dialer, FetchError, Fetcher, Proxies, Reply, Trust, Url};
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use crate::AGENT;
+use crate::cache::{Cache, Kept};
+use crate::catalogue::{Catalogue, Found};
+use crate::error::RemoteError;
+use crate::image::{RemoteFile, RemoteImage, is_hash};
+use crate::lxd;
+use crate::simplestreams::{INDEX, Index, Products, date};
+
+/// The largest index that is read.
+const INDEX_LIMIT: usize = 8 << 20;
+
+/// The largest list of products that is read.
+const LIST_LIMIT: usize = 64 << 20;
+
+/// Lists of products that an index may name.
+const LISTS: usize = 16;
+
+/// How often a file is asked for again in a row without a byte more of it.
+const ATTEMPTS: u32 = 3;
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Plain files: an index, lists, images.
+    Simplestreams,
+    /// A daemon's own API.
+    Lxd,
+}
+
+/// A protocol that nobody speaks here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("image servers are spoken to by simplestreams or lxd, not by {0:?}")]
+pub struct ProtocolError(pub String);
+
+impl Protocol {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Simplestreams => "simplestreams",
+            Self::Lxd => "lxd",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = ProtocolError;
+
+    fn from_str(text: &str) -> Result<Self, ProtocolError> {
+        match text {
+            "simplestreams" => Ok(Self::Simplestreams),
+            "lxd" | "" => Ok(Self::Lxd),
+            other => Err(ProtocolError(other.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which image is wanted of a daemon, besides its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Opens an image that is not public.
+    pub secret: String,
+    /// The project that it is in there.
+    pub project: String,
+}
+
+/// Takes in an image's bytes.
+pub trait Sink: Send {
+    /// Takes in the next bytes.
+    ///
+    /// # Errors
+    /// If they can't be kept.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// The metadata is over; the root file system's bytes follow.
+    ///
+    /// # Errors
+    /// If that can't be.
+    fn begin_rootfs(&mut self) -> io::Result<()>;
+
+    /// How many bytes there will be in all.
+    fn expect(&mut self, bytes: u64);
+}
+
+/// One server of images.
+pub struct Server {
+    pub(crate) url: Url,
+    pub(crate) fetcher: Fetcher,
+    protocol: Protocol,
+    cache: Option<Cache>,
+}
+
+impl Server {
+    /// Makes one. With a certificate the server must have that one; otherwise the host's authorities must vouch for it.
+    ///
+    /// # Errors
+    /// If TLS is not set up here.
+    pub fn new(
+        url: Url,
+        protocol: Protocol,
+        certificate: Option<Certificate>,
+        proxies: Proxies,
+        cache: Option<Cache>,
+    ) -> Result<Self, RemoteError> {
+        let dialer = match (certificate, url.scheme()) {
+            (Some(certificate), _) => Dialer::new(&Trust::Pinned(certificate), None, proxies)?,
+            (None, coffer_web::Scheme::Https) => Dialer::new(&Trust::Authorities, None, proxies)?,
+            (None, coffer_web::Scheme::Http) => Dialer::clear(proxies)?,
+        };
+        Ok(Self { url, protocol, fetcher: Fetcher::new(dialer, AGENT), cache })
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// All that it offers.
+    ///
+    /// # Errors
+    /// See [`RemoteError`].
+    pub async fn catalogue(&self, wanted: &Wanted) -> Result<Catalogue, RemoteError> {
+        match self.protocol {
+            Protocol::Simplestreams => self.lists().await.map(Catalogue::new),
+            Protocol::Lxd => lxd::images(self, wanted).await.map(Catalogue::new),
+        }
+    }
+
+    /// Finds the container image that a name means for a host of this architecture.
+    ///
+    /// # Errors
+    /// See [`RemoteError`].
+    pub async fn find(&self, name: &str, host: Architecture, wanted: &Wanted) -> Result<RemoteImage, RemoteError> {
+        if self.protocol == Protocol::Lxd {
+            return lxd::find(self, name, host, wanted).await;
+        }
+        let server = self.url.to_string();
+        match self.catalogue(wanted).await?.find(name, host) {
+            Found::One(image) => Ok(image.clone()),
+            Found::None => Err(RemoteError::NoImage { server, name: name.to_owned(), architecture: host.to_string() }),
+            Found::Several => Err(RemoteError::Ambiguous { server, name: name.to_owned() }),
+        }
+    }
+
+    /// Fetches an image: its bytes are in the sink when this succeeds, and hash to its fingerprint.
+    ///
+    /// # Errors
+    /// See [`RemoteError`].
+    pub async fn fetch(&self, image: &RemoteImage, wanted: &Wanted, sink: &mut dyn Sink) -> Result<(), RemoteError> {
+        sink.expect(image.size);
+        let mut hashing = Hashing { sink, whole: Sha256::new() };
+        match self.protocol {
+            Protocol::Simplestreams => {
+                for (index, file) in image.files.iter().enumerate() {
+                    if index > 0 {
+                        hashing.begin_rootfs()?;
+                    }
+                    self.file(file, &mut hashing).await?;
+                }
+            }
+            Protocol::Lxd => lxd::fetch(self, image, wanted, &mut hashing).await?,
+        }
+        let found = hex(hashing.whole);
+        if found == image.fingerprint {
+            return Ok(());
+        }
+        let url = format!("image {} of {}", &image.fingerprint[..12], self.url);
+        Err(RemoteError::Hash { url, found, expected: image.fingerprint.clone() })
+    }
+
+    /// Fetches one file; goes on where it was when the connection breaks.
+    async fn file(&self, file: &RemoteFile, sink: &mut Hashing<'_>) -> Result<(), RemoteError> {
+        let url = self.url.below(&file.path)?;
+        let (mut got, mut hash, mut idle) = (0u64, Sha256::new(), 0);
+        loop {
+            let before = got;
+            match self.piece(&url, file, &mut got, &mut hash, sink).await {
+                Ok(()) => break,
+                Err(RemoteError::Fetch(error)) if is_passing(&error) => {
+                    idle = if got > before { 0 } else { idle + 1 };
+                    if idle >= ATTEMPTS {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if file.size > 0 && got != file.size {
+            return Err(RemoteError::Size { url: url.to_string(), found: got, expected: file.size });
+        }
+        let found = hex(hash);
+        match &file.sha256 {
+            Some(expected) if !is_hash(expected) || *expected != found => {
+                Err(RemoteError::Hash { url: url.to_string(), found, expected: expected.chars().take(64).collect() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches what is still missing of a file.
+    async fn piece(
+        &self,
+        url: &Url,
+        file: &RemoteFile,
+        got: &mut u64,
+        hash: &mut Sha256,
+        sink: &mut Hashing<'_>,
+    ) -> Result<(), RemoteError> {
+        let range = format!("bytes={got}-");
+        let headers = [("range", range.as_str())];
+        let mut reply = self.fetcher.get(url, if *got > 0 { &headers } else { &[] }).await?.success()?;
+        // A server that knows no ranges begins anew: what is here already is passed over. The hash tells if it differs.
+        let mut skip = if reply.status().as_u16() == 206 && starts_at(&reply) == Some(*got) { 0 } else { *got };
+        while let Some(chunk) = reply.chunk().await? {
+            let passed = skip.min(chunk.len() as u64);
+            skip -= passed;
+            let chunk = &chunk[usize::try_from(passed).unwrap_or(chunk.len())..];
+            let after = *got + chunk.len() as u64;
+            if file.size > 0 && after > file.size {
+                return Err(RemoteError::Size { url: url.to_string(), found: after, expected: file.size });
+            }
+            hash.update(chunk);
+            sink.write(chunk)?;
+            *got = after;
+        }
+        if file.size > *got {
+            // Cut off where the length was not said: as good as broken.
+            return Err(FetchError::Silent { url: url.to_string() }.into());
+        }
+        Ok(())
+    }
+
+    async fn lists(&self) -> Result<Vec<RemoteImage>, RemoteError> {
+        let index: Index = self.list(INDEX, INDEX_LIMIT, |index: &Index| &index.updated).await?;
+        let mut images = Vec::new();
+        for path in index.lists().into_iter().take(LISTS) {
+            let products: Products = self.list(path, LIST_LIMIT, |products: &Products| &products.updated).await?;
+            images.extend(products.images());
+        }
+        Ok(images)
+    }
+
+    /// Fetches a list, or takes the one that is kept if it is still the same. A list that is older than the kept one is refused.
+    async fn list<T: DeserializeOwned>(&self, path: &str, limit: usize, updated: impl Fn(&T) -> &String) -> Result<T, RemoteError> {
+        let url = self.url.below(path)?;
+        let name = url.to_string();
+        let kept = self.cache.as_ref().and_then(|cache| cache.get(&name));
+        let known: Option<T> = kept.as_ref().and_then(|kept| serde_json::from_slice(&kept.body).ok());
+        let mut conditions = Vec::new();
+        if let Some(kept) = kept.as_ref().filter(|_| known.is_some()) {
+            let pairs = [("if-none-match", kept.etag.as_str()), ("if-modified-since", kept.last_modified.as_str())];
+            conditions.extend(pairs.into_iter().filter(|(_, value)| !value.is_empty()));
+        }
+        let reply = self.fetcher.get(&url, &conditions).await?;
+        if reply.status().as_u16() == 304
+            && let Some(known) = known
+        {
+            return Ok(known);
+        }
+        let reply = reply.success()?;
+        let (etag, last_modified) = (reply.header("etag").to_owned(), reply.header("last-modified").to_owned());
+        let body = reply.bytes(limit).await?;
+        let read: T = serde_json::from_slice(&body).map_err(|cause| RemoteError::Form { url: name.clone(), cause })?;
+        if let (Some(cache), Some(known)) = (&self.cache, &known)
+            && date(updated(known)) > date(updated(&read))
+        {
+            return Err(RemoteError::Downgraded {
+                url: name,
+                now: one_line(updated(&read)),
+                before: one_line(updated(known)),
+                cache: cache.directory().display().to_string(),
+            });
+        }
+        if let Some(cache) = &self.cache {
+            cache.put(&name, &Kept { etag, last_modified, body }).map_err(RemoteError::Store)?;
+        }
+        Ok(read)
+    }
+}
+
+/// A date of a server for a message.
+fn one_line(text: &str) -> String {
+    let shown: String = text.chars().filter(|character| !character.is_control()).take(64).collect();
+    if shown.is_empty() { "no date".to_owned() } else { shown }
+}
+
+/// Says whether asking again may help.
+fn is_passing(error: &FetchError) -> bool {
+    match error {
+        FetchError::Broken { .. } | FetchError::Silent { .. } | FetchError::Dial(_) => true,
+        FetchError::Refused { status, .. } => status.is_server_error(),
+        FetchError::Large { .. } | FetchError::Redirect { .. } | FetchError::Request { .. } | FetchError::Url(_) => false,
+    }
+}
+
+/// Where a part of a file begins that a server sends. Source: RFC 9110, section 14.4.
+fn starts_at(reply: &Reply) -> Option<u64> {
+    reply.header("content-range").strip_prefix("bytes ")?.split('-').next()?.parse().ok()
+}
+
+pub(crate) fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A sink that hashes what goes into it.
+pub(crate) struct Hashing<'a> {
+    sink: &'a mut dyn Sink,
+    whole: Sha256,
+}
+
+impl Hashing<'_> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), RemoteError> {
+        self.whole.update(bytes);
+        self.sink.write(bytes).map_err(RemoteError::Store)
+    }
+
+    pub(crate) fn begin_rootfs(&mut self) -> Result<(), RemoteError> {
+        self.sink.begin_rootfs().map_err(RemoteError::Store)
+    }
+}

@@ -1,0 +1,289 @@
+//! A simplestreams server for tests, in a daemon's own network: plain HTTP or TLS, with ranges, conditions and faults.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use coffer_test_images::Image;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::authority::Authority;
+use crate::pen::Pen;
+
+/// A server of images.
+#[derive(Debug, Clone)]
+pub struct ImageServer {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    files: BTreeMap<String, Vec<u8>>,
+    products: BTreeMap<String, Value>,
+    updated: String,
+    cut: Option<(String, usize)>,
+    without_ranges: bool,
+    requests: Vec<Request>,
+}
+
+/// One request that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The path.
+    pub path: String,
+    /// The first byte that was wanted; 0 where the whole was.
+    pub from: usize,
+    /// The status that was answered.
+    pub status: u16,
+    /// Who asked, by its own words.
+    pub agent: String,
+}
+
+/// How an image is offered.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'a> {
+    /// The product's name, `busybox:1:amd64`.
+    pub product: &'a str,
+    /// The aliases, comma-separated.
+    pub aliases: &'a str,
+    /// The version's name: a date.
+    pub serial: &'a str,
+    /// `lxd` or `incus`: whose metadata it is.
+    pub vendor: &'a str,
+    /// The root file system's kind: `squashfs`, or `combined` for one file with everything.
+    pub kind: &'a str,
+}
+
+impl Default for Offer<'_> {
+    fn default() -> Self {
+        Self { product: "busybox:1:amd64", aliases: "busybox,busybox/1", serial: "20261101_0000", vendor: "lxd", kind: "squashfs" }
+    }
+}
+
+impl ImageServer {
+    /// Serves in the clear, on a free port of the pen's loopback interface.
+    ///
+    /// # Panics
+    /// Nothing can be listened on there.
+    #[must_use]
+    #[track_caller]
+    pub fn start(pen: &Pen) -> Self {
+        Self::serve(pen, "http", None)
+    }
+
+    /// Serves over TLS, as `localhost` with a certificate of this authority.
+    ///
+    /// # Panics
+    /// Nothing can be listened on there.
+    #[must_use]
+    #[track_caller]
+    pub fn start_with_tls(pen: &Pen, authority: &Authority) -> Self {
+        Self::serve(pen, "https", Some(authority.server_config("localhost")))
+    }
+
+    #[track_caller]
+    fn serve(pen: &Pen, scheme: &'static str, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = pen.in_network(|| TcpListener::bind("127.0.0.1:0")).expect("a port in the pen");
+        let address = listener.local_addr().expect("the address of a listener");
+        let server = Self { address, scheme, shared: Arc::default() };
+        server.lock().updated = "Sun, 01 Nov 2026 00:00:00 +0000".into();
+        server.write_lists();
+        let accepting = server.clone();
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (server, tls) = (accepting.clone(), tls.clone());
+                std::thread::spawn(move || match tls.map(ServerConnection::new) {
+                    Some(Ok(session)) => server.converse(StreamOwned::new(session, stream)),
+                    _ => server.converse(stream),
+                });
+            }
+        });
+        server
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let host = if self.scheme == "https" { "localhost" } else { "127.0.0.1" };
+        format!("{}://{host}:{}", self.scheme, self.address.port())
+    }
+
+    /// Offers an image; returns its fingerprint.
+    ///
+    /// # Panics
+    /// The image's files can't be read.
+    #[track_caller]
+    pub fn offer(&self, image: &Image, offer: Offer<'_>) -> String {
+        let read = |path: &Path| std::fs::read(path).unwrap_or_else(|error| panic!("reading {}: {error}", path.display()));
+        let folder = format!("images/{}/{}", offer.product.replace(':', "/"), offer.serial.replace(':', ""));
+        let mut items = serde_json::Map::new();
+        let fingerprint = if offer.kind == "combined" {
+            let (name, bytes) = (format!("{}_combined.tar.gz", offer.vendor), read(&image.unified));
+            let hash = hex(&[&bytes]);
+            items.insert(name.clone(), json!({"ftype": name, "path": format!("{folder}/{name}"), "size": bytes.len(), "sha256": hash}));
+            self.put(&format!("{folder}/{name}"), bytes);
+            hash
+        } else {
+            let squashfs = image.squashfs.as_deref().expect("mksquashfs is among the test packages");
+            let (name, metadata, root) = (format!("{}.tar.xz", offer.vendor), read(&image.metadata), read(squashfs));
+            let combined = hex(&[&metadata, &root]);
+            let item = json!({
+                "ftype": name, "path": format!("{folder}/{name}"), "size": metadata.len(), "sha256": hex(&[&metadata]),
+                "combined_squashfs_sha256": combined,
+            });
+            items.insert(name.clone(), item);
+            let item = json!({"ftype": "squashfs", "path": format!("{folder}/root.squashfs"), "size": root.len(), "sha256": hex(&[&root])});
+            items.insert("root.squashfs".into(), item);
+            self.put(&format!("{folder}/{name}"), metadata);
+            self.put(&format!("{folder}/root.squashfs"), root);
+            combined
+        };
+        let mut shared = self.lock();
+        let product = shared.products.entry(offer.product.to_owned()).or_insert_with(
+            || json!({"arch": "amd64", "os": "Busybox", "release": "1", "release_title": "1", "version": "1", "versions": {}}),
+        );
+        product["aliases"] = offer.aliases.into();
+        product["versions"][offer.serial] = json!({"items": items});
+        drop(shared);
+        self.write_lists();
+        fingerprint
+    }
+
+    /// Changes a product as the list shows it.
+    ///
+    /// # Panics
+    /// There is no such product.
+    #[track_caller]
+    pub fn edit(&self, product: &str, change: impl FnOnce(&mut Value)) {
+        change(self.lock().products.get_mut(product).expect("a product that was offered"));
+        self.write_lists();
+    }
+
+    /// Dates the lists.
+    pub fn date(&self, updated: &str) {
+        self.lock().updated = updated.to_owned();
+        self.write_lists();
+    }
+
+    /// Puts a file into the tree.
+    pub fn put(&self, path: &str, bytes: Vec<u8>) {
+        self.lock().files.insert(path.to_owned(), bytes);
+    }
+
+    /// Flips a bit in the middle of a file.
+    ///
+    /// # Panics
+    /// There is no such file.
+    #[track_caller]
+    pub fn damage(&self, ending: &str) {
+        let mut shared = self.lock();
+        let (_, bytes) = shared.files.iter_mut().find(|(path, _)| path.ends_with(ending)).expect("a file that was offered");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    }
+
+    /// Cuts the connection once, after so many bytes of the next file whose path ends so.
+    pub fn cut_once(&self, ending: &str, after: usize) {
+        self.lock().cut = Some((ending.to_owned(), after));
+    }
+
+    /// Knows nothing of ranges from now on.
+    pub fn forget_ranges(&self) {
+        self.lock().without_ranges = true;
+    }
+
+    /// The requests that came so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.lock().requests.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no test panics while it holds the server")
+    }
+
+    fn write_lists(&self) {
+        let mut shared = self.lock();
+        let names: Vec<&String> = shared.products.keys().collect();
+        let entry = json!({"datatype": "image-downloads", "path": "streams/v1/images.json", "products": names, "format": "products:1.0"});
+        let index = json!({"format": "index:1.0", "updated": shared.updated, "index": {"images": entry}});
+        let list = json!({"format": "products:1.0", "content_id": "images", "datatype": "image-downloads", "updated": shared.updated,
+            "products": shared.products});
+        shared.files.insert("streams/v1/index.json".into(), index.to_string().into_bytes());
+        shared.files.insert("streams/v1/images.json".into(), list.to_string().into_bytes());
+    }
+
+    /// Answers one request after another.
+    fn converse(&self, stream: impl Read + Write) {
+        let mut stream = BufReader::new(stream);
+        while let Some(head) = read_head(&mut stream) {
+            if self.answer(&head, stream.get_mut()).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Answers one request; `None` ends the connection.
+    fn answer(&self, head: &str, out: &mut impl Write) -> Option<()> {
+        let path = head.split(' ').nth(1)?.trim_start_matches('/').to_owned();
+        let header = |name: &str| head.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)));
+        let value = |name: &str| header(name).map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
+        let mut shared = self.lock();
+        let ranges = !shared.without_ranges;
+        let from: usize = value("range").strip_prefix("bytes=").and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0);
+        let from = if ranges { from } else { 0 };
+        let cut = shared.cut.take_if(|(ending, _)| path.ends_with(ending.as_str())).map(|(_, after)| after);
+        let file = shared.files.get(&path).cloned();
+        let tag = file.as_ref().map(|bytes| format!("\"{}\"", &hex(&[bytes])[..16]));
+        let (status, body) = match file {
+            None => (404, Vec::new()),
+            Some(_) if tag.as_ref() == Some(&value("if-none-match")) => (304, Vec::new()),
+            Some(bytes) if from > 0 => (206, bytes[from.min(bytes.len())..].to_vec()),
+            Some(bytes) => (200, bytes),
+        };
+        shared.requests.push(Request { path, from, status, agent: value("user-agent") });
+        drop(shared);
+        let range = if status == 206 { format!("Content-Range: bytes {from}-{}/*\r\n", from + body.len() - 1) } else { String::new() };
+        let etag = tag.map(|tag| format!("ETag: {tag}\r\n")).unwrap_or_default();
+        let start = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n{range}{etag}\r\n", body.len());
+        out.write_all(start.as_bytes()).ok()?;
+        let sent = cut.map_or(body.len(), |after| after.min(body.len()));
+        out.write_all(if head.starts_with("HEAD") { &[] } else { &body[..sent] }).ok()?;
+        out.flush().ok()?;
+        cut.is_none().then_some(())
+    }
+}
+
+fn read_head(stream: &mut impl BufRead) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let before = head.len();
+        if stream.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+        if head[before..].trim_end().is_empty() {
+            return Some(head);
+        }
+    }
+}
+
+fn hex(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes sure that a stream is what the server needs.
+const _: fn() = || {
+    fn needs<T: Read + Write>() {}
+    needs::<TcpStream>();
+};
