@@ -5,7 +5,8 @@
 
 use coffer_engine::VolumeView;
 use coffer_model::{
-    Alias, Config, CustomVolume, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, TrustedCertificate, VolumeKind, VolumeSnapshot,
+    Alias, Config, CustomVolume, Image, Instance, InstanceSnapshot, Network, Pool, Profile, Project, TrustedCertificate, VolumeKind,
+    VolumeSnapshot,
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
