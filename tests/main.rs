@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod compatibility_names;
+mod copies;
 mod debian;
 mod devices;
 mod exec;

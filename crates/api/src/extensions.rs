@@ -35,6 +35,14 @@ pub const EXTENSIONS: &[&str] = &[
     "container_protection_shift",
     "container_edit_metadata",
     "image_types",
+    // Copies and moves on this server.
+    "container_only_migration",
+    "container_incremental_copy",
+    "container_copy_project",
+    "instance_allow_inconsistent_copy",
+    "instance_pool_move",
+    "instance_project_move",
+    "instances_rebuild",
     // Exec and console.
     "container_exec_recording",
     "container_exec_signal_handling",

@@ -210,6 +210,12 @@ wire! {
         pub allow_inconsistent: bool,
     }
 
+    /// `POST /1.0/instances/{name}/rebuild` (extension `instances_rebuild`).
+    pub struct InstanceRebuildPost {
+        /// Where the new root file system comes from.
+        pub source: InstanceSource,
+    }
+
     /// `PUT /1.0/instances`: one state change for all.
     pub struct InstancesPut {
         /// The change.

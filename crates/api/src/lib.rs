@@ -44,7 +44,9 @@ pub use image::{
     Image, ImageAlias, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost, ImageMetadata,
     ImageMetadataTemplate, ImageOrigin, ImagePut, ImageSource, ImagesPost, ImagesPostSource,
 };
-pub use instance::{Instance, InstanceFull, InstancePost, InstancePostTarget, InstancePut, InstanceSource, InstancesPost, InstancesPut};
+pub use instance::{
+    Instance, InstanceFull, InstancePost, InstancePostTarget, InstancePut, InstanceRebuildPost, InstanceSource, InstancesPost, InstancesPut,
+};
 pub use instance_backup::{InstanceBackup, InstanceBackupPost, InstanceBackupsPost};
 pub use instance_snapshot::{InstanceSnapshot, InstanceSnapshotPost, InstanceSnapshotPut, InstanceSnapshotsPost};
 pub use instance_state::{

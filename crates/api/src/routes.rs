@@ -118,6 +118,7 @@ pub const ROUTES: &[Route] = &[
     route(Patch, "/1.0/instances/{name}", "instance_patch", "Merge into an instance's configuration", "InstancePut", "", Sync, Manage),
     route(Post, "/1.0/instances/{name}", "instance_post", "Rename or move an instance", "InstancePost", "", Async, Manage),
     route(Delete, "/1.0/instances/{name}", "instance_delete", "Delete an instance", "", "", Async, Manage),
+    route(Post, "/1.0/instances/{name}/rebuild", "instance_rebuild_post", "Make an instance's root anew from an image, or empty", "InstanceRebuildPost", "", Async, Manage),
     route(Get, "/1.0/instances/{name}/state", "instance_state_get", "Get what an instance does and uses", "", "InstanceState", Sync, View),
     route(Put, "/1.0/instances/{name}/state", "instance_state_put", "Start, stop, restart, freeze or unfreeze an instance", "InstanceStatePut", "", Async, Operate),
     route(Post, "/1.0/instances/{name}/exec", "instance_exec_post", "Run a command in an instance", "InstanceExecPost", "", Async, Operate),

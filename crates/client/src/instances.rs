@@ -1,6 +1,6 @@
 //! Instances.
 
-use coffer_api::{Instance, InstanceFull, InstancePost, InstancePut, InstanceStatePut, InstancesPost, InstancesPut};
+use coffer_api::{Instance, InstanceFull, InstancePost, InstancePut, InstanceRebuildPost, InstanceStatePut, InstancesPost, InstancesPut};
 use hyper::Method;
 use hyper::header::HeaderName;
 use serde::de::DeserializeOwned;
@@ -75,6 +75,14 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn move_instance(&self, name: &str, request: &InstancePost) -> Result<Pending, ClientError> {
         self.begin(Method::POST, instance_path(name), Some(request), "").await
+    }
+
+    /// Makes an instance's root anew.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn rebuild_instance(&self, name: &str, request: &InstanceRebuildPost) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, instance_path(name).then("rebuild"), Some(request), "").await
     }
 
     /// Deletes an instance.

@@ -1,6 +1,7 @@
 //! Instances: one use case a file.
 
 pub mod console;
+pub mod copy;
 pub mod create;
 mod create_remote;
 pub mod delete;
@@ -11,7 +12,9 @@ pub mod ids;
 mod metadata;
 mod modules;
 pub mod names;
-pub mod rename;
+pub mod rebuild;
+pub mod refresh;
+pub mod relocate;
 pub mod resolve;
 pub mod start;
 pub mod state;

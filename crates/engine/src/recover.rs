@@ -37,10 +37,11 @@ impl Engine {
             tracing::error!("removing files of images that nobody knows: {}", chain(&error));
         }
         let found = self.find_instances();
-        self.recover_snapshots();
         // After the instances: the NICs of those that run stay on their bridges, what else hangs there goes.
         self.recover_networks();
         let wanted = self.settle_instances(found);
+        // After the instances: a restore that is finished may need what is half deleted.
+        self.recover_snapshots();
         self.inner.ready.store(true, Ordering::SeqCst);
         self.inner.events.lifecycle(None, "daemon-started", "/1.0".into(), None);
         self.start_wanted(wanted);
@@ -101,9 +102,7 @@ impl Engine {
     }
 
     fn settle(&self, instance: &Instance, found: Found) -> Result<bool, EngineError> {
-        if let Some(old) = instance.config.parse(crate::instance::rename::RENAMED_FROM) {
-            self.finish_rename(&instance.project, &old, &instance.name)?;
-        }
+        self.recover_move(instance)?;
         self.release_held(instance)?;
         if let Some(start) = self.finish_restore(instance, matches!(found, Found::Runs))? {
             return Ok(start);

@@ -1,5 +1,7 @@
 //! What the use cases are asked for and what they answer, in the model's words.
 
+mod copy;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use coffer_model::{
     ProjectName, SnapshotName, Status, Time,
 };
 use coffer_remote::Protocol;
+
+pub use copy::{CopyInstance, MoveInstance};
 
 /// Which projects a list covers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod name;
 mod recover;
+mod replace;
 mod restore;
 mod still;
 mod view;

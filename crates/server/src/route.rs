@@ -3,6 +3,7 @@
 mod certificates;
 mod cluster;
 mod console;
+mod copies;
 mod events;
 mod exec;
 mod export;
@@ -74,6 +75,7 @@ fn instance_family(prefix: &str) -> Router<App> {
         .merge(instance_metadata::routes(prefix))
         .merge(instance_state::routes(prefix))
         .merge(snapshots::routes(prefix))
+        .merge(copies::routes(prefix))
         .merge(exec::routes(prefix))
         .merge(console::routes(prefix))
         .merge(logs::routes(prefix))

@@ -134,7 +134,7 @@ pub trait Pool: Send + Sync {
 
     /// Makes a volume with the content of another one of this pool, and the named snapshots of that too.
     ///
-    /// A snapshot may be copied into a volume; it has none itself.
+    /// A snapshot may be copied into a volume, which then has none, and into a snapshot of another volume.
     ///
     /// # Errors
     /// [`StorageError::VolumeExists`], [`StorageError::NoVolume`], the kernel's answers.

@@ -153,6 +153,23 @@ pub fn rename(tx: &Tx<'_>, project: &ProjectName, name: &InstanceName, new: &Ins
     tx.change(&subject(project, new), "UPDATE instances SET name = ?2 WHERE id = ?1", params![id, new.as_str()])
 }
 
+/// Writes an instance where another one stands: `new` may have another name, project or pool. Its id stays, and its
+/// snapshots go along; profiles that these name and the new project does not have are no longer among theirs.
+///
+/// # Errors
+/// [`StoreError::NotFound`], also for a pool or profile, or [`StoreError::Exists`] for the new name.
+pub fn relocate(tx: &Tx<'_>, project: &ProjectName, name: &InstanceName, new: &Checked<Instance>) -> Result<(), StoreError> {
+    let id = id(tx, project, name)?;
+    let what = subject(&new.project, &new.name);
+    let values = params![id, project::id(tx, &new.project)?, new.name.as_str(), pool::id(tx, &new.pool)?];
+    tx.change(&what, "UPDATE instances SET project_id = ?2, name = ?3, pool_id = ?4 WHERE id = ?1", values)?;
+    update(tx, new)?;
+    if *project != new.project {
+        crate::snapshot::relink(tx, &new.project, &new.name)?;
+    }
+    Ok(())
+}
+
 /// Removes an instance.
 ///
 /// # Errors

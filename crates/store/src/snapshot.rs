@@ -2,7 +2,7 @@
 //!
 //! A snapshot is a memory of what has passed the gate; it passes the gate again when it is restored or copied.
 
-use coffer_model::{InstanceName, InstanceSnapshot, Phase, ProjectName, SnapshotName, Time};
+use coffer_model::{Devices, InstanceName, InstanceSnapshot, Phase, ProjectName, SnapshotName, Time};
 use rusqlite::params;
 
 use crate::conn::{Columns, Conn, Tx, json};
@@ -54,10 +54,46 @@ pub fn insert(tx: &Tx<'_>, project: &ProjectName, instance: &InstanceName, new: 
     tx.run(&what, sql, values)?;
     let home = project::home(tx, project, Feature::Profiles)?;
     for (position, name) in (0_i64..).zip(&new.profiles) {
-        let sql = "INSERT INTO instance_snapshot_profiles (snapshot_id, position, profile_id) VALUES (?1, ?2, ?3)";
-        tx.run(&what, sql, params![id, position, profile::id(tx, &home, name)?])?;
+        tx.run(&what, LINK, params![id, position, profile::id(tx, &home, name)?])?;
     }
     Ok(())
+}
+
+const LINK: &str = "INSERT INTO instance_snapshot_profiles (snapshot_id, position, profile_id) VALUES (?1, ?2, ?3)";
+
+/// Has the snapshots of an instance that came from another project mean the profiles of this one, where it has them.
+pub(crate) fn relink(tx: &Tx<'_>, project: &ProjectName, instance: &InstanceName) -> Result<(), StoreError> {
+    let home = project::home(tx, project, Feature::Profiles)?;
+    for snapshot in of_instance(tx, project, instance)? {
+        let what = subject(project, instance, &snapshot.name);
+        let sql = "SELECT id FROM instance_snapshots WHERE instance_id = ?1 AND name = ?2";
+        let instance_id = instance::id(tx, project, instance)?;
+        let id: Option<i64> =
+            tx.one(Entity::Snapshot, sql, params![instance_id, snapshot.name.as_str()], |columns| columns.get())?;
+        tx.run(&what, "DELETE FROM instance_snapshot_profiles WHERE snapshot_id = ?1", [id])?;
+        for (position, name) in (0_i64..).zip(&snapshot.profiles) {
+            match profile::id(tx, &home, name) {
+                Ok(profile) => tx.run(&what, LINK, params![id, position, profile]).map(drop)?,
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the devices of a snapshot whose instance has moved to another pool.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub fn set_devices(
+    tx: &Tx<'_>,
+    project: &ProjectName,
+    instance: &InstanceName,
+    name: &SnapshotName,
+    devices: &Devices,
+) -> Result<(), StoreError> {
+    change(tx, project, instance, name, "devices = ?3", json(devices))
 }
 
 /// Reads one snapshot.

@@ -1,7 +1,8 @@
 //! `copy`: copies on the same server.
 
 use clap::Args;
-use coffer_api::{InstanceSource, InstancesPost};
+use coffer_api::{InstancePut, InstanceSource, InstancesPost};
+use coffer_client::Client;
 
 use crate::app::App;
 use crate::error::CliError;
@@ -91,6 +92,16 @@ impl Copy {
             allow_inconsistent: self.allow_inconsistent,
             ..Default::default()
         };
+        // A refresh brings the files up to date; the configuration is then replaced as by an edit.
+        let refreshed = (self.refresh && !copy.name.is_empty()).then(|| InstancePut {
+            architecture: architecture.clone(),
+            config: config.clone(),
+            devices: all.clone(),
+            ephemeral: self.ephemeral || ephemeral,
+            profiles: profiles.clone(),
+            ..Default::default()
+        });
+        let name = copy.name.clone();
         let request = InstancesPost {
             architecture,
             config,
@@ -102,12 +113,26 @@ impl Copy {
             kind: "container".into(),
             ..Default::default()
         };
-        let pending = match &self.target_project {
-            Some(project) => client.with_project(project).create_instance(&request).await?,
-            None => client.create_instance(&request).await?,
-        };
-        app.finish(pending, "Transferring instance").await.map(drop)
+        let elsewhere = self.target_project.as_ref().map(|project| client.with_project(project));
+        let client = elsewhere.as_ref().unwrap_or(client);
+        app.finish(client.create_instance(&request).await?, "Transferring instance").await?;
+        match refreshed {
+            Some(put) => configure(app, client, &name, put).await,
+            None => Ok(()),
+        }
     }
+}
+
+/// Gives a copy that was brought up to date the configuration too. Its root stays in the pool that it is in.
+async fn configure(app: &App, client: &Client, name: &str, mut put: InstancePut) -> Result<(), CliError> {
+    let read = client.instance(name).await?;
+    put.config.retain(|key, _| !key.starts_with("volatile."));
+    put.description.clone_from(&read.value.description);
+    let is_root = |keys: &Config| keys.get("type").is_some_and(|kind| kind == "disk") && keys.get("path").is_some_and(|path| path == "/");
+    for (device, keys) in read.value.devices.iter().filter(|(_, keys)| is_root(keys)) {
+        put.devices.insert(device.clone(), keys.clone());
+    }
+    app.finish(client.update_instance(name, &put, &read.etag).await?, "").await.map(drop)
 }
 
 fn source_project(app: &App) -> String {

@@ -28,6 +28,7 @@ mod profile;
 mod project;
 mod publish;
 mod query;
+mod rebuild;
 mod remote;
 mod restore;
 mod share;
@@ -105,6 +106,7 @@ commands! {
     args Copy(copy::Copy) = "copy" ["cp"];
     args Move(move_::Move) = "move" ["mv"];
     args Rename(move_::Rename) = "rename";
+    args Rebuild(rebuild::Rebuild) = "rebuild";
     args Publish(publish::Publish) = "publish";
     args Export(export::Export) = "export";
     args Import(import::Import) = "import";
@@ -178,6 +180,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
         Command::Copy(command) => command.run(app).await,
         Command::Move(command) => command.run(app).await,
         Command::Rename(command) => command.run(app).await,
+        Command::Rebuild(command) => command.run(app).await,
         Command::Publish(command) => command.run(app).await,
         Command::Export(command) => command.run(app).await,
         Command::Import(command) => command.run(app).await,

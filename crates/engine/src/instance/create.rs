@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use coffer_base::{Undo, fault};
 use coffer_model::gate::{self, Origin};
-use coffer_model::{Checked, Config, DeviceName, Devices, Image, Instance, Phase, PoolName, Profile, ProfileName, Time};
+use coffer_model::{Checked, Config, DeviceName, Devices, Image, Instance, Phase, PoolName, Profile, ProfileName, ProjectName, Time};
 use coffer_storage::Volume;
 use coffer_store::project::Feature;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ impl Engine {
             let source = source.clone();
             return self.create_from_remote(caller, request, source);
         }
-        let image = self.source_image(&request)?;
+        let image = self.image_of(&request.project, &request.source)?;
         let setup = self.first_use(&request)?;
         let (instance, id) = self.record(&request, image.as_ref())?;
         fault::point("create.recorded").map_err(|cause| EngineError::system("creating", cause))?;
@@ -45,11 +45,11 @@ impl Engine {
     }
 
     /// Finds the image, and refuses one for another architecture.
-    fn source_image(&self, request: &CreateInstance) -> Result<Option<Image>, EngineError> {
-        let image = match &request.source {
+    pub(crate) fn image_of(&self, project: &ProjectName, source: &Source) -> Result<Option<Image>, EngineError> {
+        let image = match source {
             Source::None | Source::Remote(_) => return Ok(None),
-            Source::Fingerprint(prefix) => self.find_image(&request.project, prefix)?,
-            Source::Alias(alias) => self.image_by_alias(&request.project, alias)?,
+            Source::Fingerprint(prefix) => self.find_image(project, prefix)?,
+            Source::Alias(alias) => self.image_by_alias(project, alias)?,
         };
         if !arch_runs_here(&image.architecture) {
             return Err(EngineError::Refused(format!(
@@ -99,14 +99,16 @@ impl Engine {
     }
 
     /// Adds what the server remembers of a new instance.
-    fn complete(&self, mut instance: Instance, profiles: &[Profile], image: Option<&Image>) -> Result<Checked<Instance>, EngineError> {
+    pub(crate) fn complete(&self, mut instance: Instance, profiles: &[Profile], image: Option<&Image>) -> Result<Checked<Instance>, EngineError> {
         if let Some(image) = image {
             for (key, value) in image.properties.iter() {
                 instance.config.set(format!("image.{key}"), value);
             }
             instance.config.set("volatile.base_image", image.fingerprint.as_str());
         }
-        instance.config.set(super::templates::DEFERRED, coffer_image::Trigger::Create.as_str());
+        if instance.config.get(super::templates::DEFERRED).is_none() {
+            instance.config.set(super::templates::DEFERRED, coffer_image::Trigger::Create.as_str());
+        }
         instance.config.set("volatile.uuid", Uuid::new_v4().to_string());
         instance.config.set("volatile.cloud-init.instance-id", Uuid::new_v4().to_string());
         let expanded = instance.expanded_devices(profiles);
@@ -193,6 +195,6 @@ pub(crate) fn new_hwaddrs(devices: &Devices, config: &Config) -> Vec<(DeviceName
     devices.0.iter().filter(|(name, keys)| wants(name, keys)).map(|(name, _)| (name.clone(), random())).collect()
 }
 
-fn empty_root(directory: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+pub(crate) fn empty_root(directory: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
     rustix::fs::mkdirat(directory.as_fd(), "rootfs", rustix::fs::Mode::from_raw_mode(0o755)).map_err(Into::into)
 }

@@ -2,14 +2,12 @@
 
 use coffer_base::fault;
 use coffer_model::{Instance, InstanceName, Phase, ProjectName, Status};
-use coffer_storage::Volume;
 
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::live::Claim;
 use crate::operations::{NewOperation, OperationView};
-use crate::snapshot::delete_volume;
 
 impl Engine {
     /// Deletes a stopped instance in an operation.
@@ -54,9 +52,7 @@ impl Engine {
     /// Removes all that a marked instance has: its snapshots, its volume, its files, its record, in this order.
     pub(crate) fn remove(&self, instance: &Instance) -> Result<(), EngineError> {
         let cut = |cause| EngineError::system("deleting", cause);
-        self.remove_snapshot_volumes(instance)?;
-        fault::point("delete.snapshots-removed").map_err(cut)?;
-        delete_volume(self.pool_driver(&instance.pool)?.as_ref(), &Volume::instance(&instance.project, &instance.name))?;
+        self.remove_volumes(instance)?;
         fault::point("delete.volume-removed").map_err(cut)?;
         for directory in [self.log_directory(instance), self.run_path(instance)] {
             match std::fs::remove_dir_all(&directory) {

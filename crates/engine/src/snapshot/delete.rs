@@ -31,13 +31,18 @@ impl Engine {
     /// Deletes a snapshot. From the moment it is marked it will be gone, if not now then after the next start of the daemon.
     pub(crate) fn remove_snapshot(&self, instance: &Instance, name: &SnapshotName, caller: Option<&Caller>) -> Result<(), EngineError> {
         let _claim = self.inner.cells.get(&instance.project, &instance.name).claim("deleting a snapshot of")?;
+        self.remove_claimed_snapshot(instance, name)?;
+        self.snapshot_lifecycle(instance, name, "instance-snapshot-deleted", caller);
+        Ok(())
+    }
+
+    /// Deletes a snapshot of an instance that the caller has claimed.
+    pub(crate) fn remove_claimed_snapshot(&self, instance: &Instance, name: &SnapshotName) -> Result<(), EngineError> {
         let (loaded, _) = self.load_snapshot(&instance.project, &instance.name, name)?;
         self.inner.store.write(|tx| coffer_store::snapshot::set_phase(tx, &instance.project, &instance.name, name, Phase::Deleting))?;
         fault::point("snapshot-delete.marked").map_err(|cause| EngineError::system("deleting a snapshot", cause))?;
         self.forget_snapshot(&loaded.instance, name)?;
-        self.write_backup(&loaded)?;
-        self.snapshot_lifecycle(instance, name, "instance-snapshot-deleted", caller);
-        Ok(())
+        self.write_backup(&loaded)
     }
 
     /// Removes the volume and the record of a snapshot that is not whole.
@@ -46,17 +51,6 @@ impl Engine {
         delete_volume(self.pool_driver(&instance.pool)?.as_ref(), &volume)?;
         fault::point("snapshot-delete.volume-removed").map_err(|cause| EngineError::system("deleting a snapshot", cause))?;
         Ok(self.inner.store.write(|tx| coffer_store::snapshot::delete(tx, &instance.project, &instance.name, name))?)
-    }
-
-    /// Removes the volumes of all snapshots of an instance that is being deleted; their records go with the instance's.
-    pub(crate) fn remove_snapshot_volumes(&self, instance: &Instance) -> Result<(), EngineError> {
-        let pool = self.pool_driver(&instance.pool)?;
-        let volume = Volume::instance(&instance.project, &instance.name);
-        let Some(snapshots) = pool.snapshots() else { return Ok(()) };
-        for name in snapshots.list(&volume)? {
-            delete_volume(pool.as_ref(), &volume.snapshot(&name))?;
-        }
-        Ok(())
     }
 }
 

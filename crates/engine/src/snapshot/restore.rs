@@ -2,13 +2,16 @@
 
 use coffer_base::fault;
 use coffer_model::gate::Origin;
-use coffer_model::{Instance, InstanceName, InstanceSnapshot, ProjectName, SnapshotName};
+use coffer_model::{Checked, Instance, InstanceName, InstanceSnapshot, Profile, ProjectName, SnapshotName};
 use coffer_storage::{StorageError, Volume};
+use coffer_store::project::Feature;
+use coffer_store::{StoreError, Tx};
 
 use super::operation;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::instance::relocate::root_in_pool;
 use crate::instance::start::Loaded;
 use crate::live::Claim;
 use crate::operations::OperationView;
@@ -34,7 +37,7 @@ impl Engine {
         name: &SnapshotName,
     ) -> Result<OperationView, EngineError> {
         let (loaded, snapshot) = self.load_snapshot(project, instance, name)?;
-        self.check_change(&loaded, snapshot.restored(&loaded.instance), Origin::Server)?;
+        self.check_restored(&loaded, &snapshot)?;
         let new = operation("Restoring snapshot", &loaded.instance, name);
         let (engine, caller, instance, name) = (self.clone(), caller.clone(), loaded.instance, name.clone());
         Ok(self.operations().spawn(new, move |_| {
@@ -45,7 +48,7 @@ impl Engine {
 
     fn restore(&self, claim: &Claim, instance: &Instance, name: &SnapshotName, caller: &Caller) -> Result<(), EngineError> {
         let (loaded, snapshot) = self.load_snapshot(&instance.project, &instance.name, name)?;
-        self.check_change(&loaded, snapshot.restored(&loaded.instance), Origin::Server)?;
+        self.check_restored(&loaded, &snapshot)?;
         let runs = claim.cell().status().is_up();
         self.note_restore(instance, Some((name, runs)))?;
         claim.cell().change(|live| live.restarting = runs);
@@ -61,6 +64,22 @@ impl Engine {
         restored.and(started)?;
         self.snapshot_lifecycle(instance, name, "instance-restored", Some(caller));
         Ok(())
+    }
+
+    /// The instance as it will be, if the gate lets it be so. Its root stays in the pool that it is in now.
+    fn check_restored(&self, now: &Loaded, snapshot: &InstanceSnapshot) -> Result<(Checked<Instance>, Vec<Profile>), EngineError> {
+        let mut new = snapshot.restored(&now.instance);
+        let profiles = self.inner.store.read(|conn| {
+            let home = coffer_store::project::home(conn, &new.project, Feature::Profiles)?;
+            coffer_store::profile::for_instance(conn, &home, &new.profiles)
+        })?;
+        let then = new.expanded_devices(&profiles);
+        if then.root().is_none_or(|(_, pool)| pool != now.instance.pool) {
+            let root = root_in_pool(&then, &now.instance.pool);
+            let root = root.or_else(|| root_in_pool(&now.instance.expanded_devices(&now.profiles), &now.instance.pool));
+            new.devices.0.extend(root);
+        }
+        self.check_change(now, new, Origin::Server)
     }
 
     fn restore_killed(
@@ -79,11 +98,11 @@ impl Engine {
     }
 
     /// Gives a stopped instance the files and the configuration of a snapshot. May be called again after a crash.
-    fn restore_stopped(&self, instance: &Instance, snapshot: &InstanceSnapshot) -> Result<(), EngineError> {
+    pub(crate) fn restore_stopped(&self, instance: &Instance, snapshot: &InstanceSnapshot) -> Result<(), EngineError> {
         let cut = |cause| EngineError::system("restoring", cause);
         let (project, name) = (&instance.project, &instance.name);
         let old = self.load(project, name)?;
-        let (checked, profiles) = self.check_change(&old, snapshot.restored(&old.instance), Origin::Server)?;
+        let (checked, profiles) = self.check_restored(&old, snapshot)?;
         let pool = self.pool_driver(&old.instance.pool)?;
         let snapshots = pool.snapshots().ok_or_else(|| self.no_snapshots(&old.instance))?;
         match snapshots.restore(&Volume::instance(project, name), &snapshot.name) {
@@ -120,7 +139,9 @@ impl Engine {
         if !runs {
             self.clean_up(&instance.project, &instance.name)?;
             if let Some(name) = name {
-                let (_, snapshot) = self.load_snapshot(&instance.project, &instance.name, &name)?;
+                // Also one that nobody sees, which is to go as soon as it is restored.
+                let found = self.inner.store.read(|conn| coffer_store::snapshot::get(conn, &instance.project, &instance.name, &name))?;
+                let snapshot = found.ok_or_else(|| EngineError::not_found("snapshot", format_args!("{}/{name}", instance.name)))?;
                 self.restore_stopped(instance, &snapshot)?;
                 tracing::info!(instance = %instance.name, snapshot = %name, "finished restoring it");
             }
@@ -130,8 +151,13 @@ impl Engine {
     }
 
     /// Remembers that a restore is under way, or that it is not.
-    fn note_restore(&self, instance: &Instance, to: Option<(&SnapshotName, bool)>) -> Result<(), EngineError> {
-        let keys = [(RESTORING, to.map(|(name, _)| name.as_str())), (RUN_AGAIN, to.filter(|(_, runs)| *runs).map(|_| "true"))];
-        Ok(self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys))?)
+    pub(crate) fn note_restore(&self, instance: &Instance, to: Option<(&SnapshotName, bool)>) -> Result<(), EngineError> {
+        Ok(self.inner.store.write(|tx| note_restore_in(tx, instance, to))?)
     }
+}
+
+/// Notes a restore among other writes.
+pub(crate) fn note_restore_in(tx: &Tx<'_>, instance: &Instance, to: Option<(&SnapshotName, bool)>) -> Result<(), StoreError> {
+    let keys = [(RESTORING, to.map(|(name, _)| name.as_str())), (RUN_AGAIN, to.filter(|(_, runs)| *runs).map(|_| "true"))];
+    coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)
 }

@@ -11,7 +11,7 @@ use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{images, instance_state, merge, snapshots};
+use super::{copies, images, instance_state, merge, snapshots};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
@@ -83,7 +83,12 @@ async fn create(State(app): State<App>, peer: Peer, Place(project): Place, reque
     if request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
         return Err(Refusal::unsupported("instance backups"));
     }
-    let Wire(body) = Wire::from_request(request, &app).await?;
+    let Wire(body): Wire<InstancesPost> = Wire::from_request(request, &app).await?;
+    if body.source.kind == "copy" {
+        let copy = copies::copy(body, project)?;
+        let view = app.run(move |engine| engine.copy_instance(&peer.caller, copy)).await?;
+        return envelope::accepted(&view);
+    }
     let wanted = wanted(body, project)?;
     let view = app.run(move |engine| engine.create_instance(&peer.caller, wanted)).await?;
     envelope::accepted(&view)
@@ -113,9 +118,8 @@ fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, R
         "image" if !source.properties.is_empty() => return Err(Refusal::unsupported("images chosen by their properties")),
         "image" => return Err(Refusal::bad_request("the source has no image: give its fingerprint or alias")),
         "none" => Source::None,
-        "copy" => return Err(Refusal::unsupported("copies of instances")),
         "migration" => return Err(Refusal::unsupported("migrations")),
-        other => return Err(Refusal::bad_request(format!("invalid source type {other:?}: it must be image or none"))),
+        other => return Err(Refusal::bad_request(format!("invalid source type {other:?}: it must be image, copy or none"))),
     };
     Ok(CreateInstance {
         project,
@@ -205,7 +209,7 @@ async fn patch(
     envelope::done()
 }
 
-/// `POST /1.0/instances/{name}`: a rename. Moves come the same way and are refused by name.
+/// `POST /1.0/instances/{name}`: a rename, or a move to another pool or project.
 async fn rename(
     State(app): State<App>,
     peer: Peer,
@@ -213,11 +217,8 @@ async fn rename(
     Place(project): Place,
     Wire(body): Wire<InstancePost>,
 ) -> Answer {
-    if body.migration || !body.pool.is_empty() || !body.project.is_empty() {
-        return Err(Refusal::unsupported("moves of instances to another pool, project or server"));
-    }
-    let new = body.name.parse()?;
-    let view = app.run(move |engine| engine.rename_instance(&peer.caller, &project, &name, new)).await?;
+    let request = copies::relocation(&body)?;
+    let view = app.run(move |engine| engine.move_instance(&peer.caller, &project, &name, request)).await?;
     envelope::accepted(&view)
 }
 
@@ -253,9 +254,8 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        check("{}", "400 invalid source type \"\": it must be image or none");
+        check("{}", "400 invalid source type \"\": it must be image, copy or none");
         check(r#"{"type":"virtual-machine"}"#, "501 virtual machines are not supported yet");
-        check(r#"{"source":{"type":"copy"}}"#, "501 copies of instances are not supported yet");
         check(
             r#"{"source":{"type":"image","alias":"debian","server":"https://docker.example","protocol":"oci"}}"#,
             "501 images of OCI registries are not supported yet",

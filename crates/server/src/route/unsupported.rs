@@ -40,7 +40,6 @@ pub fn of_instances(prefix: &str) -> Router<App> {
         .route(&path("backups/{*rest}"), refuse("instance backups"))
         .route(&path("files"), refuse("files of instances"))
         .route(&path("sftp"), refuse("files of instances"))
-        .route(&path("rebuild"), refuse("rebuilds of instances"))
 }
 
 fn refuse(what: &'static str) -> MethodRouter<App> {

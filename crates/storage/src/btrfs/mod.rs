@@ -216,7 +216,8 @@ impl Pool for BtrfsPool {
         self.place.require_free(to)?;
         let mut made: Vec<Volume> = Vec::new();
         let snapshots = snapshots.iter().map(|name| (from.snapshot(name), to.snapshot(name), true));
-        for (from, to, read_only) in snapshots.chain([(from.clone(), to.clone(), false)]) {
+        let last = (from.clone(), to.clone(), to.snapshot_name().is_some());
+        for (from, to, read_only) in snapshots.chain([last]) {
             if let Err(error) = self.clone_volume(&from, &to, read_only) {
                 for volume in &made {
                     // What cannot be taken back shows as a leftover.

@@ -1,0 +1,66 @@
+//! Making an instance's root anew from an image, or empty.
+
+use coffer_model::{Image, Instance, InstanceName, InstanceSnapshot, ProjectName, Status, Time};
+use uuid::Uuid;
+
+use super::create::empty_root;
+use super::refresh::hidden_name;
+use super::templates::DEFERRED;
+use crate::Engine;
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::operations::{NewOperation, OperationView};
+use crate::request::Source;
+
+impl Engine {
+    /// Makes a stopped instance's root anew in an operation. Its configuration, devices and snapshots stay.
+    ///
+    /// # Errors
+    /// If there is no such instance or image, or the instance runs.
+    pub fn rebuild_instance(
+        &self,
+        caller: &Caller,
+        project: &ProjectName,
+        name: &InstanceName,
+        source: &Source,
+    ) -> Result<OperationView, EngineError> {
+        let instance = self.load(project, name)?.instance;
+        let image = self.image_of(project, source)?;
+        let cell = self.inner.cells.get(project, name);
+        if cell.status() != Status::Stopped {
+            return Err(cell.wrong_state(cell.status(), "it can be rebuilt only when it is stopped (or with --force)"));
+        }
+        let new = NewOperation::instance("Rebuilding instance", project, name.as_str());
+        let (engine, caller) = (self.clone(), caller.clone());
+        Ok(self.operations().spawn(new, move |operation| {
+            let claim = cell.claim("rebuilding")?;
+            let instance = engine.load(&instance.project, &instance.name)?.instance;
+            let pool = engine.pool_driver(&instance.pool)?;
+            let next = rebuilt(&instance, image.as_ref())?;
+            engine.replace_root(&claim, &instance, &next, |volume| match &image {
+                Some(image) => engine.unpack_into(pool.as_ref(), volume, image, operation),
+                None => Ok(pool.create(volume, &mut |directory| Ok(empty_root(directory)?))?),
+            })?;
+            engine.lifecycle(&instance, "instance-updated", Some(&caller));
+            Ok(())
+        }))
+    }
+}
+
+/// What the instance is with a root of another image: the image's properties and what tells about the files change.
+fn rebuilt(instance: &Instance, image: Option<&Image>) -> Result<InstanceSnapshot, EngineError> {
+    let mut next = InstanceSnapshot::of(instance, hidden_name("rebuild")?, Time::now(), None);
+    next.config.0.retain(|key, _| !key.starts_with("image."));
+    next.config.unset("volatile.base_image");
+    next.config.unset("volatile.last_state.idmap");
+    next.config.set(DEFERRED, coffer_image::Trigger::Create.as_str());
+    next.config.set("volatile.cloud-init.instance-id", Uuid::new_v4().to_string());
+    if let Some(image) = image {
+        next.architecture.clone_from(&image.architecture);
+        for (key, value) in image.properties.iter() {
+            next.config.set(format!("image.{key}"), value);
+        }
+        next.config.set("volatile.base_image", image.fingerprint.as_str());
+    }
+    Ok(next)
+}

@@ -1,0 +1,106 @@
+//! Bringing a copy up to date with what it is a copy of.
+
+use std::collections::HashSet;
+
+use coffer_base::{Progress, Undo};
+use coffer_model::{Instance, InstanceSnapshot, Phase, SnapshotName, Status, Time};
+use coffer_storage::{Volume, copy_between};
+
+use super::copy::{Model, OF_COPIED_FILES, copied_snapshot};
+use crate::Engine;
+use crate::error::EngineError;
+use crate::events::Caller;
+use crate::operations::{NewOperation, OperationView};
+
+impl Engine {
+    /// Brings a stopped copy up to date in an operation: only the snapshots that it lacks are copied, those that its source
+    /// no longer has go, and its files become the source's.
+    pub(crate) fn refresh_instance(
+        &self,
+        caller: &Caller,
+        model: Model,
+        target: Instance,
+        with_snapshots: bool,
+    ) -> Result<OperationView, EngineError> {
+        let source = &model.instance;
+        if (&source.project, &source.name) == (&target.project, &target.name) {
+            return Err(EngineError::Refused(format!("instance {} cannot be refreshed from itself", target.name)));
+        }
+        let cell = self.inner.cells.get(&target.project, &target.name);
+        if cell.status() != Status::Stopped {
+            return Err(cell.wrong_state(cell.status(), "it can be refreshed only when it is stopped"));
+        }
+        let new = NewOperation::instance("Refreshing instance", &target.project, target.name.as_str());
+        let (engine, caller) = (self.clone(), caller.clone());
+        Ok(self.operations().spawn(new, move |operation| {
+            let claim = cell.claim("refreshing")?;
+            if cell.status() != Status::Stopped {
+                return Err(cell.wrong_state(cell.status(), "it can be refreshed only when it is stopped"));
+            }
+            let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim("copying")?;
+            let progress = operation.progress();
+            if with_snapshots && model.snapshot.is_none() {
+                engine.refresh_snapshots(&model, &target, &progress)?;
+            }
+            let mut next = InstanceSnapshot::of(&target, hidden_name("refresh")?, Time::now(), None);
+            for key in OF_COPIED_FILES {
+                match model.instance.config.get(key) {
+                    Some(value) => next.config.set(key, value),
+                    None => next.config.unset(key),
+                }
+            }
+            engine.replace_root(&claim, &target, &next, |volume| {
+                engine.copy_volume(&from, &model, &target.pool, volume, &[], &progress)
+            })?;
+            engine.lifecycle(&target, "instance-updated", Some(&caller));
+            Ok(())
+        }))
+    }
+
+    /// Makes the target's snapshots those of the model. A snapshot is the same if its name and its moment are.
+    fn refresh_snapshots(&self, model: &Model, target: &Instance, progress: &Progress) -> Result<(), EngineError> {
+        let identity = |snapshot: &InstanceSnapshot| (snapshot.name.clone(), snapshot.created_at);
+        let wanted: HashSet<_> = model.snapshots.iter().map(identity).collect();
+        let mut there = HashSet::new();
+        for view in self.snapshots(&target.project, &target.name)? {
+            let found = identity(&view.snapshot);
+            if wanted.contains(&found) {
+                there.insert(found);
+            } else {
+                self.remove_claimed_snapshot(target, &view.snapshot.name)?;
+            }
+        }
+        for snapshot in model.snapshots.iter().filter(|snapshot| !there.contains(&identity(snapshot))) {
+            self.copy_snapshot(&model.instance, target, snapshot, progress)?;
+        }
+        Ok(())
+    }
+
+    fn copy_snapshot(&self, source: &Instance, target: &Instance, snapshot: &InstanceSnapshot, progress: &Progress) -> Result<(), EngineError> {
+        let (project, name, store) = (&target.project, &target.name, &self.inner.store);
+        let mut new = InstanceSnapshot { phase: Phase::Creating, ..copied_snapshot(snapshot) };
+        store.write(|tx| {
+            let home = coffer_store::project::home(tx, project, coffer_store::project::Feature::Profiles)?;
+            new.profiles.retain(|profile| matches!(coffer_store::profile::get(tx, &home, profile), Ok(Some(_))));
+            coffer_store::snapshot::insert(tx, project, name, &new)
+        })?;
+        let mut undo = Undo::new(|warning| tracing::warn!("taking back the copy of a snapshot: {warning}"));
+        undo.push(format!("forgetting snapshot {name}/{}", new.name), || self.forget_snapshot(target, &new.name));
+        let from = Volume::instance(&source.project, &source.name).snapshot(&snapshot.name);
+        let to = Volume::instance(project, name).snapshot(&snapshot.name);
+        let (here, there) = (self.pool_driver(&source.pool)?, self.pool_driver(&target.pool)?);
+        if source.pool == target.pool {
+            here.copy(&from, &to, &[], progress)?;
+        } else {
+            copy_between(here.as_ref(), &from, there.as_ref(), &to, &[], progress)?;
+        }
+        store.write(|tx| coffer_store::snapshot::set_phase(tx, project, name, &new.name, Phase::Ready))?;
+        undo.keep();
+        Ok(())
+    }
+}
+
+/// A name for a snapshot that nobody sees.
+pub(crate) fn hidden_name(what: &str) -> Result<SnapshotName, EngineError> {
+    Ok(format!("{what}-{}", uuid::Uuid::new_v4()).parse()?)
+}
