@@ -99,12 +99,12 @@ fn copies_and_moves_go_to_other_pools_and_projects() {
 
     daemon.lxc(["copy", "c1", "c2", "--storage", "fast"]).clean();
     assert_eq!(instance(&daemon, "c2")["devices"]["root"]["pool"], "fast");
-    daemon.lxc(["copy", "c1", "c1", "--target-project", "dev"]).clean();
-    let there = daemon.api().get("/1.0/instances/c1?project=dev");
+    daemon.lxc(["copy", "c1", "c7", "--target-project", "dev"]).clean();
+    let there = daemon.api().get("/1.0/instances/c7?project=dev");
     assert_eq!((&there["project"], &there["status"]), (&json!("dev"), &json!("Stopped")));
-    daemon.coffer(["--project", "dev", "start", "c1"]).ok();
-    assert_eq!(daemon.coffer(["--project", "dev", "exec", "c1", "--", "cat", "/root/word"]).ok(), "second\n");
-    daemon.coffer(["--project", "dev", "delete", "--force", "c1"]).ok();
+    daemon.coffer(["--project", "dev", "start", "c7"]).ok();
+    assert_eq!(daemon.coffer(["--project", "dev", "exec", "c7", "--", "cat", "/root/word"]).ok(), "second\n");
+    daemon.coffer(["--project", "dev", "delete", "--force", "c7"]).ok();
 
     holds(&daemon.lxc(["move", "c1", "--storage", "fast"]).fails(), &["only when it is stopped"]);
     daemon.lxc(["stop", "--force", "c1"]).clean();

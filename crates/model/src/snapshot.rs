@@ -36,8 +36,13 @@ pub struct InstanceSnapshot {
 }
 
 /// Keys of the server's own that tell about the files of the root: they go back together with these.
-const OF_THE_FILES: [&str; 4] =
-    ["volatile.apply_template", "volatile.base_image", "volatile.cloud-init.instance-id", "volatile.last_state.idmap"];
+const OF_THE_FILES: [&str; 5] = [
+    "volatile.apply_template",
+    "volatile.base_image",
+    "volatile.cloud-init.instance-id",
+    "volatile.last_state.idmap",
+    "volatile.refreshed_from",
+];
 
 impl InstanceSnapshot {
     /// Keeps what an instance is now.

@@ -7,6 +7,7 @@ use coffer_storage::{Volume, copy_between};
 use coffer_store::project::Feature;
 
 use super::names;
+use super::refresh::{REFRESHED_FROM, refreshed_from};
 use super::start::Loaded;
 use super::templates::DEFERRED;
 use crate::Engine;
@@ -123,6 +124,9 @@ impl Engine {
             // What has not run since the source was made is still to run in the copy.
             let deferred = source.config.get(DEFERRED).unwrap_or(coffer_image::Trigger::Copy.as_str());
             instance.config.set(DEFERRED, deferred);
+            if request.refresh {
+                instance.config.set(REFRESHED_FROM, refreshed_from(source));
+            }
             let checked = self.complete(instance, &loaded, None)?;
             self.references(tx, &checked, &loaded)?;
             let id = coffer_store::instance::insert(tx, &checked)?;

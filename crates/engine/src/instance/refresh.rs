@@ -11,6 +11,10 @@ use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::operations::{NewOperation, OperationView};
+use crate::request::InstanceChange;
+
+/// Where a refreshed copy remembers, until its next update, what it was refreshed from: `PROJECT/NAME`.
+pub(crate) const REFRESHED_FROM: &str = "volatile.refreshed_from";
 
 impl Engine {
     /// Brings a stopped copy up to date in an operation: only the snapshots that it lacks are copied, those that its source
@@ -49,12 +53,25 @@ impl Engine {
                     None => next.config.unset(key),
                 }
             }
+            next.config.set(REFRESHED_FROM, refreshed_from(&model.instance));
             engine.replace_root(&claim, &target, &next, |volume| {
                 engine.copy_volume(&from, &model, &target.pool, volume, &[], &progress)
             })?;
             engine.lifecycle(&target, "instance-updated", Some(&caller));
             Ok(())
         }))
+    }
+
+    /// Leaves out of an update what belongs to the source of a refresh just before it.
+    ///
+    /// LXD's client follows a refresh by an update with all that it read of the source, also what the server keeps for
+    /// itself: MAC addresses and ids, which must not be the copy's.
+    pub(crate) fn without_keys_of_source(&self, target: &Instance, mut change: InstanceChange) -> InstanceChange {
+        let from = target.config.get(REFRESHED_FROM).and_then(|text| text.split_once('/'));
+        let Some((Ok(project), Ok(name))) = from.map(|(project, name)| (project.parse(), name.parse())) else { return change };
+        let Ok(source) = self.load(&project, &name) else { return change };
+        change.config.0.retain(|key, value| !key.starts_with("volatile.") || source.instance.config.get(key) != Some(value));
+        change
     }
 
     /// Makes the target's snapshots those of the model. A snapshot is the same if its name and its moment are.
@@ -98,6 +115,11 @@ impl Engine {
         undo.keep();
         Ok(())
     }
+}
+
+/// What a copy remembers of its source.
+pub(crate) fn refreshed_from(source: &Instance) -> String {
+    format!("{}/{}", source.project, source.name)
 }
 
 /// A name for a snapshot that nobody sees.

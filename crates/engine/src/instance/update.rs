@@ -6,6 +6,7 @@ use coffer_model::{Checked, Config, Instance, InstanceName, ProjectName};
 use coffer_runtime_spec::Request;
 
 use super::create::new_hwaddrs;
+use super::refresh::REFRESHED_FROM;
 use super::resolve;
 use super::start::Loaded;
 use crate::error::EngineError;
@@ -29,6 +30,7 @@ impl Engine {
     ) -> Result<OperationView, EngineError> {
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
+        let change = self.without_keys_of_source(&old.instance, change);
         self.check_change(&old, apply(&old.instance, change.clone()), Origin::Client)?;
         let new = NewOperation::instance("Updating instance", project, name.as_str());
         let (engine, caller, before) = (self.clone(), caller.clone(), old.instance);
@@ -153,6 +155,8 @@ fn writable(instance: &Instance) -> impl PartialEq + use<> {
 fn apply(now: &Instance, change: InstanceChange) -> Instance {
     let mut config: Config = now.config.iter().filter(|(key, _)| key.starts_with("volatile.")).collect();
     config.merge(&change.config);
+    // It counts for one update.
+    config.unset(REFRESHED_FROM);
     Instance {
         description: change.description,
         ephemeral: change.ephemeral,
