@@ -56,7 +56,7 @@ impl Engine {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("creating")?;
             let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim("copying")?;
             let names: Vec<SnapshotName> = model.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
-            engine.copy_volume(&from, &model, &instance.pool, &Volume::instance(&instance.project, &instance.name), &names, &operation.progress())?;
+            engine.copy_root(&from, &model, &instance.pool, &Volume::instance(&instance.project, &instance.name), &names, &operation.progress())?;
             drop(from);
             undo.push(format!("removing the volumes of instance {}", instance.name), || engine.remove_volumes(&instance));
             fault::point("copy.volume-made").map_err(cut)?;
@@ -142,7 +142,7 @@ impl Engine {
     /// Copies the volume of a claimed instance or of one of its snapshots, and the named snapshots of it.
     ///
     /// Where that takes more than a moment, a running instance is held still meanwhile.
-    pub(crate) fn copy_volume(
+    pub(crate) fn copy_root(
         &self,
         claim: &crate::live::Claim,
         model: &Model,

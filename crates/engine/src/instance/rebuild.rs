@@ -25,6 +25,9 @@ impl Engine {
         source: &Source,
     ) -> Result<OperationView, EngineError> {
         let instance = self.load(project, name)?.instance;
+        if matches!(source, Source::Remote(_)) {
+            return Err(EngineError::Refused(format!("instance {name}: copy the image here first: a rebuild takes images of this server only")));
+        }
         let image = self.image_of(project, source)?;
         let cell = self.inner.cells.get(project, name);
         if cell.status() != Status::Stopped {

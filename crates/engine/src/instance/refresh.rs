@@ -55,7 +55,7 @@ impl Engine {
             }
             next.config.set(REFRESHED_FROM, refreshed_from(&model.instance));
             engine.replace_root(&claim, &target, &next, |volume| {
-                engine.copy_volume(&from, &model, &target.pool, volume, &[], &progress)
+                engine.copy_root(&from, &model, &target.pool, volume, &[], &progress)
             })?;
             engine.lifecycle(&target, "instance-updated", Some(&caller));
             Ok(())
@@ -88,12 +88,12 @@ impl Engine {
             }
         }
         for snapshot in model.snapshots.iter().filter(|snapshot| !there.contains(&identity(snapshot))) {
-            self.copy_snapshot(&model.instance, target, snapshot, progress)?;
+            self.copy_instance_snapshot(&model.instance, target, snapshot, progress)?;
         }
         Ok(())
     }
 
-    fn copy_snapshot(&self, source: &Instance, target: &Instance, snapshot: &InstanceSnapshot, progress: &Progress) -> Result<(), EngineError> {
+    fn copy_instance_snapshot(&self, source: &Instance, target: &Instance, snapshot: &InstanceSnapshot, progress: &Progress) -> Result<(), EngineError> {
         let (project, name, store) = (&target.project, &target.name, &self.inner.store);
         let mut new = InstanceSnapshot { phase: Phase::Creating, ..copied_snapshot(snapshot) };
         store.write(|tx| {
