@@ -164,7 +164,8 @@ fn bad_copies_and_moves_are_refused_before_anything_is_done() {
     check("POST", "/1.0/instances", copy(json!({"type": "copy", "source": "c1/no"})), 404, "snapshot c1/no not found");
     check("POST", "/1.0/instances", copy(json!({"type": "copy", "source": "c1", "project": "no"})), 404, "instance c1 not found");
     check("POST", "/1.0/instances", json!({"name": "c2", "source": {"type": "copy", "source": "c1"}}), 409, "instance c2 already exists");
-    let device = json!({"name": "c3", "source": {"type": "copy", "source": "c1"}, "devices": {"root": {"type": "disk", "path": "/", "pool": "no"}}});
+    let device =
+        json!({"name": "c3", "source": {"type": "copy", "source": "c1"}, "devices": {"root": {"type": "disk", "path": "/", "pool": "no"}}});
     check("POST", "/1.0/instances", device, 400, "storage pool no does not exist");
     check("POST", "/1.0/instances/c1", json!({"name": "c2"}), 409, "instance c2 already exists");
     check("POST", "/1.0/instances/c1", json!({"name": "c1", "migration": true, "pool": "no"}), 400, "storage pool no does not exist");

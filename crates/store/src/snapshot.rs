@@ -68,8 +68,7 @@ pub(crate) fn relink(tx: &Tx<'_>, project: &ProjectName, instance: &InstanceName
         let what = subject(project, instance, &snapshot.name);
         let sql = "SELECT id FROM instance_snapshots WHERE instance_id = ?1 AND name = ?2";
         let instance_id = instance::id(tx, project, instance)?;
-        let id: Option<i64> =
-            tx.one(Entity::Snapshot, sql, params![instance_id, snapshot.name.as_str()], |columns| columns.get())?;
+        let id: Option<i64> = tx.one(Entity::Snapshot, sql, params![instance_id, snapshot.name.as_str()], |columns| columns.get())?;
         tx.run(&what, "DELETE FROM instance_snapshot_profiles WHERE snapshot_id = ?1", [id])?;
         for (position, name) in (0_i64..).zip(&snapshot.profiles) {
             match profile::id(tx, &home, name) {

@@ -99,7 +99,12 @@ impl Engine {
     }
 
     /// Adds what the server remembers of a new instance.
-    pub(crate) fn complete(&self, mut instance: Instance, profiles: &[Profile], image: Option<&Image>) -> Result<Checked<Instance>, EngineError> {
+    pub(crate) fn complete(
+        &self,
+        mut instance: Instance,
+        profiles: &[Profile],
+        image: Option<&Image>,
+    ) -> Result<Checked<Instance>, EngineError> {
         if let Some(image) = image {
             for (key, value) in image.properties.iter() {
                 instance.config.set(format!("image.{key}"), value);

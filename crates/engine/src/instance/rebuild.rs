@@ -26,7 +26,9 @@ impl Engine {
     ) -> Result<OperationView, EngineError> {
         let instance = self.load(project, name)?.instance;
         if matches!(source, Source::Remote(_)) {
-            return Err(EngineError::Refused(format!("instance {name}: copy the image here first: a rebuild takes images of this server only")));
+            return Err(EngineError::Refused(format!(
+                "instance {name}: copy the image here first: a rebuild takes images of this server only"
+            )));
         }
         let image = self.image_of(project, source)?;
         let cell = self.inner.cells.get(project, name);

@@ -54,9 +54,7 @@ impl Engine {
                 }
             }
             next.config.set(REFRESHED_FROM, refreshed_from(&model.instance));
-            engine.replace_root(&claim, &target, &next, |volume| {
-                engine.copy_root(&from, &model, &target.pool, volume, &[], &progress)
-            })?;
+            engine.replace_root(&claim, &target, &next, |volume| engine.copy_root(&from, &model, &target.pool, volume, &[], &progress))?;
             engine.lifecycle(&target, "instance-updated", Some(&caller));
             Ok(())
         }))
@@ -93,7 +91,13 @@ impl Engine {
         Ok(())
     }
 
-    fn copy_instance_snapshot(&self, source: &Instance, target: &Instance, snapshot: &InstanceSnapshot, progress: &Progress) -> Result<(), EngineError> {
+    fn copy_instance_snapshot(
+        &self,
+        source: &Instance,
+        target: &Instance,
+        snapshot: &InstanceSnapshot,
+        progress: &Progress,
+    ) -> Result<(), EngineError> {
         let (project, name, store) = (&target.project, &target.name, &self.inner.store);
         let mut new = InstanceSnapshot { phase: Phase::Creating, ..copied_snapshot(snapshot) };
         store.write(|tx| {

@@ -107,7 +107,9 @@ mod tests {
     fn check_copy(body: &str, expect: &str) {
         let body = crate::extract::parse(body.as_bytes()).unwrap();
         let got = copy(body, ProjectName::default_project());
-        let got = got.map(|copy| (copy.source_project.to_string(), copy.source.to_string(), copy.snapshot.map(|name| name.to_string()), copy.with_snapshots));
+        let got = got.map(|copy| {
+            (copy.source_project.to_string(), copy.source.to_string(), copy.snapshot.map(|name| name.to_string()), copy.with_snapshots)
+        });
         assert!(text(got).starts_with(expect));
     }
 
