@@ -38,6 +38,7 @@ pub use coffer_network::links::BridgeState;
 pub use coffer_network::{Lease, LinkState};
 pub use coffer_remote::{Protocol, ProtocolError};
 pub use coffer_storage::Resources;
+pub use coffer_storage::config::tables as storage_keys;
 pub use error::{EngineError, ErrorKind};
 pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
 pub use image::ExportedFile;

@@ -8,7 +8,7 @@ use coffer_model::{DeviceKind, keys};
 const HEAD: &str = "\
 # Configuration keys
 
-This page is written by `cargo xtask gen` from the tables that the daemon itself checks against (`crates/model/src/keys.rs` and the files below `keys/`).
+This page is written by `cargo xtask gen` from the tables that the daemon itself checks against (`crates/model/src/keys.rs` and the files below `keys/`; for storage `crates/storage/src/config.rs`).
 
 *Live* says whether a change takes effect on a running instance; otherwise it does at the next start. *Restricted* names what a
 restricted project must allow for the key to be set there.
@@ -19,6 +19,7 @@ fn tables() -> Vec<(String, &'static [Key])> {
     let devices = DeviceKind::ALL.iter().map(|kind| (format!("Devices: {}", kind.name()), kind.table()));
     std::iter::once(("Instances and profiles".to_owned(), keys::INSTANCE))
         .chain(devices)
+        .chain(coffer_storage::config::tables().into_iter().map(|(_, title, table)| (title, table)))
         .chain([("Server".to_owned(), keys::SERVER), ("Projects".to_owned(), keys::PROJECT)])
         .collect()
 }

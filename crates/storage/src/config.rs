@@ -14,6 +14,16 @@ const fn row(name: &'static str, value: Value, default: &'static str, doc: &'sta
     Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
 }
 
+/// A key that is known and refused.
+const fn refused(name: &'static str, value: Value, why: &'static str, doc: &'static str) -> Key {
+    Key { name, value, default: "", live: true, class: Class::Free, support: Support::No(why), doc }
+}
+
+/// An id that an instance may have inside.
+const ID: Value = Value::Int(0, 4_294_967_294);
+
+const RECOVER: &str = "a pool that is there already is taken over by coffer admin recover";
+
 /// The keys of a `dir` pool.
 pub static DIR_POOL: &[Key] = &[
     row(
@@ -31,6 +41,11 @@ pub static DIR_POOL: &[Key] = &[
     row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
     row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
     row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
+    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
+    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
+    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
+    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
     row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
@@ -50,6 +65,7 @@ pub static BTRFS_POOL: &[Key] = &[
         "20% of the free space, at least 5 GiB and at most 30 GiB",
         "The size of the file that the server makes. It can grow.",
     ),
+    refused("btrfs.create_options", Value::Line, "file systems are made with btrfs' own defaults", "Options for making the file system."),
     row(
         "btrfs.mount_options",
         Value::Line,
@@ -64,6 +80,11 @@ pub static BTRFS_POOL: &[Key] = &[
     row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
     row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
     row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
+    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
+    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
+    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
+    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
     row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
@@ -78,14 +99,26 @@ pub static INSTANCE_VOLUME: &[Key] = &[
 
 /// The keys of a user's volume.
 pub static CUSTOM_VOLUME: &[Key] = &[
-    row("initial.gid", Value::Int(0, 4_294_967_294), "0", "The group that the top of a new volume belongs to, as instances see it."),
+    refused(
+        "btrfs.compression",
+        Value::Line,
+        "set it for the whole pool: btrfs.mount_options=compress=zstd",
+        "How the volume's files are compressed.",
+    ),
+    row("initial.gid", ID, "0", "The group that the top of a new volume belongs to, as instances see it."),
     row("initial.mode", Value::Line, "711", "The permissions of the top of a new volume, in octal digits."),
-    row("initial.uid", Value::Int(0, 4_294_967_294), "0", "The user that the top of a new volume belongs to, as instances see it."),
+    row("initial.uid", ID, "0", "The user that the top of a new volume belongs to, as instances see it."),
     row(
         "size",
         Value::Size,
         "the pool's volume.size; 10GiB for block volumes",
         "The most bytes that the volume may hold. It can change at any time; a block volume only grows.",
+    ),
+    refused(
+        "security.shared",
+        Value::Bool,
+        "it is for virtual machines, which this server does not run",
+        "Whether several virtual machines may use a block volume.",
     ),
     row(
         "security.shifted",
@@ -104,6 +137,12 @@ pub static CUSTOM_VOLUME: &[Key] = &[
         Value::Line,
         "the pool's volume.snapshots.expiry",
         "After what time a snapshot is removed: `1M 2H 3d 4w 5m 6y`.",
+    ),
+    row(
+        "snapshots.expiry.manual",
+        Value::Line,
+        "the volume's snapshots.expiry",
+        "After what time a snapshot that a user takes is removed.",
     ),
     row(
         "snapshots.pattern",
@@ -141,6 +180,18 @@ pub fn volume_keys(kind: VolumeKind) -> &'static [Key] {
     }
 }
 
+/// Every table with the name that `/1.0/metadata/configuration` has for it and a title for the manual.
+#[must_use]
+pub fn tables() -> Vec<(String, String, &'static [Key])> {
+    let pool = |driver: DriverKind| (format!("storage-{driver}"), format!("Storage pools: {driver}"), pool_keys(driver));
+    let volumes: [(&str, &str, &'static [Key]); 2] = [
+        ("storage-volume", "Storage volumes", volume_keys(VolumeKind::Custom)),
+        ("storage-volume-instance", "Storage volumes of instances and images", volume_keys(VolumeKind::Container)),
+    ];
+    let volumes = volumes.into_iter().map(|(name, title, table)| (name.to_owned(), title.to_owned(), table));
+    DriverKind::ALL.into_iter().map(pool).chain(volumes).collect()
+}
+
 /// Checks every key of a pool. Looks at no file and no device.
 ///
 /// # Errors
@@ -169,7 +220,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     {
         return refuse("btrfs.mount_options", why);
     }
-    check_snapshot_keys(pool, config, "volume.")
+    check_volume_rules(pool, config, "volume.")
 }
 
 /// Checks that a pool's configuration may be changed from `old` to `new`.
@@ -204,13 +255,7 @@ pub fn check_volume(pool: &PoolName, kind: VolumeKind, config: &Config) -> Resul
         let why = "it cannot be used together with security.unmapped".into();
         return Err(StorageError::Value { pool: pool.clone(), key: "security.shifted", why });
     }
-    if let Some(mode) = config.get("initial.mode")
-        && !u32::from_str_radix(mode, 8).is_ok_and(|mode| mode <= 0o7777)
-    {
-        let why = format!("{mode:?} is no mode: it must be octal digits such as 711");
-        return Err(StorageError::Value { pool: pool.clone(), key: "initial.mode", why });
-    }
-    check_snapshot_keys(pool, config, "")
+    check_volume_rules(pool, config, "")
 }
 
 fn check(entity: &'static str, pool: &PoolName, table: &'static [Key], name: &str, value: &str) -> Result<(), StorageError> {
@@ -220,14 +265,27 @@ fn check(entity: &'static str, pool: &PoolName, table: &'static [Key], name: &st
 /// Says what is wrong with a value, if anything.
 type Rule = fn(&str) -> Result<(), &'static str>;
 
-fn check_snapshot_keys(pool: &PoolName, config: &Config, prefix: &str) -> Result<(), StorageError> {
-    let rules: [(&'static str, Rule); 3] = [("snapshots.expiry", expiry), ("snapshots.pattern", pattern), ("snapshots.schedule", schedule)];
+fn check_volume_rules(pool: &PoolName, config: &Config, prefix: &str) -> Result<(), StorageError> {
+    let rules: [(&'static str, Rule); 5] = [
+        ("initial.mode", mode),
+        ("snapshots.expiry", expiry),
+        ("snapshots.expiry.manual", expiry),
+        ("snapshots.pattern", pattern),
+        ("snapshots.schedule", schedule),
+    ];
     for (key, rule) in rules {
         if let Some(value) = config.get(&format!("{prefix}{key}")) {
             rule(value).map_err(|why| StorageError::Value { pool: pool.clone(), key, why: why.into() })?;
         }
     }
     Ok(())
+}
+
+fn mode(text: &str) -> Result<(), &'static str> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(()),
+        _ => Err("it must be octal digits such as 711"),
+    }
 }
 
 fn expiry(text: &str) -> Result<(), &'static str> {

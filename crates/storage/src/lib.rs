@@ -7,8 +7,8 @@
 //! A pool looks as LXD's does: `storage-pools/POOL/{containers,containers-snapshots,custom,custom-snapshots,images}/`,
 //! with `[PROJECT_]NAME/` below, and `[PROJECT_]NAME/SNAPSHOT/` below the snapshots' directories.
 
-pub mod block;
 pub mod config;
+pub mod disk_file;
 pub mod error;
 pub mod kind;
 pub mod pool;

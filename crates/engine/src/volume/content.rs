@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use coffer_model::{ContentType, PoolName, ProjectName, VolumeKind};
-use coffer_storage::{Pool as Driver, Volume, block, tree};
+use coffer_storage::{Pool as Driver, Volume, disk_file, tree};
 
 use super::{VolumePlace, VolumeUsage};
 use crate::Engine;
@@ -39,7 +39,7 @@ impl Engine {
             ContentType::Block | ContentType::Iso => {
                 let doing = |cause| EngineError::system(format!("storage volume {}: measuring it", volume.name), cause);
                 let top = driver.mount(&place.volume())?;
-                let (used, total) = (block::used(top.as_fd()).map_err(doing)?, block::size(top.as_fd()).map_err(doing)?);
+                let (used, total) = (disk_file::used(top.as_fd()).map_err(doing)?, disk_file::size(top.as_fd()).map_err(doing)?);
                 Ok(VolumeUsage { used: used.0, total: Some(total.0) })
             }
         }

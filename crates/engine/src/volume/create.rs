@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::gate::Origin;
 use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeSnapshot};
-use coffer_storage::{FillError, Pool as Driver, block};
+use coffer_storage::{FillError, Pool as Driver, disk_file};
 use rustix::fs::{Gid, Mode, Uid};
 use uuid::Uuid;
 
@@ -112,7 +112,7 @@ fn defaults(pool: &Pool, content: ContentType) -> Config {
 
 /// The size of a new disk.
 fn size_of(volume: &CustomVolume) -> Bytes {
-    volume.config.parse("size").unwrap_or(block::DEFAULT_SIZE)
+    volume.config.parse("size").unwrap_or(disk_file::DEFAULT_SIZE)
 }
 
 /// Puts into a new volume what it begins with.
@@ -126,7 +126,7 @@ fn fill(top: BorrowedFd<'_>, volume: &CustomVolume, size: Bytes) -> Result<(), F
                 rustix::fs::fchmod(top.as_fd(), Mode::from_raw_mode(mode & 0o7777))?;
             }
         }
-        ContentType::Block | ContentType::Iso => drop(block::create(top, size)?),
+        ContentType::Block | ContentType::Iso => drop(disk_file::create(top, size)?),
     }
     Ok(())
 }

@@ -13,7 +13,15 @@ pub(super) fn next_name(volume: &CustomVolume, have: &[VolumeSnapshot]) -> Resul
     Ok(format!("{before}{next}{after}").parse()?)
 }
 
-/// When a snapshot that is taken now goes by itself.
+/// When a snapshot that a user takes now goes by itself.
+pub(super) fn expiry_by_hand(config: &Config, now: Time) -> Option<Time> {
+    match config.parse::<Expiry>("snapshots.expiry.manual") {
+        Some(manual) => manual.after(now),
+        None => expiry(config, now),
+    }
+}
+
+/// When a snapshot that is taken now by the schedule goes by itself.
 pub(super) fn expiry(config: &Config, now: Time) -> Option<Time> {
     config.parse::<Expiry>("snapshots.expiry")?.after(now)
 }

@@ -157,7 +157,7 @@ impl Engine {
         let driver = self.pool_driver(&place.pool)?;
         let now = Time::now();
         let expires_at = match expiry {
-            SnapshotExpiry::Configured => super::schedule::expiry(&volume.config, now),
+            SnapshotExpiry::Configured => super::schedule::expiry_by_hand(&volume.config, now),
             SnapshotExpiry::Never => None,
             SnapshotExpiry::At(time) => Some(time),
         };

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use coffer_base::Bytes;
 use coffer_model::gate::Origin;
 use coffer_model::{Config, ContentType, CustomVolume};
-use coffer_storage::{Pool as Driver, block};
+use coffer_storage::{Pool as Driver, disk_file};
 
 use super::{VolumeChange, VolumePlace, check};
 use crate::error::EngineError;
@@ -62,11 +62,11 @@ impl Engine {
 fn grow(driver: &dyn Driver, new: &CustomVolume) -> Result<(), EngineError> {
     let doing = |cause| EngineError::system(format!("storage volume {}: changing its size", new.name), cause);
     let top = driver.mount(&VolumePlace::of(new).volume())?;
-    let now = block::size(top.as_fd()).map_err(doing)?;
+    let now = disk_file::size(top.as_fd()).map_err(doing)?;
     let size = new.config.parse::<Bytes>("size").unwrap_or(now);
     if size < now {
         let what = format!("storage volume {}: a disk of {now} cannot shrink to {size}: what is on it would be cut off", new.name);
         return Err(EngineError::Refused(what));
     }
-    block::grow(top.as_fd(), size).map_err(doing)
+    disk_file::grow(top.as_fd(), size).map_err(doing)
 }

@@ -22,7 +22,8 @@ async fn configuration() -> Answer {
 fn document() -> serde_json::Value {
     let entities: [(&str, &[Key]); 3] = [("instance", keys::INSTANCE), ("server", keys::SERVER), ("project", keys::PROJECT)];
     let devices = DeviceKind::ALL.iter().map(|kind| (format!("device-{}", kind.name()), kind.table()));
-    let entities = entities.into_iter().map(|(entity, table)| (entity.to_owned(), table)).chain(devices);
+    let storage = coffer_engine::storage_keys().into_iter().map(|(entity, _, table)| (entity, table));
+    let entities = entities.into_iter().map(|(entity, table)| (entity.to_owned(), table)).chain(devices).chain(storage);
     let configs: Map<_, _> = entities.map(|(entity, table)| (entity, groups(table))).collect();
     json!({ "configs": configs })
 }
@@ -71,6 +72,8 @@ mod tests {
         let document = document();
         let keys = document["configs"]["instance"]["limits"]["keys"].as_array().unwrap();
         assert!(keys.iter().any(|key| key["limits.memory"]["liveupdate"] == "yes"));
+        assert!(document["configs"]["storage-volume"]["snapshots"]["keys"].as_array().unwrap().len() >= 3);
+        assert!(document["configs"]["storage-btrfs"]["btrfs"].is_object());
         let count: usize =
             document["configs"]["instance"].as_object().unwrap().values().map(|group| group["keys"].as_array().unwrap().len()).sum();
         assert_eq!(count, keys::INSTANCE.len());

@@ -61,35 +61,35 @@ pub fn fingerprint(digit: char) -> Fingerprint {
     digit.to_string().repeat(64).parse().unwrap()
 }
 
-fn name(text: &str) -> SnapshotName {
+pub fn name(text: &str) -> SnapshotName {
     text.parse().unwrap()
 }
 
-fn path(pool: &dyn Pool, volume: &Volume) -> PathBuf {
+pub fn path(pool: &dyn Pool, volume: &Volume) -> PathBuf {
     path_of(pool.mount(volume).unwrap().as_fd())
 }
 
-fn write(pool: &dyn Pool, volume: &Volume, text: &str) {
+pub fn write(pool: &dyn Pool, volume: &Volume, text: &str) {
     fs::write(path(pool, volume).join("state"), text).unwrap();
 }
 
-fn read(pool: &dyn Pool, volume: &Volume) -> String {
+pub fn read(pool: &dyn Pool, volume: &Volume) -> String {
     fs::read_to_string(path(pool, volume).join("state")).unwrap_or_else(|error| error.to_string())
 }
 
-fn delete(pool: &dyn Pool, volumes: &[&Volume]) {
+pub fn delete(pool: &dyn Pool, volumes: &[&Volume]) {
     for volume in volumes {
         pool.delete_volume(volume).unwrap();
         assert!(!pool.exists(volume).unwrap());
     }
 }
 
-fn empty(pool: &dyn Pool, volume: &Volume) {
+pub fn empty(pool: &dyn Pool, volume: &Volume) {
     pool.create(volume, &mut |_| Ok(())).unwrap();
 }
 
 #[track_caller]
-fn check_class<T>(result: Result<T, coffer_storage::StorageError>, class: Class, text: &str) {
+pub fn check_class<T>(result: Result<T, coffer_storage::StorageError>, class: Class, text: &str) {
     let error = result.err().expect("it should be refused");
     assert_eq!(error.class(), class, "{}", chain(&error));
     assert!(chain(&error).contains(text), "{}", chain(&error));

@@ -8,6 +8,7 @@
 
 mod between;
 mod cases;
+mod custom;
 mod ground;
 mod killed;
 mod latency;
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
                 continue;
             }
         };
-        if !cases::ALL.iter().any(|case| wanted(&format!("{}::{}", make.name, case.name))) {
+        if !rules().any(|case| wanted(&format!("{}::{}", make.name, case.name))) {
             continue;
         }
         on_ground(make.name, &ground, &mut run);
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
 fn on_ground(name: &str, ground: &Ground, run: &mut dyn FnMut(String, &mut dyn FnMut())) {
     let mut spec = ground.spec("pool");
     let pool = create_pool(&mut spec, &|warning| panic!("{warning}")).unwrap();
-    for case in cases::ALL {
+    for case in rules() {
         run(format!("{name}::{}", case.name), &mut || {
             (case.run)(pool.as_ref(), &spec);
             let left: Vec<_> = pool.list().unwrap().into_iter().filter(|found| !is_image(found)).collect();
@@ -100,6 +101,11 @@ fn on_ground(name: &str, ground: &Ground, run: &mut dyn FnMut(String, &mut dyn F
         assert!(!pool.path().exists());
         ground.check_untouched();
     });
+}
+
+/// Every rule that holds on every ground.
+fn rules() -> impl Iterator<Item = &'static cases::Case> {
+    cases::ALL.iter().chain(custom::ALL)
 }
 
 fn is_image(found: &Found) -> bool {
