@@ -16,6 +16,7 @@ mod image_servers;
 mod limits;
 mod network;
 mod outlive;
+mod pools;
 mod setting;
 mod snapshots;
 mod storage;

@@ -107,6 +107,7 @@ pub const EXTENSIONS: &[&str] = &[
     "certificate_token",
     "explicit_trust_token",
     "remote_token_expiry",
+    "warnings",
     // Preparing a server.
     "init_preseed",
 ];

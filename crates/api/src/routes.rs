@@ -224,6 +224,10 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/1.0/certificates/{fingerprint}", "certificate_delete", "Trust a certificate no more", "", "", Sync, Admin),
     route(Get, "/1.0/cluster", "cluster_get", "Get the cluster", "", "Cluster", Sync, View),
     route(Get, "/1.0/warnings", "warnings_get", "List warnings", "", "[Warning]", Sync, Admin),
+    route(Get, "/1.0/warnings/{uuid}", "warning_get", "Get a warning", "", "Warning", Sync, Admin),
+    route(Put, "/1.0/warnings/{uuid}", "warning_put", "Mark a warning as seen, or as not seen", "WarningPut", "", Sync, Admin),
+    route(Patch, "/1.0/warnings/{uuid}", "warning_patch", "Mark a warning as seen, or as not seen", "WarningPut", "", Sync, Admin),
+    route(Delete, "/1.0/warnings/{uuid}", "warning_delete", "Delete a warning", "", "", Sync, Admin),
 
     route(Get, "/internal/ready", "internal_ready_get", "Wait until the daemon serves", "", "", Sync, Admin),
     route(Put, "/internal/shutdown", "internal_shutdown_put", "Stop the instances and the daemon", "", "", Sync, Admin),

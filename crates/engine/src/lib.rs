@@ -26,6 +26,7 @@ mod storage;
 mod trust;
 mod used_by;
 mod volume;
+mod warning;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use request::*;
 pub use server::Environment;
 pub use trust::{NewToken, Newcomer};
 pub use volume::{CopyVolume, CreateVolume, RenameVolume, SnapshotExpiry, VolumeChange, VolumePlace, VolumeUsage, VolumeView};
+pub use warning::{Warning, WarningKind, WarningStatus};
 
 /// Where the daemon finds things.
 #[derive(Debug, Clone)]
@@ -79,6 +81,7 @@ struct Inner {
     cells: live::Cells,
     pools: storage::Pools,
     volumes: volume::Claims,
+    warnings: warning::Warnings,
     networks: network::Networks,
     unpacker: coffer_image::Unpacker,
     trust: trust::Trust,
@@ -139,6 +142,7 @@ impl Engine {
             cells: live::Cells::default(),
             pools: storage::Pools::default(),
             volumes: volume::Claims::default(),
+            warnings: warning::Warnings::default(),
             networks: network::Networks::default(),
             facts,
             hierarchies,

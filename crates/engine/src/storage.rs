@@ -1,6 +1,8 @@
 //! Storage pools and the volumes in them.
 
-use std::collections::HashMap;
+mod missing;
+
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,9 +20,20 @@ use crate::instance::start::Loaded;
 use crate::request::PoolView;
 use crate::{Engine, Precondition, used_by};
 
-/// The pools that are open, one driver object each: it also holds the pool's locks.
+/// The pools that are open, one driver object each: it also holds the pool's locks; and those that should be.
 #[derive(Default)]
-pub(crate) struct Pools(Mutex<HashMap<PoolName, Arc<dyn Driver>>>);
+pub(crate) struct Pools {
+    open: Mutex<HashMap<PoolName, Arc<dyn Driver>>>,
+    missing: Mutex<Missing>,
+}
+
+/// The pools that were made once and cannot be opened now.
+#[derive(Default)]
+struct Missing {
+    names: BTreeSet<PoolName>,
+    /// Whether a thread waits for them.
+    watched: bool,
+}
 
 /// An instance's root, ready to start from.
 pub(crate) struct MountedRoot {
@@ -36,8 +49,12 @@ impl Pools {
         self.lock().remove(name);
     }
 
+    fn missing(&self) -> MutexGuard<'_, Missing> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<PoolName, Arc<dyn Driver>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,6 +160,8 @@ impl Engine {
         }
         self.inner.pools.lock().remove(name);
         self.inner.store.write(|tx| coffer_store::pool::delete(tx, name))?;
+        self.inner.pools.missing().names.remove(name);
+        self.inner.warnings.forget(&missing::url(name));
         self.tell_pool(name, "storage-pool-deleted", caller);
         Ok(())
     }
@@ -155,24 +174,32 @@ impl Engine {
         Ok(self.pool_driver(name)?.resources()?)
     }
 
-    /// The driver of a pool that is open. One that was not there when the daemon started is tried again.
+    /// The driver of a pool that is open. One that is not there, or went away since, is tried again.
     pub(crate) fn pool_driver(&self, name: &PoolName) -> Result<Arc<dyn Driver>, EngineError> {
-        if let Some(driver) = self.inner.pools.lock().get(name) {
-            return Ok(driver.clone());
+        let open = self.inner.pools.lock().get(name).cloned();
+        match open {
+            Some(driver) if driver.resources().is_ok() => return Ok(driver),
+            Some(_) => self.inner.pools.forget(name),
+            None => {}
         }
         let pool = self.inner.store.read(|conn| coffer_store::pool::get(conn, name))?;
         let pool = pool.ok_or_else(|| EngineError::not_found("storage pool", name))?;
         self.open_pool(&pool)
     }
 
-    /// Opens a pool that was made before.
+    /// Opens a pool that was made before. A failure is remembered, and the pool waited for.
     pub(crate) fn open_pool(&self, pool: &Pool) -> Result<Arc<dyn Driver>, EngineError> {
-        let spec = PoolSpec {
-            name: pool.name.clone(),
-            driver: pool.driver.parse()?,
-            config: pool.config.clone(),
-            state_dir: self.inner.settings.dir.clone(),
-        };
+        let opened = self.open_recorded(pool);
+        match &opened {
+            Ok(_) => self.find_pool(&pool.name),
+            Err(error) if pool.made => self.miss_pool(&pool.name, error),
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn open_recorded(&self, pool: &Pool) -> Result<Arc<dyn Driver>, EngineError> {
+        let spec = self.spec_of(pool)?;
         // Two that open at once must end up with the same object: it holds the pool's locks.
         let mut open = self.inner.pools.lock();
         if let Some(driver) = open.get(&pool.name) {
@@ -191,6 +218,16 @@ impl Engine {
             self.settle_volumes(driver.as_ref(), &pool.name);
         }
         Ok(driver)
+    }
+
+    /// What a pool is opened from.
+    fn spec_of(&self, pool: &Pool) -> Result<PoolSpec, EngineError> {
+        Ok(PoolSpec {
+            name: pool.name.clone(),
+            driver: pool.driver.parse()?,
+            config: pool.config.clone(),
+            state_dir: self.inner.settings.dir.clone(),
+        })
     }
 
     /// The drivers of all pools that are there.
@@ -296,7 +333,7 @@ impl Engine {
     fn pool_view(&self, conn: &Conn, pool: Pool) -> Result<PoolView, coffer_store::StoreError> {
         let mut used_by = used_by::urls(&coffer_store::usage::of_pool(conn, &pool.name)?);
         used_by.extend(coffer_store::volume::list(conn, Some(&pool.name), None)?.iter().map(used_by::volume_url));
-        let driver = self.inner.pools.lock().get(&pool.name).cloned();
+        let driver = self.inner.pools.lock().get(&pool.name).cloned().filter(|driver| driver.resources().is_ok());
         if let Some(driver) = driver.as_ref().filter(|driver| driver.images().is_some()) {
             let images = coffer_store::image::list(conn, None)?;
             let here = images.iter().filter(|image| driver.exists(&Volume::image(&image.fingerprint)).unwrap_or(false));

@@ -7,6 +7,7 @@
 //! A pool looks as LXD's does: `storage-pools/POOL/{containers,containers-snapshots,custom,custom-snapshots,images}/`,
 //! with `[PROJECT_]NAME/` below, and `[PROJECT_]NAME/SNAPSHOT/` below the snapshots' directories.
 
+pub mod arrival;
 pub mod config;
 pub mod disk_file;
 pub mod error;

@@ -84,3 +84,21 @@ pub fn alias(alias: &coffer_model::Alias) -> ImageAliasesEntry {
 pub fn project(project: &coffer_model::Project, used_by: Vec<String>) -> Project {
     Project { config: config(&project.config), description: project.description.clone(), name: project.name.to_string(), used_by }
 }
+
+/// A warning.
+#[must_use]
+pub fn warning(warning: &coffer_engine::Warning) -> coffer_api::Warning {
+    coffer_api::Warning {
+        status: warning.status.word().into(),
+        uuid: warning.id.to_string(),
+        location: String::new(),
+        project: warning.project.as_ref().map(ToString::to_string).unwrap_or_default(),
+        kind: warning.kind.words().into(),
+        count: i64::try_from(warning.count).unwrap_or(i64::MAX),
+        first_seen_at: warning.first_seen_at.into(),
+        last_seen_at: warning.last_seen_at.into(),
+        last_message: warning.message.clone(),
+        severity: warning.kind.severity().into(),
+        entity_url: warning.entity.clone(),
+    }
+}
