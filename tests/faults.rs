@@ -17,6 +17,7 @@ const POINTS: &[(&str, UseCase)] = &[
     ("start.devices-ready", UseCase::Launch),
     ("start.monitor-spawned", UseCase::Launch),
     ("start.running", UseCase::Launch),
+    ("files.volume-mounted", UseCase::Files),
     ("stop.asked", UseCase::Stop),
     ("stop.ended", UseCase::Stop),
     ("stop.devices-removed", UseCase::Stop),
@@ -70,6 +71,7 @@ const POINTS: &[(&str, UseCase)] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UseCase {
     Launch,
+    Files,
     Stop,
     Delete,
     Snapshot,
@@ -422,6 +424,20 @@ fn parent_cut(use_case: UseCase, collection: &str, body: &serde_json::Value) {
         daemon.api().expect("DELETE", &path, None);
         daemon.expect_nothing_since(&before);
     }
+}
+
+#[test]
+fn opening_the_files_of_a_stopped_instance_cut_anywhere_leaves_nothing() {
+    each(UseCase::Files, |daemon, point| {
+        daemon.create_instance("small", "c1");
+        arm(daemon, point);
+        let push = |daemon: &Daemon| daemon.api().send("POST", "/1.0/instances/c1/files?path=/root/x", &[], b"x");
+        let _ = push(daemon);
+        revive(daemon, point);
+        assert_eq!(push(daemon).map(|answer| answer.status).ok(), Some(200), "{point}");
+        daemon.run_again();
+        daemon.change_state("c1", "stop");
+    });
 }
 
 #[test]

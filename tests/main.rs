@@ -9,6 +9,7 @@ mod debian;
 mod devices;
 mod exec;
 mod faults;
+mod files;
 mod first_launch;
 mod genuine_lxc;
 mod https;

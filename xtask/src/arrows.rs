@@ -57,7 +57,7 @@ fn wrong_arrows(table: &Table, packages: &[Package]) -> Vec<String> {
 /// A package's name in the table. The programs keep theirs, because `coffer-monitor` is no room called `monitor`.
 fn room(package: &str) -> &str {
     match package {
-        "coffer-monitor" | "coffer-unpack" => package,
+        "coffer-monitor" | "coffer-unpack" | "coffer-files" => package,
         _ => package.strip_prefix("coffer-").unwrap_or(package),
     }
 }

@@ -24,7 +24,7 @@ pub fn run(built: bool) -> Outcome {
         return Err("a container needs root: run this as root, or install sudo".into());
     }
     if !built {
-        let programs = ["cofferd", "coffer", "coffer-monitor", "coffer-unpack"];
+        let programs = ["cofferd", "coffer", "coffer-monitor", "coffer-unpack", "coffer-files"];
         show("cargo", ["build", "--bins"].into_iter().chain(programs.into_iter().flat_map(|program| ["--package", program])))?;
     }
     let target = build_directory()?;

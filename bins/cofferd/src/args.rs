@@ -24,6 +24,7 @@ Environment:
                         Run under the name lxd, the daemon takes LXD_DIR where this is not set.
   COFFER_MONITOR        The program that stands behind each running instance
   COFFER_UNPACK         The program that reads image archives
+  COFFER_FILES          The program that serves instances' files
   NOTIFY_SOCKET         Where a service manager is told that the daemon is ready
 
 The daemon runs in the foreground. SIGTERM and SIGINT end it; instances go on.

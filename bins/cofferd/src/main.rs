@@ -24,8 +24,8 @@ fn run(arguments: Arguments) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&coffer_base::chain(&error)),
     };
-    let Surroundings { dir, monitor, unpack } = Surroundings::read();
-    match coffer_server::run(Options { dir, group: arguments.group, monitor, unpack }, &log) {
+    let Surroundings { dir, monitor, unpack, files } = Surroundings::read();
+    match coffer_server::run(Options { dir, group: arguments.group, monitor, unpack, files }, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&coffer_base::chain(&error)),
     }

@@ -17,6 +17,8 @@ pub struct Surroundings {
     pub monitor: PathBuf,
     /// The unpacking program.
     pub unpack: PathBuf,
+    /// The program that serves instances' files.
+    pub files: PathBuf,
 }
 
 impl Surroundings {
@@ -28,6 +30,7 @@ impl Surroundings {
             dir: state_dir(name.as_deref().map(Path::new), variable),
             monitor: program("coffer-monitor", variable("COFFER_MONITOR")),
             unpack: program("coffer-unpack", variable("COFFER_UNPACK")),
+            files: program("coffer-files", variable("COFFER_FILES")),
         }
     }
 }

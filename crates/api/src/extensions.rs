@@ -48,6 +48,13 @@ pub const EXTENSIONS: &[&str] = &[
     "container_exec_signal_handling",
     "container_exec_user_group_cwd",
     "console",
+    // Files.
+    "directory_manipulation",
+    "file_delete",
+    "file_append",
+    "file_symlinks",
+    "file_get_symlink",
+    "instance_file_head",
     // Isolation and limits.
     "id_map",
     "id_map_base",

@@ -15,6 +15,7 @@ pub const POINTS: &[&str] = &[
     "start.devices-ready",
     "start.monitor-spawned",
     "start.running",
+    "files.volume-mounted",
     "stop.asked",
     "stop.ended",
     "stop.devices-removed",

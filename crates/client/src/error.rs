@@ -67,6 +67,18 @@ pub enum ClientError {
         /// What is missing.
         what: &'static str,
     },
+    /// The file server refused, or the conversation with it broke.
+    #[error(transparent)]
+    Sftp(#[from] coffer_sftp::SessionError),
+    /// A file inside an instance can't be had or made.
+    #[error("{path} in the instance")]
+    File {
+        /// The path inside.
+        path: String,
+        /// What the file server said.
+        #[source]
+        cause: coffer_sftp::SessionError,
+    },
     /// A websocket broke.
     #[error("talking on a websocket of the server")]
     Websocket {

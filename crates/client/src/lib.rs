@@ -21,6 +21,7 @@ mod path;
 mod profiles;
 mod projects;
 mod server;
+pub mod sftp;
 mod snapshots;
 mod storage;
 mod storage_volumes;

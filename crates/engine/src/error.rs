@@ -116,6 +116,35 @@ pub enum EngineError {
         #[source]
         cause: crate::monitor::MonitorError,
     },
+    /// What lies at a path inside an instance, or should.
+    #[error("instance {instance}: {path}")]
+    File {
+        /// The instance.
+        instance: InstanceName,
+        /// The path inside.
+        path: String,
+        /// What the file server said.
+        #[source]
+        cause: coffer_sftp::SessionError,
+    },
+    /// Talking to an instance's file server, or what it is in the middle of.
+    #[error("instance {instance}: its files")]
+    Files {
+        /// The instance.
+        instance: InstanceName,
+        /// What went wrong.
+        #[source]
+        cause: coffer_sftp::SessionError,
+    },
+    /// An instance's file server does not start.
+    #[error("instance {instance}: opening its files")]
+    FileServer {
+        /// The instance.
+        instance: InstanceName,
+        /// Why.
+        #[source]
+        cause: coffer_file_server::StartError,
+    },
     /// The operating system.
     #[error("{doing}")]
     System {

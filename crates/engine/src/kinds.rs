@@ -26,7 +26,8 @@ impl EngineError {
                 FailureKind::BadImage => ErrorKind::BadRequest,
                 FailureKind::NoRoom | FailureKind::System => ErrorKind::Internal,
             },
-            Self::Export(_) | Self::Monitor { .. } | Self::System { .. } => ErrorKind::Internal,
+            Self::File { cause, .. } | Self::Files { cause, .. } => files(cause),
+            Self::FileServer { .. } | Self::Export(_) | Self::Monitor { .. } | Self::System { .. } => ErrorKind::Internal,
         }
     }
 }
@@ -56,6 +57,29 @@ fn remote(error: &coffer_remote::RemoteError) -> ErrorKind {
         RemoteError::NoImage { .. } => ErrorKind::NotFound,
         RemoteError::Url(_) | RemoteError::Ambiguous { .. } => ErrorKind::BadRequest,
         _ => ErrorKind::Internal,
+    }
+}
+
+fn files(error: &coffer_sftp::SessionError) -> ErrorKind {
+    use coffer_sftp::Status;
+    match error.status() {
+        Some(Status::NoSuchFile) => ErrorKind::NotFound,
+        Some(Status::PermissionDenied | Status::ReadOnly) => ErrorKind::Forbidden,
+        Some(Status::Exists | Status::NotEmpty) => ErrorKind::Conflict,
+        Some(Status::NotADirectory | Status::IsADirectory | Status::NotRegular | Status::BadName | Status::LinkLoop) => {
+            ErrorKind::BadRequest
+        }
+        Some(
+            Status::Ok
+            | Status::Eof
+            | Status::Failure
+            | Status::BadMessage
+            | Status::Unsupported
+            | Status::NoSpace
+            | Status::Quota
+            | Status::BadHandle,
+        )
+        | None => ErrorKind::Internal,
     }
 }
 

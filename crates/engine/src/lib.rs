@@ -5,6 +5,7 @@
 pub mod device;
 pub mod error;
 pub mod events;
+pub mod files;
 pub mod host;
 pub mod operations;
 pub mod request;
@@ -41,6 +42,7 @@ pub use coffer_remote::{Protocol, ProtocolError};
 pub use coffer_storage::Resources;
 pub use coffer_storage::config::tables as storage_keys;
 pub use error::{EngineError, ErrorKind};
+pub use files::{FileInfo, FileKind, Files, NewFile, SftpDoor};
 pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
 pub use image::ExportedFile;
 pub use monitor::MonitorError;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub monitor: PathBuf,
     /// The unpacking program.
     pub unpack: PathBuf,
+    /// The program that serves instances' files.
+    pub files: PathBuf,
     /// The group that may use the socket.
     pub group: Option<String>,
 }
@@ -91,6 +95,7 @@ struct Inner {
     facts: instance::resolve::HostFacts,
     hierarchies: coffer_runtime::cgroup::Hierarchies,
     monitor_program: coffer_runtime::MonitorProgram,
+    file_program: coffer_file_server::FileProgram,
     /// The number of the next connection to a monitor.
     next_connection: AtomicU64,
     ready: AtomicBool,
@@ -131,6 +136,8 @@ impl Engine {
         let monitor = |cause| EngineError::system(format!("loading the monitor program {}", settings.monitor.display()), cause);
         let monitor_program = coffer_runtime::MonitorProgram::load(&settings.monitor).map_err(monitor)?;
         let events = Events::default();
+        let files = |cause| EngineError::system(format!("loading the file server {}", settings.files.display()), cause);
+        let file_program = coffer_file_server::FileProgram::load(&settings.files).map_err(files)?;
         let inner = Inner {
             operations: Operations::new(events.clone()),
             unpacker: coffer_image::Unpacker::at(&settings.unpack),
@@ -147,6 +154,7 @@ impl Engine {
             facts,
             hierarchies,
             monitor_program,
+            file_program,
             next_connection: AtomicU64::new(1),
             ready: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),

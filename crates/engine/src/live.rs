@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use coffer_model::{InstanceName, ProjectName, Status, Time};
 
 use crate::error::EngineError;
+use crate::files::Server;
 use crate::monitor::Monitor;
 
 /// How long a use case waits for another one on the same instance.
@@ -24,6 +25,8 @@ pub struct Cell {
     name: InstanceName,
     live: Mutex<Live>,
     changed: Condvar,
+    /// Held while the instance's file server is started.
+    opening: Mutex<()>,
 }
 
 /// What an instance is doing.
@@ -33,6 +36,8 @@ pub struct Live {
     pub status: Status,
     /// What there is of it while it runs.
     pub running: Option<Arc<Running>>,
+    /// The server of its files, while somebody uses them.
+    pub files: Option<Arc<Server>>,
     /// What somebody is doing with it, in words: `starting`.
     busy: Option<&'static str>,
     /// Whether it is being restarted: its end is not the end of an ephemeral instance.
@@ -70,6 +75,18 @@ impl Cells {
         map.entry((project.clone(), name.clone())).or_insert_with(|| Arc::new(Cell::new(name.clone()))).clone()
     }
 
+    /// The cell of an instance that somebody asked about.
+    #[must_use]
+    pub fn find(&self, project: &ProjectName, name: &InstanceName) -> Option<Arc<Cell>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).get(&(project.clone(), name.clone())).cloned()
+    }
+
+    /// All cells.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Cell>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// Forgets a deleted instance.
     pub fn forget(&self, project: &ProjectName, name: &InstanceName) {
         self.map.lock().unwrap_or_else(PoisonError::into_inner).remove(&(project.clone(), name.clone()));
@@ -78,7 +95,7 @@ impl Cells {
     /// The state and what runs, without waiting for anybody.
     #[must_use]
     pub fn peek(&self, project: &ProjectName, name: &InstanceName) -> (Status, Option<Arc<Running>>) {
-        let cell = self.map.lock().unwrap_or_else(PoisonError::into_inner).get(&(project.clone(), name.clone())).cloned();
+        let cell = self.find(project, name);
         cell.map_or((Status::Stopped, None), |cell| {
             let live = cell.lock();
             (live.status, live.running.clone())
@@ -88,8 +105,8 @@ impl Cells {
 
 impl Cell {
     fn new(name: InstanceName) -> Self {
-        let live = Live { status: Status::Stopped, running: None, busy: None, restarting: false, stop_asked: false };
-        Self { name, live: Mutex::new(live), changed: Condvar::new() }
+        let live = Live { status: Status::Stopped, running: None, files: None, busy: None, restarting: false, stop_asked: false };
+        Self { name, live: Mutex::new(live), changed: Condvar::new(), opening: Mutex::new(()) }
     }
 
     /// What the instance is doing.
@@ -127,7 +144,18 @@ impl Cell {
             live = self.changed.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         live.busy = Some(doing);
+        let files = live.files.take_if(|server| server.is_of_stopped());
+        drop(live);
+        // Whoever works on a stopped instance has its volume alone.
+        if let Some(server) = files {
+            server.end();
+        }
         Ok(Claim { cell: self.clone() })
+    }
+
+    /// Has one alone start the instance's file server.
+    pub(crate) fn opening(&self) -> MutexGuard<'_, ()> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes over to another state.

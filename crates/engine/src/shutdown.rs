@@ -60,6 +60,7 @@ impl Engine {
     /// Takes networks and pools off the host, where nothing runs any more: a host that goes down has nothing of ours left,
     /// and the next start brings all back. What still runs keeps what it stands on.
     fn close(&self) {
+        self.end_files();
         let up = self.instances(&Scope::All, Detail::Plain).map(|views| views.iter().any(|view| view.status.is_up()));
         if up.unwrap_or(true) {
             return;

@@ -7,6 +7,8 @@ mod copies;
 mod events;
 mod exec;
 mod export;
+mod file_headers;
+mod files;
 mod image_aliases;
 mod images;
 mod instance_metadata;
@@ -22,6 +24,7 @@ mod profiles;
 mod projects;
 mod resources;
 mod server;
+mod sftp;
 mod snapshots;
 mod storage_pools;
 mod storage_volume_snapshots;
@@ -79,5 +82,7 @@ fn instance_family(prefix: &str) -> Router<App> {
         .merge(exec::routes(prefix))
         .merge(console::routes(prefix))
         .merge(logs::routes(prefix))
+        .merge(files::routes(prefix))
+        .merge(sftp::routes(prefix))
         .merge(unsupported::of_instances(prefix))
 }

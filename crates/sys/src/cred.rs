@@ -106,6 +106,20 @@ pub fn set_limit(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> io
     Ok(rustix::process::setrlimit(resource, Rlimit { current: soft, maximum: hard })?)
 }
 
+/// Lowers limits of this process, soft and hard, named as for [`resource`]. One that is lower already stays: raising one
+/// takes a right that we may not have.
+///
+/// # Errors
+/// `EINVAL` for a name that is none.
+pub fn lower_limits(limits: &[(&str, u64)]) -> io::Result<()> {
+    for (name, most) in limits {
+        let resource = resource(name).ok_or(io::ErrorKind::InvalidInput)?;
+        let most = rustix::process::getrlimit(resource).maximum.map_or(*most, |now| now.min(*most));
+        set_limit(resource, Some(most), Some(most))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 /// File system types by the number that [`filesystem_type`] answers. Source: linux/magic.h.
@@ -240,6 +240,18 @@ pub fn pivot(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::chdir("/")?)
 }
 
+/// Makes a mount that nobody sees yet the root of this mount namespace, a new one, and forgets all others.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`.
+pub fn move_in(root: BorrowedFd<'_>) -> io::Result<()> {
+    let slash = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // What is unmounted here must stay mounted where this namespace was copied from.
+    change(slash.as_fd(), Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() })?;
+    attach(root, slash.as_fd())?;
+    pivot(root)
+}
+
 /// Unmounts what is on top at the mount point that is held open, at once, even if it is in use.
 ///
 /// # Errors
@@ -294,7 +306,7 @@ mod tests {
             }
             let root = copy_path("/", false).map(|_| ());
             assert!(root.is_ok(), "{root:?}");
-            let slash = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+            let slash = rustix::fs::open("/", OFlags::PATH, Mode::empty()).unwrap();
             let private = Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() };
             change(slash.as_fd(), private).unwrap();
             work();
@@ -307,7 +319,7 @@ mod tests {
         apart(|| {
             let mount = new_filesystem("tmpfs", &[FsOption::Text("size", "64k")], Restrictions::NO_EFFECTS).unwrap();
             assert_eq!(filesystem_type(mount.as_fd()).unwrap(), magic::TMPFS);
-            let target = rustix::fs::open("/mnt", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+            let target = rustix::fs::open("/mnt", OFlags::PATH, Mode::empty()).unwrap();
             attach(mount.as_fd(), target.as_fd()).unwrap();
             std::fs::write("/mnt/x", "y").unwrap();
             let readonly = Restrictions { readonly: true, ..Restrictions::NONE };

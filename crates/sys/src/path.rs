@@ -45,6 +45,14 @@ impl Root {
         Self { dir, resolve: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS }
     }
 
+    /// The same root once more.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { dir: self.dir.try_clone()?, resolve: self.resolve })
+    }
+
     /// The same root, but a path with a symbolic link anywhere is refused with `ELOOP`.
     ///
     /// # Errors
@@ -92,6 +100,51 @@ impl Root {
     /// `ENOENT`; `EINVAL` if it is no regular file.
     pub fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.open_regular(path.as_ref(), OFlags::RDONLY)
+    }
+
+    /// Opens a regular file as it is to be accessed, also where there is no `/proc` to open handles again by. Anything else is
+    /// not even touched, unless somebody puts it in the file's place at that moment; then it is refused once it is open.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EISDIR`; `EINVAL` if it is no regular file, `EAGAIN` if somebody changes what is there all the time.
+    pub fn open_in_place(&self, path: impl AsRef<Path>, access: OFlags) -> io::Result<File> {
+        let path = path.as_ref();
+        for _ in 0..100 {
+            let before = rustix::fs::fstat(self.handle_followed(path)?)?;
+            match kind_of(&before) {
+                FileType::RegularFile => {}
+                FileType::Directory => return Err(Errno::ISDIR.into()),
+                _ => return Err(Errno::INVAL.into()),
+            }
+            // Opening a pipe or a terminal that came in between does not wait for its other end.
+            let file = self.walk(path, access | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+            let now = rustix::fs::fstat(&file)?;
+            if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino) {
+                return Ok(file.into());
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    /// Makes a regular file where a link leads to nothing, and opens it.
+    ///
+    /// # Errors
+    /// `ENOENT` if the directory is missing; `EINVAL` if something else came in between.
+    pub fn create_at_links_end(&self, path: impl AsRef<Path>, access: OFlags, mode: u32) -> io::Result<File> {
+        let flags = access | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = self.walk(path.as_ref(), flags, Mode::from_raw_mode(mode))?;
+        match kind_of(&rustix::fs::fstat(&file)?) {
+            FileType::RegularFile => Ok(file.into()),
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+
+    /// Opens a directory to be listed and changed itself.
+    ///
+    /// # Errors
+    /// `ENOENT`, `ENOTDIR`.
+    pub fn open_directory(&self, path: impl AsRef<Path>) -> io::Result<OwnedFd> {
+        self.walk(path.as_ref(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
     }
 
     /// Opens an existing regular file for reading and writing.

@@ -1,5 +1,7 @@
 //! Installing seccomp filters.
 
+pub mod allow;
+
 use std::io;
 
 /// One instruction of classic BPF. Source: linux/filter.h, `struct sock_filter`.

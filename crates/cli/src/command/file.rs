@@ -2,6 +2,7 @@
 
 mod pull;
 mod push;
+mod transfer;
 
 use clap::Subcommand;
 use coffer_client::{FileKind, FileOwner, FileReply, NewFile, Part, Upload};
@@ -62,6 +63,10 @@ fn split(target: &Target) -> Result<(&str, String), CliError> {
         (instance, Some(path)) if !instance.is_empty() => Ok((instance, format!("/{}", path.trim_start_matches('/')))),
         _ => Err(CliError::NotOfForm { name: target.name.clone(), form: "instance/path" }),
     }
+}
+
+fn inside_error(path: &[u8], cause: coffer_sftp::SessionError) -> CliError {
+    coffer_client::ClientError::File { path: String::from_utf8_lossy(path).into_owned(), cause }.into()
 }
 
 async fn edit(app: &App, file: &Target) -> Result<(), CliError> {

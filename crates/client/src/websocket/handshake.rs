@@ -15,7 +15,7 @@ use crate::{ApiPath, ClientError, Endpoint};
 /// Longest head of an answer that is read.
 const HEAD_LIMIT: usize = 64 << 10;
 
-/// A stream that speaks websocket, with what was read beyond the handshake.
+/// A stream that speaks another protocol now, with what was read beyond the handshake.
 pub(crate) struct Dialled {
     pub(crate) stream: UnixStream,
     pub(crate) early: Vec<u8>,
@@ -34,24 +34,29 @@ pub async fn connect(endpoint: &Endpoint, path: &ApiPath) -> Result<Socket, Clie
 ///
 /// Source: RFC 6455, section 4.1.
 pub(crate) async fn dial(endpoint: &Endpoint, path: &ApiPath) -> Result<Dialled, ClientError> {
-    let mut stream = transport::dial_plain(endpoint).await?;
-    let host = endpoint.host();
     let broken = |cause| ClientError::Websocket { cause };
     let key = generate_key();
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await.map_err(broken)?;
-    let (head, early) = read_head(&mut stream).await.map_err(broken)?;
-    let code = status(&head);
-    if code != 101 {
-        return Err(refusal(code, &read_body(&mut stream, &head, early).await.map_err(broken)?));
-    }
+    let headers = format!("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n");
+    let (head, dialled) = upgrade(endpoint, path, &headers).await?;
     if header(&head, "sec-websocket-accept") != derive_accept_key(key.as_bytes()) {
         return Err(broken(io::Error::new(io::ErrorKind::InvalidData, "the server did not answer the handshake's question")));
     }
-    Ok(Dialled { stream, early })
+    Ok(dialled)
+}
+
+/// Has a connection of its own become one for another protocol; `headers`, each with its line's end, say which. Answers the
+/// head of the server's answer too.
+pub(crate) async fn upgrade(endpoint: &Endpoint, path: &ApiPath, headers: &str) -> Result<(String, Dialled), ClientError> {
+    let mut stream = transport::dial_plain(endpoint).await?;
+    let host = endpoint.host();
+    let broken = |cause| ClientError::Websocket { cause };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    let (head, early) = read_head(&mut stream).await.map_err(broken)?;
+    match status(&head) {
+        101 => Ok((head, Dialled { stream, early })),
+        code => Err(refusal(code, &read_body(&mut stream, &head, early).await.map_err(broken)?)),
+    }
 }
 
 /// Reads up to the empty line; returns the head and what came after it.

@@ -13,6 +13,6 @@ mod pump;
 pub use blocking::{End, Incoming, Outgoing, Socket};
 pub use frame::{FrameError, Header, Opcode};
 pub use handshake::connect;
-pub(crate) use handshake::dial;
+pub(crate) use handshake::{dial, upgrade};
 pub use messages::Messages;
 pub use pump::{Flow, pump};

@@ -52,9 +52,13 @@ impl Engine {
         let cell = self.inner.cells.get(project, name);
         let taken = cell.change(|live| {
             let ended = live.running.take_if(|running| running.monitor.number == number);
-            ended.map(|running| (running, live.stop_asked))
+            ended.map(|running| (running, live.stop_asked, live.files.take()))
         });
-        let Some((_running, asked)) = taken else { return Ok(()) };
+        let Some((_running, asked, files)) = taken else { return Ok(()) };
+        if let Some(server) = files {
+            // It stands in a mount namespace that nobody else needs any more.
+            server.end();
+        }
         tracing::info!(instance = %name, "ended: {}", reason.map_or_else(|| "its monitor died".to_owned(), |reason| reason.to_string()));
         let cleaned = self.clean_up(project, name);
         cell.change(|live| {

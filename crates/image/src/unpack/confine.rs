@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_sys::cred;
-use coffer_sys::mount::{self, Change, Propagation, Restrictions};
+use coffer_sys::mount::{self, Change, Restrictions};
 use coffer_sys::ns::Namespaces;
 use coffer_sys::process::{Child, CloneOptions, Ended, clone, die_with_parent, signal, wait};
 use coffer_sys::socket::PacketSocket;
@@ -29,14 +29,9 @@ const IDS: u32 = 0x4000_0000;
 /// Capabilities that writing other people's files takes: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETFCAP.
 const CAPABILITIES: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 31;
 
-/// Address space in bytes: the decompressors' memory several times over, and threads' stacks.
-const ADDRESS_SPACE: u64 = 4 << 30;
-
-/// Descriptors: a directory's chain may be as deep as a path is long.
-const DESCRIPTORS: u64 = 4096;
-
-/// Processor time in seconds; the largest real image takes minutes.
-const PROCESSOR_TIME: u64 = 4 * 3600;
+/// Its limits. The address space holds the decompressors' memory several times over, and threads' stacks; a directory's chain
+/// of descriptors may be as deep as a path is long; of processor time, in seconds, the largest real image takes minutes.
+const LIMITS: [(&str, u64); 5] = [("as", 4 << 30), ("core", 0), ("cpu", 4 * 3600), ("nofile", 4096), ("memlock", 0)];
 
 /// The exit status of a worker that could not lock itself in; why stands in a packet to its parent.
 const NOT_LOCKED: u8 = 100;
@@ -150,29 +145,10 @@ fn lock(gate: &PacketSocket) -> Result<(), Failure> {
     let step = |name: &'static str| move |error: io::Error| Failure::confine(name, error);
     cred::become_user(0, 0, &[]).map_err(step("becoming its root"))?;
     die_with_parent().map_err(step("tying it to its parent"))?;
-    enter(root.as_fd()).map_err(step("entering its root"))?;
+    mount::move_in(root.as_fd()).map_err(step("entering its root"))?;
     drop(root);
-    limit().map_err(step("setting its limits"))?;
+    cred::lower_limits(&LIMITS).map_err(step("setting its limits"))?;
     cred::restrict_capabilities(!CAPABILITIES).map_err(step("dropping its capabilities"))?;
     cred::set_no_new_privs().map_err(step("forbidding new rights"))?;
     filter::confine().map_err(step("filtering its system calls"))
-}
-
-/// Makes a mount this namespace's root and forgets all others.
-fn enter(root: BorrowedFd<'_>) -> io::Result<()> {
-    let slash = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let private = Change { propagation: Some(Propagation::Private), recursive: true, ..Change::default() };
-    mount::change(slash.as_fd(), private)?;
-    mount::attach(root, slash.as_fd())?;
-    mount::pivot(root)
-}
-
-fn limit() -> io::Result<()> {
-    for (name, most) in [("as", ADDRESS_SPACE), ("core", 0), ("cpu", PROCESSOR_TIME), ("nofile", DESCRIPTORS), ("memlock", 0)] {
-        let resource = cred::resource(name).ok_or(io::ErrorKind::InvalidInput)?;
-        // Only downwards: raising a limit takes a right that we may not have.
-        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |now| now.min(most));
-        cred::set_limit(resource, Some(most), Some(most))?;
-    }
-    Ok(())
 }

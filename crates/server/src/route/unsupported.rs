@@ -38,8 +38,6 @@ pub fn of_instances(prefix: &str) -> Router<App> {
     Router::new()
         .route(&path("backups"), get(empty).fallback(async || Refusal::unsupported("instance backups")))
         .route(&path("backups/{*rest}"), refuse("instance backups"))
-        .route(&path("files"), refuse("files of instances"))
-        .route(&path("sftp"), refuse("files of instances"))
 }
 
 fn refuse(what: &'static str) -> MethodRouter<App> {

@@ -1,15 +1,16 @@
 //! `file push`.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use coffer_client::{Client, FileKind, FileOwner, FileReply, NewFile, Part, Source, Upload};
+use coffer_client::sftp::{Sftp, Uploads};
+use coffer_sftp::{Attributes, Flags, Kind, MOST_DATA, Request, SessionError, Writing};
 
-use super::split;
+use super::{inside_error, split, transfer::Transfer};
 use crate::app::App;
 use crate::error::CliError;
 use crate::target::Target;
@@ -46,79 +47,143 @@ impl Push {
         let Some((target, sources)) = self.arguments.split_last() else { return Err(CliError::Missing { what: "the target" }) };
         let Ok(target) = target.parse::<Target>();
         let (instance, path) = split(&target)?;
-        let client = app.client(&target)?;
+        let mut sftp = app.client(&target)?.sftp(instance).await?;
         let is_directory = path.ends_with('/') || sources.len() > 1 || self.recursive || {
-            matches!(client.file(instance, &path).await, Ok(FileReply::Directory(..)))
+            sftp.look(path.as_bytes(), true).is_ok_and(|there| there.kind() == Kind::Directory)
         };
         if self.create_dirs {
             let directory = if is_directory { path.trim_end_matches('/') } else { path.rsplit_once('/').map_or("", |(parent, _)| parent) };
-            self.create_parents(client, instance, directory).await?;
+            self.create_parents(&mut sftp, directory)?;
         }
         for source in sources {
             if source == "-" {
-                let input = Upload::new(vec![Part::Stream(Source(Box::new(io::stdin())))]);
-                client
-                    .create_file(instance, &path, NewFile { kind: FileKind::File, owner: self.owner(0, 0, 0o644), content: input })
-                    .await?;
+                self.send_input(&mut sftp, &path)?;
                 continue;
             }
             let source = PathBuf::from(source);
-            let inside = if is_directory { format!("{}/{}", path.trim_end_matches('/'), name_of(&source)?) } else { path.clone() };
-            self.send(client, instance, source, inside).await?;
+            let inside = if is_directory { join(path.as_bytes(), name_of(&source)?) } else { path.clone().into_bytes() };
+            let transfer = self.transfer(app, &source, &target)?;
+            let sent = self.send(&mut sftp, &transfer, source, inside);
+            transfer.end();
+            sent?;
         }
         Ok(())
     }
 
-    fn owner(&self, uid: u32, gid: u32, mode: u32) -> FileOwner {
-        FileOwner { uid: self.uid.or(Some(uid)), gid: self.gid.or(Some(gid)), mode: self.mode.or(Some(mode)) }
+    fn transfer(&self, app: &App, source: &Path, target: &Target) -> Result<Transfer, CliError> {
+        let prefix = format!("Pushing {} to {}", source.display(), target.shown());
+        let metadata = fs::metadata(source).map_err(failed(source))?;
+        Ok(Transfer::new(app, &prefix, metadata.is_file().then_some(metadata.len())))
     }
 
-    async fn create_parents(&self, client: &Client, instance: &str, directory: &str) -> Result<(), CliError> {
-        let mut path = String::new();
+    fn attributes(&self, owner: (u32, u32), mode: u32) -> Attributes {
+        let owner = (self.uid.unwrap_or(owner.0), self.gid.unwrap_or(owner.1));
+        Attributes { owner: Some(owner), mode: Some(self.mode.unwrap_or(mode)), ..Attributes::default() }
+    }
+
+    /// Without --recursive a file is a new one of root's; a tree keeps whose it was.
+    fn attributes_of(&self, metadata: &Metadata) -> Attributes {
+        let owner = if self.recursive { (metadata.uid(), metadata.gid()) } else { (0, 0) };
+        self.attributes(owner, metadata.mode() & 0o7777)
+    }
+
+    fn create_parents(&self, sftp: &mut Sftp, directory: &str) -> Result<(), CliError> {
+        let mut path = Vec::new();
         for part in directory.split('/').filter(|part| !part.is_empty()) {
-            path = format!("{path}/{part}");
-            let owner = FileOwner { uid: self.uid, gid: self.gid, mode: Some(0o755) };
-            client.create_file(instance, &path, NewFile { kind: FileKind::Directory, owner, content: Upload::new(Vec::new()) }).await?;
+            path = join(&path, part.as_bytes());
+            let owner = (self.uid.unwrap_or(0), self.gid.unwrap_or(0));
+            make_directory(sftp, &path, Attributes { owner: Some(owner), mode: Some(0o755), ..Attributes::default() })?;
         }
         Ok(())
+    }
+
+    fn send_input(&self, sftp: &mut Sftp, path: &str) -> Result<(), CliError> {
+        let told = |cause| inside_error(path.as_bytes(), cause);
+        let flags = Flags::WRITE | Flags::CREATE | Flags::TRUNCATE;
+        let handle = sftp.open(path.as_bytes(), flags, self.attributes((0, 0), 0o644)).map_err(told)?;
+        let mut writing = Writing::new(handle);
+        let (mut input, mut buffer) = (io::stdin().lock(), vec![0; MOST_DATA]);
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => writing.write(sftp, &buffer[..count]).map_err(told)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(CliError::Stream { stream: "input", cause }),
+            }
+        }
+        writing.close(sftp).map_err(told)
     }
 
     /// Sends a file, or a directory level by level.
-    async fn send(&self, client: &Client, instance: &str, source: PathBuf, inside: String) -> Result<(), CliError> {
+    fn send(&self, sftp: &mut Sftp, transfer: &Transfer, source: PathBuf, inside: Vec<u8>) -> Result<(), CliError> {
+        let through = |bytes| transfer.add(bytes);
+        let mut uploads = Uploads::new(sftp, &through);
         let mut waiting = vec![(source, inside)];
         while let Some((source, inside)) = waiting.pop() {
-            let failed = |cause| CliError::File { file: source.clone(), cause };
-            let metadata = if self.recursive { fs::symlink_metadata(&source) } else { fs::metadata(&source) }.map_err(failed)?;
-            let mode = metadata.mode() & 0o7777;
-            // Without --recursive a file is a new one of root's; a tree keeps whose it was.
-            let owner = if self.recursive { self.owner(metadata.uid(), metadata.gid(), mode) } else { self.owner(0, 0, mode) };
-            let (kind, content) = if metadata.is_dir() {
+            let metadata = if self.recursive { fs::symlink_metadata(&source) } else { fs::metadata(&source) }.map_err(failed(&source))?;
+            let attributes = self.attributes_of(&metadata);
+            if metadata.is_dir() {
                 if !self.recursive {
                     return Err(CliError::Missing { what: "--recursive, which directories need," });
                 }
-                (FileKind::Directory, Upload::new(Vec::new()))
+                // --mode is of files: a directory that nobody may enter is of no use.
+                let attributes = Attributes { mode: Some(metadata.mode() & 0o7777), ..attributes };
+                make_directory(uploads.quiet()?, &inside, attributes)?;
+                for entry in fs::read_dir(&source).map_err(failed(&source))? {
+                    let path = entry.map_err(failed(&source))?.path();
+                    let below = join(&inside, name_of(&path)?);
+                    waiting.push((path, below));
+                }
             } else if metadata.is_symlink() {
-                let target = fs::read_link(&source).map_err(failed)?;
-                (FileKind::Symlink, Upload::new(vec![Part::Bytes(target.as_os_str().as_bytes().to_vec().into())]))
+                let target = fs::read_link(&source).map_err(failed(&source))?;
+                make_link(uploads.quiet()?, target.as_os_str().as_bytes(), &inside)?;
             } else if metadata.is_file() {
-                (FileKind::File, Upload::file(&source).map_err(failed)?)
+                let file = File::open(&source).map_err(failed(&source))?;
+                uploads.send(file, source, inside, attributes)?;
             } else {
                 return Err(CliError::NotOfForm { name: source.display().to_string(), form: "a file, directory or link" });
-            };
-            client.create_file(instance, &inside, NewFile { kind, owner, content }).await?;
-            if kind == FileKind::Directory {
-                for entry in fs::read_dir(&source).map_err(failed)? {
-                    let path = entry.map_err(failed)?.path();
-                    let name = name_of(&path)?;
-                    waiting.push((path, format!("{inside}/{name}")));
-                }
             }
         }
+        uploads.quiet()?;
         Ok(())
     }
 }
 
-fn name_of(path: &Path) -> Result<String, CliError> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned).ok_or_else(|| CliError::UnsafeName { name: path.display().to_string() })
+/// Makes a directory; one that is there is fine.
+fn make_directory(sftp: &mut Sftp, path: &[u8], attributes: Attributes) -> Result<(), CliError> {
+    match sftp.tell(&Request::MakeDirectory { path, attributes }) {
+        Err(error) if error.is_refusal() => match sftp.look(path, true) {
+            Ok(there) if there.kind() == Kind::Directory => Ok(()),
+            _ => Err(inside_error(path, error)),
+        },
+        made => made.map_err(|cause| inside_error(path, cause)),
+    }
+}
+
+/// Makes a link; one that is there with the same target is fine.
+fn make_link(sftp: &mut Sftp, target: &[u8], path: &[u8]) -> Result<(), CliError> {
+    match sftp.tell(&Request::Link { target, path }) {
+        Err(error @ SessionError::Refused { .. }) => match sftp.read_link(path) {
+            Ok(there) if there == target => Ok(()),
+            _ => Err(inside_error(path, error)),
+        },
+        made => made.map_err(|cause| inside_error(path, cause)),
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> CliError {
+    let file = path.to_owned();
+    move |cause| CliError::File { file, cause }
+}
+
+fn name_of(path: &Path) -> Result<&[u8], CliError> {
+    let name = path.file_name().map(OsStrExt::as_bytes);
+    name.ok_or_else(|| CliError::UnsafeName { name: path.display().to_string() })
+}
+
+fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = above.strip_suffix(b"/").unwrap_or(above).to_vec();
+    path.push(b'/');
+    path.extend_from_slice(name);
+    path
 }
