@@ -40,7 +40,10 @@ fn files_directories_and_links_of_a_running_and_of_a_stopped_instance() {
         let answer = ask(&daemon, "HEAD", "c1", "/root/made/a", &[], b"");
         assert_eq!((answer.status, answer.header("x-lxd-mode"), answer.body.len()), (200, Some("0640"), 0));
         if running {
-            assert_eq!(inside(&daemon, "c1", "stat -c '%u %g %a %F' /root/made/a; cat /root/made/a"), "1000 2000 640 regular file\none\ntwo\n");
+            assert_eq!(
+                inside(&daemon, "c1", "stat -c '%u %g %a %F' /root/made/a; cat /root/made/a"),
+                "1000 2000 640 regular file\none\ntwo\n"
+            );
             // What the kernel makes up has no size, but content.
             assert!(ask(&daemon, "GET", "c1", "/proc/cpuinfo", &[], b"").body.starts_with(b"processor"));
         }

@@ -13,7 +13,10 @@ use crate::run::{build_directory, show};
 /// A build that fails, or a file that cannot be copied.
 pub fn build() -> Result<PathBuf, String> {
     show("cargo", ["build", "--release", "--package", "cofferd", "--package", "coffer"])?;
-    show("cargo", ["build", "--profile", "monitor", "--package", "coffer-monitor", "--package", "coffer-unpack", "--package", "coffer-files"])?;
+    show(
+        "cargo",
+        ["build", "--profile", "monitor", "--package", "coffer-monitor", "--package", "coffer-unpack", "--package", "coffer-files"],
+    )?;
     let target = build_directory()?;
     let dist = target.join("dist");
     fs::create_dir_all(&dist).map_err(|error| format!("creating {}: {error}", dist.display()))?;

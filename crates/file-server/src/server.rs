@@ -109,12 +109,8 @@ impl FileProgram {
             .map_err(StartError::Spawn)?;
         let ended = process::pidfd_open(child.id()).map_err(StartError::Spawn)?;
         // From here on dropping it ends the process.
-        let mut server = FileServer {
-            control: Mutex::new(None),
-            child: Mutex::new(Some(child)),
-            ended,
-            confinement: Confinement::Unprivileged,
-        };
+        let mut server =
+            FileServer { control: Mutex::new(None), child: Mutex::new(Some(child)), ended, confinement: Confinement::Unprivileged };
         let (order, descriptor) = match *place {
             Place::Running { init, mapped } => (Order::Running { mapped }, init),
             Place::Stopped { root, ids, idmapped } => (Order::Stopped { ids, idmapped }, root),

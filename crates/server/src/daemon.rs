@@ -112,7 +112,8 @@ pub fn run(options: Options, log: &Log) -> Result<(), DaemonError> {
 
 async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), DaemonError> {
     let dir = state.path().to_owned();
-    let settings = Settings { dir: dir.clone(), monitor: options.monitor, unpack: options.unpack, files: options.files, group: options.group.clone() };
+    let settings =
+        Settings { dir: dir.clone(), monitor: options.monitor, unpack: options.unpack, files: options.files, group: options.group.clone() };
     let engine = Engine::open(settings).map_err(|cause| DaemonError::Open { dir: dir.clone(), cause })?;
     log.connect(engine.events().clone());
     let (mut terminate, mut interrupt) = (ending_signal(SignalKind::terminate())?, ending_signal(SignalKind::interrupt())?);

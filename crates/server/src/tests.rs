@@ -38,7 +38,13 @@ impl Server {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { dir: dir.path().to_owned(), monitor: "/bin/true".into(), unpack: "/bin/true".into(), files: "/bin/true".into(), group: None };
+        let settings = Settings {
+            dir: dir.path().to_owned(),
+            monitor: "/bin/true".into(),
+            unpack: "/bin/true".into(),
+            files: "/bin/true".into(),
+            group: None,
+        };
         let app = App::new(Engine::open(settings).unwrap(), dir.path().to_owned(), network());
         app.enter(Phase::Serving);
         Some(Self { app, trust: Trust::Admin, _dir: Arc::new(dir) })

@@ -133,12 +133,9 @@ mod tests {
     #[test]
     fn modes_say_the_kind() {
         let kind = |mode| Attributes { mode: Some(mode), ..Attributes::default() }.kind();
-        assert_eq!([kind(0o100_644), kind(0o040_755), kind(0o120_777), kind(0o010_600), kind(0o644)], [
-            Kind::File,
-            Kind::Directory,
-            Kind::Symlink,
-            Kind::Special,
-            Kind::File
-        ]);
+        assert_eq!(
+            [kind(0o100_644), kind(0o040_755), kind(0o120_777), kind(0o010_600), kind(0o644)],
+            [Kind::File, Kind::Directory, Kind::Symlink, Kind::Special, Kind::File]
+        );
     }
 }

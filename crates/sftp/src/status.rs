@@ -118,13 +118,9 @@ mod tests {
     #[test]
     fn errors_of_the_kernel_have_one() {
         let of = |errno| Status::of(&io::Error::from_raw_os_error(errno));
-        assert_eq!([of(2), of(17), of(39), of(28), of(40), of(5)], [
-            Status::NoSuchFile,
-            Status::Exists,
-            Status::NotEmpty,
-            Status::NoSpace,
-            Status::LinkLoop,
-            Status::Failure
-        ]);
+        assert_eq!(
+            [of(2), of(17), of(39), of(28), of(40), of(5)],
+            [Status::NoSuchFile, Status::Exists, Status::NotEmpty, Status::NoSpace, Status::LinkLoop, Status::Failure]
+        );
     }
 }

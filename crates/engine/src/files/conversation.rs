@@ -1,7 +1,7 @@
 //! A conversation about an instance's files: one thing at a time.
 
-use coffer_sftp::{Attributes, Flags, Kind, Reading, Request, SessionError, Status, Writing};
 use coffer_model::{InstanceName, ProjectName, Time};
+use coffer_sftp::{Attributes, Flags, Kind, Reading, Request, SessionError, Status, Writing};
 use serde_json::json;
 
 use super::server::{InUse, Talk};
@@ -201,7 +201,9 @@ impl Files {
     /// If there is none.
     pub fn remove(&mut self, path: &str) -> Result<(), EngineError> {
         self.with(path, |talk| match talk.tell(&Request::Remove { path: path.as_bytes() }) {
-            Err(SessionError::Refused { status: Status::IsADirectory, .. }) => talk.tell(&Request::RemoveDirectory { path: path.as_bytes() }),
+            Err(SessionError::Refused { status: Status::IsADirectory, .. }) => {
+                talk.tell(&Request::RemoveDirectory { path: path.as_bytes() })
+            }
             removed => removed,
         })
     }

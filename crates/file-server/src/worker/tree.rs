@@ -75,7 +75,9 @@ fn create(root: &Root, path: &Path, flags: Flags, access: OFlags, attributes: &A
 
 fn existing(root: &Root, path: &Path, access: OFlags) -> Result<File> {
     root.open_in_place(path, access).map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::INVAL) => Denied::new(Status::NotRegular, "it is a device, a named pipe or a socket; only regular files have content here"),
+        Some(Errno::INVAL) => {
+            Denied::new(Status::NotRegular, "it is a device, a named pipe or a socket; only regular files have content here")
+        }
         _ => error.into(),
     })
 }

@@ -47,7 +47,8 @@ pub fn described(headers: &HeaderMap) -> Result<Described, Refusal> {
         "symlink" => What::Symlink,
         other => return Err(Refusal::bad_request(format!("invalid X-LXD-type {other:?}: it must be file, directory or symlink"))),
     };
-    let new = NewFile { uid: id("X-LXD-uid", text("x-lxd-uid"))?, gid: id("X-LXD-gid", text("x-lxd-gid"))?, mode: mode(text("x-lxd-mode"))? };
+    let new =
+        NewFile { uid: id("X-LXD-uid", text("x-lxd-uid"))?, gid: id("X-LXD-gid", text("x-lxd-gid"))?, mode: mode(text("x-lxd-mode"))? };
     Ok(Described { what, new })
 }
 
@@ -86,7 +87,9 @@ pub fn own_headers(response: &mut Response, info: &FileInfo) -> Result<(), Refus
         FileKind::File => "file",
         FileKind::Directory => "directory",
         FileKind::Symlink => "symlink",
-        FileKind::Special => return Err(Refusal::bad_request("it is a device, a named pipe or a socket; only regular files have content here")),
+        FileKind::Special => {
+            return Err(Refusal::bad_request("it is a device, a named pipe or a socket; only regular files have content here"));
+        }
     };
     let modified = info.modified.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
     let headers: [(&'static str, &str); 5] = [
@@ -124,6 +127,9 @@ mod tests {
         check(&[("x-lxd-write", "both")], Err("invalid X-LXD-write \"both\": it must be overwrite or append"));
         check(&[("x-lxd-mode", "0999")], Err("invalid X-LXD-mode \"0999\": permissions are octal, such as 0644"));
         check(&[("x-lxd-uid", "root")], Err("invalid X-LXD-uid \"root\": it must be an id of the instance, a number from 0 on"));
-        check(&[("x-lxd-gid", "4294967295")], Err("invalid X-LXD-gid \"4294967295\": it must be an id of the instance, a number from 0 on"));
+        check(
+            &[("x-lxd-gid", "4294967295")],
+            Err("invalid X-LXD-gid \"4294967295\": it must be an id of the instance, a number from 0 on"),
+        );
     }
 }

@@ -63,8 +63,7 @@ fn wanted(headers: &HeaderMap) -> bool {
 }
 
 fn switched() -> Response {
-    let headers =
-        [(header::CONNECTION, HeaderValue::from_static("Upgrade")), (header::UPGRADE, HeaderValue::from_static(PROTOCOL))];
+    let headers = [(header::CONNECTION, HeaderValue::from_static("Upgrade")), (header::UPGRADE, HeaderValue::from_static(PROTOCOL))];
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
@@ -93,7 +92,11 @@ async fn serve(upgraded: Upgraded, door: SftpDoor) -> Result<(), String> {
 }
 
 /// Carries bytes between a client that is no bare socket, or that spoke early, and the file server.
-async fn pump(mut client: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, early: &[u8], mut server: UnixStream) -> Result<(), String> {
+async fn pump(
+    mut client: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    early: &[u8],
+    mut server: UnixStream,
+) -> Result<(), String> {
     let pumped = async {
         server.write_all(early).await?;
         copy_bidirectional(&mut client, &mut server).await

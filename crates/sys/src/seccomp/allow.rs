@@ -59,4 +59,3 @@ fn statement(code: u16, operand: u32) -> Instruction {
 fn branch(code: u16, operand: u32, jump_true: u8, jump_false: u8) -> Instruction {
     Instruction { code, jump_true, jump_false, operand }
 }
-
