@@ -152,3 +152,80 @@ fn an_ephemeral_instance_outlives_its_restore() {
     daemon.coffer(["stop", "--force", "c1"]).ok();
     assert!(daemon.eventually(|| daemon.api().request("GET", "/1.0/instances/c1", None).unwrap().status == 404));
 }
+
+/// The names of an instance's snapshots.
+fn names(daemon: &Daemon) -> Vec<String> {
+    let all = daemon.api().get("/1.0/instances/c1/snapshots?recursion=1");
+    all.as_array().into_iter().flatten().filter_map(|snapshot| snapshot["name"].as_str().map(str::to_owned)).collect()
+}
+
+/// A moment some milliseconds from now, as the API has it.
+fn soon(milliseconds: i64) -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(milliseconds)).to_string()
+}
+
+#[test]
+fn expired_snapshots_go_by_themselves_also_those_that_expired_while_no_daemon_ran() {
+    let Some(mut daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    let take = |daemon: &Daemon, name: &str, expires_at: Value| {
+        daemon.api().expect("POST", "/1.0/instances/c1/snapshots", Some(&json!({"name": name, "expires_at": expires_at})));
+    };
+    take(&daemon, "stays", Value::Null);
+    take(&daemon, "goes", json!(soon(300)));
+    assert!(daemon.eventually(|| names(&daemon) == ["stays"]), "{:?}", names(&daemon));
+    take(&daemon, "changed", json!("2100-01-01T00:00:00Z"));
+    daemon.api().expect("PUT", "/1.0/instances/c1/snapshots/changed", Some(&json!({"expires_at": soon(300)})));
+    assert!(daemon.eventually(|| names(&daemon) == ["stays"]), "{:?}", names(&daemon));
+
+    let end = soon(1500);
+    take(&daemon, "meanwhile", json!(end));
+    daemon.kill9();
+    assert!(daemon.eventually(|| jiff::Timestamp::now() > end.parse().unwrap()));
+    daemon.launch();
+    assert!(daemon.eventually(|| names(&daemon) == ["stays"]), "{:?}", names(&daemon));
+}
+
+#[test]
+fn configuration_names_dates_and_takes_snapshots() {
+    let Some(daemon) = ready_for_genuine_client() else { return };
+    daemon.create_instance("small", "c1");
+    let set = |pair: &str| daemon.lxc(["config", "set", "c1", pair]).clean();
+    set("snapshots.pattern=auto-{{ creation_date|date:'2006' }}-%d");
+    set("snapshots.expiry=1y");
+    daemon.lxc(["snapshot", "c1"]).clean();
+    daemon.lxc(["snapshot", "c1", "kept", "--no-expiry"]).clean();
+    let year = jiff::ZonedDateTime::now().year();
+    let first = daemon.api().get("/1.0/instances/c1/snapshots?recursion=1")[0].clone();
+    assert!(first["name"] == format!("auto-{year}-0") || first["name"] == format!("auto-{}-0", year + 1), "{first}");
+    let expires: jiff::Timestamp = first["expires_at"].as_str().unwrap().parse().unwrap();
+    assert!(expires > jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 364));
+    assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots/kept")["expires_at"], "0001-01-01T00:00:00Z");
+    let info = daemon.lxc(["config", "show", "c1/kept"]).clean();
+    daemon.lxc(["config", "edit", "c1/kept"]).input(info.replace("0001-01-01", "2100-01-01")).clean();
+    assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots/kept")["expires_at"], "2100-01-01T00:00:00Z");
+    for bad in ["snapshots.schedule=@sometimes", "snapshots.schedule=60 * * * *", "snapshots.expiry=soon", "snapshots.pattern=%d%d"] {
+        daemon.lxc(["config", "set", "c1", bad]).fails();
+    }
+
+    set("snapshots.schedule=@startup");
+    let before = names(&daemon).len();
+    daemon.lxc(["start", "c1"]).clean();
+    assert!(daemon.eventually(|| names(&daemon).len() == before + 1), "{:?}", names(&daemon));
+    assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3);
+}
+
+#[test]
+fn a_schedule_is_kept() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    daemon.coffer(["config", "set", "c1", "snapshots.schedule=* * * * *", "snapshots.schedule.stopped=true"]).ok();
+    // The next full minute is at most sixty seconds away.
+    let mut taken = false;
+    for _ in 0..4 {
+        taken = taken || daemon.eventually(|| !names(&daemon).is_empty());
+    }
+    assert!(taken, "{}", daemon.log());
+    let at: jiff::Timestamp = daemon.api().get("/1.0/instances/c1/snapshots/snap0")["created_at"].as_str().unwrap().parse().unwrap();
+    assert!(at.as_second() % 60 < 20, "{at}: it is taken when the minute begins");
+}

@@ -35,6 +35,11 @@ pub const EXTENSIONS: &[&str] = &[
     "container_protection_shift",
     "container_edit_metadata",
     "image_types",
+    // Snapshots.
+    "snapshot_expiry",
+    "snapshot_expiry_creation",
+    "snapshot_scheduling",
+    "snapshot_schedule_aliases",
     // Copies and moves on this server.
     "container_only_migration",
     "container_incremental_copy",

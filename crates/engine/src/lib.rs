@@ -104,6 +104,8 @@ struct Inner {
     end: tokio::sync::watch::Sender<bool>,
     /// Held while the first pool and bridge are made.
     first_use: std::sync::Mutex<()>,
+    /// Rung when something may be due earlier than was thought: a snapshot's schedule or expiry changed.
+    snapshot_alarm: tokio::sync::Notify,
 }
 
 /// The directories below the state directory, as LXD documents them, and their modes.
@@ -161,6 +163,7 @@ impl Engine {
             runtime: tokio::runtime::Handle::current(),
             end: tokio::sync::watch::Sender::new(false),
             first_use: std::sync::Mutex::new(()),
+            snapshot_alarm: tokio::sync::Notify::new(),
             settings,
         };
         Ok(Self { inner: Arc::new(inner) })

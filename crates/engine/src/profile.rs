@@ -71,6 +71,7 @@ impl Engine {
             Ok(users)
         })?;
         self.tell_profile(&checked, "profile-updated", caller);
+        self.schedule_may_have_changed(&checked.config);
         self.change_users(users)
     }
 

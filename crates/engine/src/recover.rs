@@ -44,6 +44,7 @@ impl Engine {
         self.recover_snapshots();
         self.inner.ready.store(true, Ordering::SeqCst);
         self.inner.events.lifecycle(None, "daemon-started", "/1.0".into(), None);
+        self.keep_snapshots();
         self.start_wanted(wanted);
     }
 

@@ -1,9 +1,9 @@
 //! Snapshots of instances: one use case a file.
 
 mod change;
+mod clock;
 mod create;
 mod delete;
-mod name;
 mod recover;
 mod replace;
 mod restore;

@@ -58,6 +58,12 @@ pub enum Value {
     Hex,
     /// Bytes a second such as `30MB`, or operations a second such as `200iops`.
     IoRate,
+    /// A time to keep something, such as `2w 3d`.
+    Expiry,
+    /// Moments, such as `0 6 * * 1-5` or `@daily`.
+    Schedule,
+    /// A pattern for the names of snapshots, such as `snap%d`.
+    SnapshotPattern,
     /// One line of text without control characters.
     Line,
     /// Any text up to 1 MiB without NUL.
@@ -203,6 +209,9 @@ impl Value {
                 }
             }
             Self::IoRate => text.parse::<IoRate>().map(drop),
+            Self::Expiry => text.parse::<crate::Expiry>().map(drop).map_err(|error| error.to_string()),
+            Self::Schedule => text.parse::<crate::Schedule>().map(drop).map_err(|error| error.to_string()),
+            Self::SnapshotPattern => text.parse::<crate::SnapshotPattern>().map(drop).map_err(|error| error.to_string()),
             Self::Line => {
                 if text.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
                     Err("it must be one line without control characters".into())

@@ -15,7 +15,9 @@ pub mod key;
 pub mod keys;
 pub mod names;
 pub mod origin;
+pub mod pattern;
 pub mod raw_idmap;
+pub mod schedule;
 pub mod snapshot;
 pub mod status;
 pub mod volume;
@@ -33,6 +35,8 @@ pub use names::{
     SnapshotName, VolumeName,
 };
 pub use origin::{Origin, OriginServer};
+pub use pattern::SnapshotPattern;
+pub use schedule::Schedule;
 pub use snapshot::InstanceSnapshot;
 pub use status::Status;
 pub use volume::{ContentType, CustomVolume, VolumeKey, VolumeSnapshot};

@@ -79,6 +79,9 @@ fn value(value: Value) -> String {
         Value::Mode => "octal permission bits".into(),
         Value::Hex => "four hexadecimal digits".into(),
         Value::IoRate => "size or `Niops`".into(),
+        Value::Expiry => "a time to keep".into(),
+        Value::Schedule => "a schedule".into(),
+        Value::SnapshotPattern => "a pattern for names".into(),
         Value::Line => "one line".into(),
         Value::Text => "text".into(),
     }

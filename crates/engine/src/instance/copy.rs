@@ -179,6 +179,7 @@ impl Engine {
         let loaded = Loaded { instance: whole, id, ..self.load(&instance.project, &instance.name)? };
         self.set_root_size(self.pool_driver(&instance.pool)?.as_ref(), &loaded)?;
         self.write_backup(&loaded)?;
+        self.schedule_may_have_changed(&loaded.config);
         Ok(self.inner.store.write(|tx| coffer_store::instance::set_phase(tx, &instance.project, &instance.name, Phase::Ready))?)
     }
 }

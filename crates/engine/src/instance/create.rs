@@ -182,6 +182,7 @@ impl Engine {
             Ok(())
         })?;
         undo.keep();
+        self.schedule_may_have_changed(&loaded.config);
         fault::point("create.finished").map_err(cut)
     }
 }

@@ -35,6 +35,7 @@ impl Engine {
         match started {
             Ok(()) => {
                 self.lifecycle(instance, "instance-started", caller);
+                self.snapshot_at_start(claim, instance);
                 Ok(())
             }
             Err(error) => {

@@ -80,6 +80,7 @@ impl Engine {
         undo.keep();
         self.write_backup(&self.load(project, name)?)?;
         self.lifecycle(&new.instance, "instance-updated", Some(caller));
+        self.schedule_may_have_changed(&new.config);
         Ok(())
     }
 

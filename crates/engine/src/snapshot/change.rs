@@ -37,6 +37,7 @@ impl Engine {
             store.write(|tx| coffer_store::snapshot::set_expiry(tx, project, &instance.name, &name, expires_at))?;
             engine.write_backup(&loaded)?;
             engine.snapshot_lifecycle(&instance, &name, "instance-snapshot-updated", Some(&caller));
+            engine.look_at_snapshots_again();
             Ok(())
         }))
     }

@@ -1,10 +1,10 @@
 //! Taking a snapshot.
 
 use coffer_base::{Undo, fault};
-use coffer_model::{Instance, InstanceName, InstanceSnapshot, Phase, ProjectName, SnapshotName, Time};
+use coffer_model::{Instance, InstanceName, InstanceSnapshot, Phase, ProjectName, SnapshotName, SnapshotPattern, Time};
 use coffer_storage::Volume;
 
-use super::{name, operation};
+use super::operation;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
@@ -61,6 +61,9 @@ impl Engine {
         undo.keep();
         fault::point("snapshot.finished").map_err(cut)?;
         self.snapshot_lifecycle(instance, &snapshot.name, "instance-snapshot-created", caller);
+        if snapshot.expires_at.is_some() {
+            self.look_at_snapshots_again();
+        }
         Ok(())
     }
 
@@ -73,7 +76,8 @@ impl Engine {
         let snapshot = self.inner.store.try_write(|tx| {
             let now = Time::now();
             let expires_at = match request.expiry {
-                Expiry::AsConfigured | Expiry::Never => None,
+                Expiry::AsConfigured => loaded.config.parse::<coffer_model::Expiry>("snapshots.expiry").and_then(|expiry| expiry.after(now)),
+                Expiry::Never => None,
                 Expiry::At(time) => Some(time),
             };
             let snapshot = InstanceSnapshot::of(&loaded.instance, new_name(tx, &loaded, request)?, now, expires_at);
@@ -106,6 +110,9 @@ fn new_name(conn: &coffer_store::Conn, loaded: &Loaded, request: &CreateSnapshot
     match &request.name {
         Some(name) if taken.contains(name) => Err(EngineError::exists("snapshot", format_args!("{instance}/{name}"))),
         Some(name) => Ok(name.clone()),
-        None => name::next(loaded.config.get("snapshots.pattern"), &taken),
+        None => {
+            let pattern: SnapshotPattern = loaded.config.parse("snapshots.pattern").unwrap_or_default();
+            Ok(pattern.name(&jiff::ZonedDateTime::now(), taken.iter().map(SnapshotName::as_str)).parse()?)
+        }
     }
 }

@@ -120,6 +120,7 @@ impl Engine {
             coffer_store::instance::set_volatile(tx, project, name, &[(RESTORING, None::<&str>)])
         })?;
         fault::point("restore.recorded-whole").map_err(cut)?;
+        self.schedule_may_have_changed(&new.config);
         let size = new.root_size()?;
         if size != old.root_size()? {
             self.resize_root(&new.instance, size)?;

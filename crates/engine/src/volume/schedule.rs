@@ -1,16 +1,13 @@
 //! Names and ends of snapshots, by the volume's configuration.
 
-use coffer_model::{Config, CustomVolume, Expiry, SnapshotName, Time, VolumeSnapshot};
+use coffer_model::{Config, CustomVolume, Expiry, SnapshotName, SnapshotPattern, Time, VolumeSnapshot};
 
 use crate::error::EngineError;
 
 /// The name of the next snapshot that gets none from the user.
 pub(super) fn next_name(volume: &CustomVolume, have: &[VolumeSnapshot]) -> Result<SnapshotName, EngineError> {
-    let pattern = volume.config.get("snapshots.pattern").unwrap_or("snap%d");
-    let (before, after) = pattern.split_once("%d").unwrap_or((pattern, ""));
-    let number = |snapshot: &VolumeSnapshot| snapshot.name.as_str().strip_prefix(before)?.strip_suffix(after)?.parse::<u64>().ok();
-    let next = have.iter().filter_map(number).max().map_or(0, |last| last + 1);
-    Ok(format!("{before}{next}{after}").parse()?)
+    let pattern: SnapshotPattern = volume.config.parse("snapshots.pattern").unwrap_or_default();
+    Ok(pattern.name(&jiff::ZonedDateTime::now(), have.iter().map(|snapshot| snapshot.name.as_str())).parse()?)
 }
 
 /// When a snapshot that a user takes now goes by itself.

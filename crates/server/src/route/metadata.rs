@@ -48,7 +48,7 @@ fn shown(row: &Key) -> serde_json::Value {
         Value::Size | Value::SizeOrPercent | Value::Cpus | Value::CpuAllowance | Value::ResourceLimit => "string",
         Value::Owner | Value::Mode | Value::Hex | Value::IoRate => "string",
         Value::Modules | Value::SystemCalls | Value::IdMapEntries => "string",
-        Value::Choice(_) | Value::Line | Value::Text => "string",
+        Value::Choice(_) | Value::Expiry | Value::Schedule | Value::SnapshotPattern | Value::Line | Value::Text => "string",
     };
     let mut key = json!({
         "type": kind,
