@@ -128,10 +128,8 @@ impl Engine {
 
     /// The instances that have a schedule, each with the configuration that counts.
     fn scheduled_instances(&self) -> Result<Vec<(Instance, Config)>, EngineError> {
-        let (instances, profiles) = self
-            .inner
-            .store
-            .read(|conn| Ok((coffer_store::instance::list(conn, None)?, profiles_by_project(conn, None)?)))?;
+        let (instances, profiles) =
+            self.inner.store.read(|conn| Ok((coffer_store::instance::list(conn, None)?, profiles_by_project(conn, None)?)))?;
         let expanded = |instance: Instance| {
             let own = instance.profiles.iter().filter_map(|name| profiles.get(&(instance.project.clone(), name.clone())).cloned());
             let config = instance.expanded_config(&own.collect::<Vec<Profile>>());

@@ -76,7 +76,9 @@ impl Engine {
         let snapshot = self.inner.store.try_write(|tx| {
             let now = Time::now();
             let expires_at = match request.expiry {
-                Expiry::AsConfigured => loaded.config.parse::<coffer_model::Expiry>("snapshots.expiry").and_then(|expiry| expiry.after(now)),
+                Expiry::AsConfigured => {
+                    loaded.config.parse::<coffer_model::Expiry>("snapshots.expiry").and_then(|expiry| expiry.after(now))
+                }
                 Expiry::Never => None,
                 Expiry::At(time) => Some(time),
             };
