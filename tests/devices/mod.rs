@@ -2,6 +2,7 @@
 
 mod disk;
 mod share;
+mod unix;
 
 use coffer_testkit::Daemon;
 use serde_json::json;

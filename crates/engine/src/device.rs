@@ -4,6 +4,7 @@ mod block_device;
 pub mod disk;
 pub mod disk_volume;
 pub mod nic;
+pub mod unix;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::live::Running;
 pub struct RunConfig {
     /// Mounts, in order.
     pub mounts: Vec<spec::Mount>,
+    /// Device nodes.
+    pub devices: Vec<spec::Device>,
     /// Network interfaces, in order.
     pub nics: Vec<spec::Nic>,
     /// Limits of block devices.
@@ -55,6 +58,7 @@ impl Engine {
         for (name, device) in &devices {
             match device {
                 Device::Disk(disk) => self.disk_start(loaded, name, disk, fds, &mut run)?,
+                Device::Unix(device) => self.unix_start(name, device, &mut run)?,
                 Device::Nic(_) | Device::None => {}
             }
         }
@@ -69,7 +73,7 @@ impl Engine {
             match device {
                 Device::Nic(nic) => self.nic_end(loaded, name, nic),
                 Device::Disk(disk) => self.disk_end(loaded, disk),
-                Device::None => {}
+                Device::Unix(_) | Device::None => {}
             }
         }
     }
@@ -110,6 +114,7 @@ impl Engine {
         match device {
             Device::Nic(nic) => return self.nic_plug(running, loaded, name, nic),
             Device::Disk(disk) => self.disk_plug(running, loaded, name, disk)?,
+            Device::Unix(device) => self.unix_plug(running, loaded, name, device)?,
             Device::None => {}
         }
         Ok(Vec::new())
@@ -127,6 +132,7 @@ impl Engine {
         match device {
             Device::Nic(nic) => self.nic_unplug(running, loaded, name, nic),
             Device::Disk(disk) => self.disk_unplug(running, loaded, name, disk, next),
+            Device::Unix(device) => self.unix_unplug(running, loaded, device),
             Device::None => Ok(()),
         }
     }

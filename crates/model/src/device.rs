@@ -4,6 +4,7 @@ pub mod disk;
 pub mod nic;
 pub mod none;
 mod reader;
+pub mod unix;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use reader::Reader;
 
 pub use disk::{Disk, DiskLimits, DiskOwner, DiskSource, Propagation};
 pub use nic::{Address, Nic, NicParent};
+pub use unix::{NodeAccess, NodeKind, NodeSource, UnixDevice};
 
 /// Devices by name, as they are written: maps of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,10 @@ pub enum DeviceKind {
     Disk,
     /// A network interface.
     Nic,
+    /// A character device of the host.
+    UnixChar,
+    /// A block device of the host.
+    UnixBlock,
     /// Nothing: takes away a device of the same name that a profile gives.
     None,
 }
@@ -40,6 +46,8 @@ pub enum Device {
     Disk(Disk),
     /// See [`Nic`].
     Nic(Nic),
+    /// See [`UnixDevice`].
+    Unix(UnixDevice),
     /// See [`DeviceKind::None`].
     None,
 }
@@ -48,7 +56,7 @@ pub enum Device {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum DeviceError {
     /// A key is missing.
-    #[error("device {device}: key {key:?} is missing{}", if *key == "type" { "; use type=disk, nic or none" } else { "" })]
+    #[error("device {device}: key {key:?} is missing{}", if *key == "type" { format!("; use type={}", kinds()) } else { String::new() })]
     Missing {
         /// The device.
         device: DeviceName,
@@ -56,7 +64,7 @@ pub enum DeviceError {
         key: &'static str,
     },
     /// The kind is known to the API, but this server does not do it.
-    #[error("device {device}: devices of type {kind:?} are not supported yet; disk, nic and none are")]
+    #[error("device {device}: devices of type {kind:?} are not supported; these are: {}", kinds())]
     Unsupported {
         /// The device.
         device: DeviceName,
@@ -106,11 +114,16 @@ pub enum DeviceError {
 const LATER: Support = Support::No("this server does not do it yet");
 
 /// Kinds that other servers have and this one does not.
-const REFUSED: &[&str] = &["gpu", "infiniband", "pci", "proxy", "tpm", "unix-block", "unix-char", "unix-hotplug", "usb"];
+const REFUSED: &[&str] = &["gpu", "infiniband", "pci", "proxy", "tpm", "unix-hotplug", "usb"];
+
+/// The kinds that are supported, as a list for messages.
+fn kinds() -> String {
+    DeviceKind::ALL.map(DeviceKind::name).join(", ")
+}
 
 impl DeviceKind {
     /// All kinds, in the order of the manual.
-    pub const ALL: [Self; 3] = [Self::Disk, Self::Nic, Self::None];
+    pub const ALL: [Self; 5] = [Self::Disk, Self::Nic, Self::UnixChar, Self::UnixBlock, Self::None];
 
     /// The kind's name, as the key `type` has it.
     #[must_use]
@@ -118,6 +131,8 @@ impl DeviceKind {
         match self {
             Self::Disk => "disk",
             Self::Nic => "nic",
+            Self::UnixChar => "unix-char",
+            Self::UnixBlock => "unix-block",
             Self::None => "none",
         }
     }
@@ -141,6 +156,7 @@ impl DeviceKind {
         match self {
             Self::Disk => disk::KEYS,
             Self::Nic => nic::KEYS,
+            Self::UnixChar | Self::UnixBlock => unix::KEYS,
             Self::None => none::KEYS,
         }
     }
@@ -160,6 +176,8 @@ impl Device {
         match kind {
             DeviceKind::Disk => disk::parse(&reader).map(Self::Disk),
             DeviceKind::Nic => nic::parse(&reader).map(Self::Nic),
+            DeviceKind::UnixChar => unix::parse(&reader, NodeKind::Char).map(Self::Unix),
+            DeviceKind::UnixBlock => unix::parse(&reader, NodeKind::Block).map(Self::Unix),
             DeviceKind::None => Ok(Self::None),
         }
     }
@@ -201,8 +219,8 @@ mod tests {
 
     #[test]
     fn kinds() {
-        check(&[("type", "gpu")], "device dev: devices of type \"gpu\" are not supported yet; disk, nic and none are");
+        check(&[("type", "tpm")], &format!("device dev: devices of type \"tpm\" are not supported; these are: {}", super::kinds()));
         check(&[("type", "floppy")], "device dev: unknown type \"floppy\"");
-        check(&[], "device dev: key \"type\" is missing; use type=disk, nic or none");
+        check(&[], &format!("device dev: key \"type\" is missing; use type={}", super::kinds()));
     }
 }

@@ -117,10 +117,10 @@ pub enum Request {
         /// The node.
         device: Device,
     },
-    /// Removes a device node and forbids its use.
+    /// Removes a device node and forbids the use of its device, unless another node of the spec is for the same one.
     DetachDevice {
-        /// The node.
-        device: Device,
+        /// Where it is inside.
+        path: String,
     },
     /// Answers with the state.
     Status,

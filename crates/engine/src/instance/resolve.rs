@@ -54,7 +54,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         init: spec::Init { argv: vec!["/sbin/init".into()], env: environment(config), cwd: "/".into() },
         halt_signal: None,
         mounts: parts.devices.mounts,
-        devices: Vec::new(),
+        devices: parts.devices.devices,
         nics: parts.devices.nics,
         limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.id, host) },
         rlimits: rlimits(config),

@@ -75,23 +75,31 @@ impl Monitor {
         let owner = parent::owner(&instance.spec, device.uid, device.gid);
         parent::make_node(instance.dev.as_fd(), &device, owner).map_err(told)?;
         if let Some(rules) = &mut instance.device_rules {
-            rules.allow(&instance.group, device.kind, device.major, device.minor).map_err(told)?;
+            if let Err(error) = rules.allow(&instance.group, device.kind, device.major, device.minor) {
+                let below = device.path.trim_start_matches("/dev/");
+                let _ = instance.dev.try_clone().map(Root::from_fd).and_then(|dev| dev.strict()?.remove_file(below));
+                return Err(told(error));
+            }
         }
         instance.spec.devices.push(device);
         Ok(Answer::Done)
     }
 
-    pub(super) fn detach_device(&mut self, device: &Device) -> Result<Answer, Refusal> {
+    pub(super) fn detach_device(&mut self, path: &str) -> Result<Answer, Refusal> {
         let instance = self.running()?;
-        let told = |error: std::io::Error| failed(&format!("removing device {}", device.path), &error);
-        let path = device.path.strip_prefix("/dev/").ok_or_else(|| told(Errno::INVAL.into()))?;
+        let told = |error: std::io::Error| failed(&format!("removing device {path}"), &error);
+        let missing = || refusal(RefusalKind::NotFound, format!("there is no device {path}"));
+        let at = instance.spec.devices.iter().position(|device| device.path == path).ok_or_else(missing)?;
+        let device = instance.spec.devices.remove(at);
+        let number = |device: &Device| (device.kind, device.major, device.minor);
+        let shared = instance.spec.devices.iter().any(|other| number(other) == number(&device));
         // First what counts: a process that made another node of the same numbers cannot open it any more.
-        if let Some(rules) = &mut instance.device_rules {
+        if let Some(rules) = instance.device_rules.as_mut().filter(|_| !shared) {
             rules.deny(&instance.group, device.kind, device.major, device.minor).map_err(told)?;
         }
-        instance.spec.devices.retain(|other| other.path != device.path);
+        let below = path.strip_prefix("/dev/").ok_or_else(|| told(Errno::INVAL.into()))?;
         let dev = instance.dev.try_clone().map(Root::from_fd).map_err(told)?;
-        match dev.strict().and_then(|dev| dev.within_mount()).and_then(|dev| dev.remove_file(path)) {
+        match dev.strict().and_then(|dev| dev.within_mount()).and_then(|dev| dev.remove_file(below)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(told(error)),
             _ => Ok(Answer::Done),
         }

@@ -41,7 +41,7 @@ impl Monitor {
             Request::AttachNic { nic } => self.attach_nic(nic),
             Request::DetachNic { name, host_name } => self.detach_nic(&name, host_name.as_deref()),
             Request::AttachDevice { device } => self.attach_device(device),
-            Request::DetachDevice { device } => self.detach_device(&device),
+            Request::DetachDevice { path } => self.detach_device(&path),
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Subscribe => {
                 if let Some(peer) = self.peers.get_mut(&asker.peer) {
