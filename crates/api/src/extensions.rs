@@ -90,6 +90,14 @@ pub const EXTENSIONS: &[&str] = &[
     "instance_nic_network",
     // Devices.
     "container_disk_shift",
+    "proxy",
+    "proxy_unix",
+    "proxy_udp",
+    "proxy_tcp_udp_multi_port_handling",
+    "proxy_unix_dac_properties",
+    "proxy_haproxy_protocol",
+    "proxy_nat",
+    "unix_priv_drop",
     "container_nic_ipfilter",
     "firewall_driver",
     // Storage.

@@ -4,6 +4,7 @@ mod block_device;
 pub mod disk;
 pub mod disk_volume;
 pub mod nic;
+mod proxy;
 pub mod unix;
 
 use std::os::fd::OwnedFd;
@@ -27,6 +28,8 @@ pub struct RunConfig {
     pub devices: Vec<spec::Device>,
     /// Network interfaces, in order.
     pub nics: Vec<spec::Nic>,
+    /// Connections handed on.
+    pub proxies: Vec<spec::Proxy>,
     /// Limits of block devices.
     pub io: Vec<spec::IoLimit>,
     /// Keys to remember.
@@ -59,6 +62,7 @@ impl Engine {
             match device {
                 Device::Disk(disk) => self.disk_start(loaded, name, disk, fds, &mut run)?,
                 Device::Unix(device) => self.unix_start(name, device, &mut run)?,
+                Device::Proxy(proxy) => self.proxy_start(loaded, name, proxy, &mut run, undo)?,
                 Device::Nic(_) | Device::None => {}
             }
         }
@@ -73,6 +77,7 @@ impl Engine {
             match device {
                 Device::Nic(nic) => self.nic_end(loaded, name, nic),
                 Device::Disk(disk) => self.disk_end(loaded, disk),
+                Device::Proxy(proxy) => self.proxy_end(loaded, name, proxy),
                 Device::Unix(_) | Device::None => {}
             }
         }
@@ -114,6 +119,7 @@ impl Engine {
         match device {
             Device::Nic(nic) => return self.nic_plug(running, loaded, name, nic),
             Device::Disk(disk) => self.disk_plug(running, loaded, name, disk)?,
+            Device::Proxy(proxy) => self.proxy_plug(running, loaded, name, proxy)?,
             Device::Unix(device) => self.unix_plug(running, loaded, name, device)?,
             Device::None => {}
         }
@@ -132,6 +138,7 @@ impl Engine {
         match device {
             Device::Nic(nic) => self.nic_unplug(running, loaded, name, nic),
             Device::Disk(disk) => self.disk_unplug(running, loaded, name, disk, next),
+            Device::Proxy(proxy) => self.proxy_unplug(running, loaded, name, proxy),
             Device::Unix(device) => self.unix_unplug(running, loaded, device),
             Device::None => Ok(()),
         }

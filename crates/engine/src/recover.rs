@@ -174,6 +174,7 @@ impl Engine {
     fn should_start(&self, instance: &Instance) -> Result<bool, EngineError> {
         let loaded = self.load(&instance.project, &instance.name)?;
         let ran = instance.config.get("volatile.last_state.power") == Some("RUNNING");
+        self.forget_redirections(&loaded);
         if ran {
             self.device_end(&loaded);
             if instance.ephemeral {

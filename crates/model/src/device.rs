@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod nic;
 pub mod none;
+pub mod proxy;
 mod reader;
 pub mod unix;
 
@@ -17,6 +18,7 @@ use reader::Reader;
 
 pub use disk::{Disk, DiskLimits, DiskOwner, DiskSource, Propagation};
 pub use nic::{Address, Nic, NicParent};
+pub use proxy::{Endpoints, Proxy, Side};
 pub use unix::{NodeAccess, NodeKind, NodeSource, UnixDevice};
 
 /// Devices by name, as they are written: maps of keys.
@@ -31,6 +33,8 @@ pub enum DeviceKind {
     Disk,
     /// A network interface.
     Nic,
+    /// Connections handed on.
+    Proxy,
     /// A character device of the host.
     UnixChar,
     /// A block device of the host.
@@ -46,6 +50,8 @@ pub enum Device {
     Disk(Disk),
     /// See [`Nic`].
     Nic(Nic),
+    /// See [`Proxy`].
+    Proxy(Proxy),
     /// See [`UnixDevice`].
     Unix(UnixDevice),
     /// See [`DeviceKind::None`].
@@ -114,7 +120,7 @@ pub enum DeviceError {
 const LATER: Support = Support::No("this server does not do it yet");
 
 /// Kinds that other servers have and this one does not.
-const REFUSED: &[&str] = &["gpu", "infiniband", "pci", "proxy", "tpm", "unix-hotplug", "usb"];
+const REFUSED: &[&str] = &["gpu", "infiniband", "pci", "tpm", "unix-hotplug", "usb"];
 
 /// The kinds that are supported, as a list for messages.
 fn kinds() -> String {
@@ -123,7 +129,7 @@ fn kinds() -> String {
 
 impl DeviceKind {
     /// All kinds, in the order of the manual.
-    pub const ALL: [Self; 5] = [Self::Disk, Self::Nic, Self::UnixChar, Self::UnixBlock, Self::None];
+    pub const ALL: [Self; 6] = [Self::Disk, Self::Nic, Self::Proxy, Self::UnixChar, Self::UnixBlock, Self::None];
 
     /// The kind's name, as the key `type` has it.
     #[must_use]
@@ -131,6 +137,7 @@ impl DeviceKind {
         match self {
             Self::Disk => "disk",
             Self::Nic => "nic",
+            Self::Proxy => "proxy",
             Self::UnixChar => "unix-char",
             Self::UnixBlock => "unix-block",
             Self::None => "none",
@@ -156,6 +163,7 @@ impl DeviceKind {
         match self {
             Self::Disk => disk::KEYS,
             Self::Nic => nic::KEYS,
+            Self::Proxy => proxy::KEYS,
             Self::UnixChar | Self::UnixBlock => unix::KEYS,
             Self::None => none::KEYS,
         }
@@ -176,6 +184,7 @@ impl Device {
         match kind {
             DeviceKind::Disk => disk::parse(&reader).map(Self::Disk),
             DeviceKind::Nic => nic::parse(&reader).map(Self::Nic),
+            DeviceKind::Proxy => proxy::parse(&reader).map(Self::Proxy),
             DeviceKind::UnixChar => unix::parse(&reader, NodeKind::Char).map(Self::Unix),
             DeviceKind::UnixBlock => unix::parse(&reader, NodeKind::Block).map(Self::Unix),
             DeviceKind::None => Ok(Self::None),

@@ -11,6 +11,7 @@ pub mod exit;
 pub mod limits;
 pub mod mount;
 pub mod network;
+pub mod proxy;
 pub mod request;
 pub mod security;
 pub mod signal;
@@ -23,6 +24,7 @@ pub use exit::{ExitReason, ExitRecord};
 pub use limits::{CpuAllowance, IoLimit, Limits};
 pub use mount::{CreateTarget, Device, DeviceKind, Mount, MountOwner, MountSource, Propagation, Source};
 pub use network::{Address, Nic, Route, Veth};
+pub use proxy::{Endpoint, Proxy, Side, SocketFile};
 pub use request::{
     Answer, Call, Exec, ExecId, ExecState, ExecStatus, Handles, Message, Refusal, RefusalKind, Report, Request, State, Status, Streams,
     WindowSize,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, ExitReason, Limits, Mount, Nic, Signal, Spec, Stage};
+use crate::{Device, ExitReason, Limits, Mount, Nic, Proxy, Signal, Spec, Stage};
 
 /// A request with the caller's number for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,6 +121,16 @@ pub enum Request {
     DetachDevice {
         /// Where it is inside.
         path: String,
+    },
+    /// Hands connections on from now on; answered when all sockets are listened at.
+    AttachProxy {
+        /// The proxy.
+        proxy: Box<Proxy>,
+    },
+    /// Ends a proxy and its connections.
+    DetachProxy {
+        /// Its name.
+        name: String,
     },
     /// Answers with the state.
     Status,

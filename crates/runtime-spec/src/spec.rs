@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, Limits, Mount, Nic, Rlimit, Security, Signal, Source};
+use crate::{Device, Limits, Mount, Nic, Proxy, Rlimit, Security, Signal, Source};
 
 /// One instance to start. `docs/runtime.md` of the repository documents the same as a JSON file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Spec {
     /// Network interfaces. The loopback interface is always there and up.
     #[serde(default)]
     pub nics: Vec<Nic>,
+    /// Connections handed on between the host and the instance; they end with it.
+    #[serde(default)]
+    pub proxies: Vec<Proxy>,
     /// What it may use of the host.
     #[serde(default)]
     pub limits: Limits,

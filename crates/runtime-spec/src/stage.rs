@@ -68,11 +68,13 @@ pub enum Stage {
     WorkingDirectory,
     /// The program is executed.
     Exec,
+    /// Sockets are made whose connections are handed on.
+    Proxy,
 }
 
 impl Stage {
     /// All stages; the position is the number that travels through the child's pipe.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Spec,
         Self::Sources,
         Self::Listen,
@@ -103,6 +105,7 @@ impl Stage {
         Self::Join,
         Self::WorkingDirectory,
         Self::Exec,
+        Self::Proxy,
     ];
 
     /// What was being done, as the start of an error message.
@@ -139,6 +142,7 @@ impl Stage {
             Self::Join => "joining the instance's namespaces",
             Self::WorkingDirectory => "entering the working directory",
             Self::Exec => "executing the program",
+            Self::Proxy => "setting up a proxy",
         }
     }
 }

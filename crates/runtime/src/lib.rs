@@ -18,6 +18,7 @@ mod link;
 mod lsm;
 mod monitor;
 mod parent;
+mod proxy;
 mod seccomp;
 mod spawn;
 mod terminal;

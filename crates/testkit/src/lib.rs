@@ -12,6 +12,7 @@ mod image_server;
 pub mod images;
 mod invocation;
 mod pen;
+mod sockets;
 mod terminal;
 mod wait;
 mod world;

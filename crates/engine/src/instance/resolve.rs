@@ -56,6 +56,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         mounts: parts.devices.mounts,
         devices: parts.devices.devices,
         nics: parts.devices.nics,
+        proxies: parts.devices.proxies,
         limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.id, host) },
         rlimits: rlimits(config),
         sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),

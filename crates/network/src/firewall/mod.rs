@@ -5,14 +5,17 @@
 //! go to the kernel by netlink: no program runs when an instance starts, and the work per packet does not grow with their number.
 
 mod ports;
+mod redirection;
 mod routing;
 
 use std::io;
 
 use coffer_base::run::{Program, RunError};
-use coffer_sys::netlink::nftables::{Family, Nftables};
+pub use coffer_sys::netlink::nftables::Family;
+use coffer_sys::netlink::nftables::Nftables;
 
 pub use ports::{Ipv6Filter, PortFilter, Ports};
+pub use redirection::{Redirection, redirection_table};
 pub use routing::routing_rules;
 
 use crate::allocate::hash;

@@ -31,7 +31,7 @@ pub(crate) struct Door {
 
 impl Door {
     /// Joins control groups and all namespaces. Called in a child that was born in the process namespace.
-    fn enter(&self, spec: &Spec) -> Result<(), Failed> {
+    pub(crate) fn enter(&self, spec: &Spec) -> Result<(), Failed> {
         for tasks in &self.tasks {
             rustix::io::write(tasks, b"0").at(Stage::JoinCgroup, || "joining a control group".into())?;
         }

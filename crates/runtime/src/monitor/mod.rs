@@ -17,6 +17,7 @@ mod hotplug;
 mod instance;
 mod listening;
 mod poll;
+mod proxies;
 mod requests;
 mod start;
 
@@ -33,6 +34,7 @@ use hotplug::Job;
 use instance::Instance;
 use listening::Listening;
 use poll::{Poll, Token};
+use proxies::Proxying;
 use start::Starting;
 
 /// What the loop holds.
@@ -41,7 +43,8 @@ pub(crate) struct Monitor {
     peers: BTreeMap<u64, Peer>,
     execs: BTreeMap<u64, RunningExec>,
     jobs: BTreeMap<u64, Job>,
-    /// The last number given to a peer, an exec or a job.
+    proxies: BTreeMap<u64, Proxying>,
+    /// The last number given to a peer, an exec, a job or a proxy.
     last_id: u64,
     listening: Option<Listening>,
     starting: Option<Starting>,
@@ -62,6 +65,7 @@ pub(crate) fn serve(first: Connection) -> io::Result<()> {
         peers: BTreeMap::new(),
         execs: BTreeMap::new(),
         jobs: BTreeMap::new(),
+        proxies: BTreeMap::new(),
         last_id: 0,
         listening: None,
         starting: None,
@@ -97,6 +101,8 @@ impl Monitor {
             Token::ExecEnded(id) => self.exec_ended(id),
             Token::ExecOutput(id, stream) => self.drain_exec(id, stream),
             Token::JobStatus(id) => self.job_ready(id),
+            Token::ProxyStatus(id) => self.proxy_status_ready(id),
+            Token::ProxyEnded(id) => self.proxy_ended(id),
             Token::Console => self.console_ready(),
             Token::Viewer(id) => self.viewer_ready(id),
             Token::Freezer => self.freezer_ready(),

@@ -34,6 +34,10 @@ pub(super) enum Token {
     Viewer(u64),
     /// The freezer has done something.
     Freezer,
+    /// A proxy listens or says why not.
+    ProxyStatus(u64),
+    /// A proxy has ended.
+    ProxyEnded(u64),
 }
 
 impl Token {
@@ -51,6 +55,8 @@ impl Token {
             Self::Console => (9, 0),
             Self::Viewer(id) => (10, id),
             Self::Freezer => (11, 0),
+            Self::ProxyStatus(id) => (12, id),
+            Self::ProxyEnded(id) => (13, id),
         };
         id << 4 | kind
     }
@@ -70,6 +76,8 @@ impl Token {
             9 => Self::Console,
             10 => Self::Viewer(id),
             11 => Self::Freezer,
+            12 => Self::ProxyStatus(id),
+            13 => Self::ProxyEnded(id),
             _ => return None,
         })
     }
@@ -160,6 +168,8 @@ mod tests {
             Token::Console,
             Token::Viewer(2),
             Token::Freezer,
+            Token::ProxyStatus(4),
+            Token::ProxyEnded(5),
         ];
         for token in all {
             assert_eq!(Token::from_number(token.to_number()), Some(token));

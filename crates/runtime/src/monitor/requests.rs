@@ -21,6 +21,7 @@ impl Monitor {
             Request::Thaw => return self.thaw(asker),
             Request::AttachMount { mount } => return self.attach_mount(asker, &mount, fds),
             Request::DetachMount { target } => return self.detach_mount(asker, &target),
+            Request::AttachProxy { proxy } => return self.attach_proxy(asker, *proxy),
             // These answer with descriptors.
             Request::ConsoleLog => return self.answer_with(asker, self.console_log()),
             Request::Handles => {
@@ -42,6 +43,7 @@ impl Monitor {
             Request::DetachNic { name, host_name } => self.detach_nic(&name, host_name.as_deref()),
             Request::AttachDevice { device } => self.attach_device(device),
             Request::DetachDevice { path } => self.detach_device(&path),
+            Request::DetachProxy { name } => self.detach_proxy(&name),
             Request::Status => Ok(Answer::Status(Box::new(self.status()))),
             Request::Subscribe => {
                 if let Some(peer) = self.peers.get_mut(&asker.peer) {

@@ -135,10 +135,14 @@ impl Monitor {
     }
 
     fn started(&mut self) {
-        let (Some(starting), Some(instance)) = (self.starting.take(), &self.instance) else { return };
+        let Some(instance) = &self.instance else { return };
         let pid = instance.init.pid;
         // From here on what we make is born inside: that is what an exec needs, and we make nothing else.
         let joined = ns::join(instance.init.pidfd.as_fd(), Namespaces::PID);
+        if let Err(refusal) = self.start_proxies() {
+            return self.start_failed(refusal);
+        }
+        let Some(starting) = self.starting.take() else { return };
         for warning in &starting.warnings {
             self.warn(warning.clone());
         }
@@ -156,6 +160,7 @@ impl Monitor {
     /// Takes everything back and says why.
     pub(super) fn start_failed(&mut self, refusal: Refusal) {
         let Some(starting) = self.starting.take() else { return };
+        self.end_proxies();
         if let Some(instance) = self.instance.take() {
             let _ = process::signal(instance.init.pidfd.as_fd(), 9);
             let _ = process::wait(instance.init.pidfd.as_fd());
