@@ -221,7 +221,8 @@ fn the_instance_reaches_the_hosts_services_where_allowed() {
 #[track_caller]
 fn proxy_status(daemon: &Daemon) -> String {
     let init = daemon.instance_state("c1")["pid"].clone();
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid_for_children")).or_else(|_| fs::read_link(format!("/proc/{pid}/ns/pid")));
+    let namespace =
+        |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid_for_children")).or_else(|_| fs::read_link(format!("/proc/{pid}/ns/pid")));
     let wanted = namespace(&init.to_string()).expect("init's namespace");
     let all = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let found = all.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit())).find(|pid| {
@@ -268,7 +269,11 @@ fn a_proxy_lives_on_without_the_daemon_and_ends_with_the_instance() {
 fn a_socket_that_cannot_be_had_is_said_and_nothing_changes() {
     let Some((daemon, _)) = ready() else { return };
     let taken = daemon.in_network(|| TcpListener::bind("127.0.0.1:8080").expect("a listener"));
-    let answer = daemon.api().request("PATCH", "/1.0/instances/c1", Some(&json!({"devices": {"p": proxy("tcp:127.0.0.1:8080", "tcp:127.0.0.1:80")}})));
+    let answer = daemon.api().request(
+        "PATCH",
+        "/1.0/instances/c1",
+        Some(&json!({"devices": {"p": proxy("tcp:127.0.0.1:8080", "tcp:127.0.0.1:80")}})),
+    );
     let text = answer.expect("an answer").json()["error"].as_str().unwrap_or_default().to_owned();
     holds(&text, &["p", "tcp:127.0.0.1:8080", "Address already in use"]);
     assert!(daemon.api().get("/1.0/instances/c1")["devices"]["p"].is_null());

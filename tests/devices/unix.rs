@@ -50,7 +50,10 @@ fn a_block_device_is_there_with_its_owner_and_goes_for_good() {
     assert_eq!(inside(&daemon, "c1", "dd if=/dev/data/one bs=8 count=1 2>/dev/null; ln /dev/data/one /dev/kept"), "marker..");
     daemon.lxc(["config", "device", "remove", "c1", "disk1"]).clean();
     // The name is gone, and another name for the node is of no use.
-    assert_eq!(inside(&daemon, "c1", "test -e /dev/data/one || echo gone; dd if=/dev/kept bs=8 count=1 2>&1 | grep -c marker; true"), "gone\n0");
+    assert_eq!(
+        inside(&daemon, "c1", "test -e /dev/data/one || echo gone; dd if=/dev/kept bs=8 count=1 2>&1 | grep -c marker; true"),
+        "gone\n0"
+    );
 }
 
 #[test]
@@ -75,7 +78,10 @@ fn what_is_no_such_device_is_refused() {
     daemon.run_instance("small", "c1");
     holds(&refused(&daemon, "c1", &json!({"type": "unix-char", "source": "/dev/nothing"})), &["dev", "/dev/nothing", "required=false"]);
     holds(&refused(&daemon, "c1", &json!({"type": "unix-block", "source": "/dev/null"})), &["dev", "/dev/null", "no block device"]);
-    holds(&refused(&daemon, "c1", &json!({"type": "unix-char", "source": "/etc/passwd", "path": "/dev/p"})), &["/etc/passwd", "no character"]);
+    holds(
+        &refused(&daemon, "c1", &json!({"type": "unix-char", "source": "/etc/passwd", "path": "/dev/p"})),
+        &["/etc/passwd", "no character"],
+    );
     // A link that root inside laid does not lead the node anywhere else.
     inside(&daemon, "c1", "mkdir /elsewhere; ln -s /elsewhere /dev/trap");
     let body = json!({"devices": {"dev": {"type": "unix-char", "source": "/dev/null", "path": "/dev/trap/null"}}});

@@ -97,7 +97,9 @@ fn plan(nics: &[&Nic], proxy: &Proxy) -> Result<Redirection, String> {
         _ => return Err("nat=true needs tcp or udp on both sides".into()),
     };
     if from.is_unspecified() || from.is_loopback() {
-        return Err(format!("nat=true needs the address of the host that is reached, and {from} is none; without nat it can be listened at"));
+        return Err(format!(
+            "nat=true needs the address of the host that is reached, and {from} is none; without nat it can be listened at"
+        ));
     }
     let fixed: Vec<IpAddr> = nics
         .iter()
@@ -111,7 +113,12 @@ fn plan(nics: &[&Nic], proxy: &Proxy) -> Result<Redirection, String> {
         .collect();
     let key = if from.is_ipv4() { "ipv4.address" } else { "ipv6.address" };
     let wanted = if to.is_unspecified() { fixed.first() } else { fixed.iter().find(|address| **address == to) };
-    let to = *wanted.ok_or_else(|| format!("nat=true needs a NIC of the instance whose {key} is fixed{}", if to.is_unspecified() { String::new() } else { format!(" to {to}") }))?;
+    let to = *wanted.ok_or_else(|| {
+        format!(
+            "nat=true needs a NIC of the instance whose {key} is fixed{}",
+            if to.is_unspecified() { String::new() } else { format!(" to {to}") }
+        )
+    })?;
     let port = |at: usize| connect.get(at).or_else(|| connect.first()).copied().unwrap_or_default();
     let ports = listen.iter().enumerate().map(|(at, listen)| (*listen, port(at))).collect();
     Ok(Redirection { protocol, from, to, ports })

@@ -19,13 +19,7 @@ impl Engine {
     }
 
     /// Gives a running instance a device node.
-    pub(super) fn unix_plug(
-        &self,
-        running: &Running,
-        loaded: &Loaded,
-        name: &DeviceName,
-        device: &UnixDevice,
-    ) -> Result<(), EngineError> {
+    pub(super) fn unix_plug(&self, running: &Running, loaded: &Loaded, name: &DeviceName, device: &UnixDevice) -> Result<(), EngineError> {
         find(name, device)?.map_or(Ok(()), |node| plug(running, loaded, node))
     }
 

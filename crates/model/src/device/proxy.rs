@@ -51,7 +51,15 @@ pub const KEYS: &[Key] = &[
         Yes,
         "Whether the kernel's firewall redirects packets instead: quicker, and the sender's address is kept. The NIC needs a fixed address.",
     ),
-    row("proxy_protocol", Bool, "false", NEXT_START, Free, Yes, "Whether the sender is told in a line before the data (PROXY protocol, version 1)."),
+    row(
+        "proxy_protocol",
+        Bool,
+        "false",
+        NEXT_START,
+        Free,
+        Yes,
+        "Whether the sender is told in a line before the data (PROXY protocol, version 1).",
+    ),
     row("security.gid", Id, "0", NEXT_START, LowLevel, Yes, "Group that connects, on the side that is connected to."),
     row("security.uid", Id, "0", NEXT_START, LowLevel, Yes, "User that connects."),
     row("type", Line, "", NEXT_START, Free, Yes, "`proxy`."),
@@ -229,7 +237,9 @@ fn check(reader: &Reader<'_>, proxy: &Proxy) -> Result<(), DeviceError> {
             }
         }
     }
-    if proxy.proxy_protocol && !matches!((&proxy.listen, &proxy.connect), (_, Endpoints::Tcp(..) | Endpoints::Unix(_) | Endpoints::Abstract(_))) {
+    if proxy.proxy_protocol
+        && !matches!((&proxy.listen, &proxy.connect), (_, Endpoints::Tcp(..) | Endpoints::Unix(_) | Endpoints::Abstract(_)))
+    {
         return Err(reader.combination("proxy_protocol needs a connect of type tcp or unix"));
     }
     if proxy.proxy_protocol && matches!(proxy.listen, Endpoints::Udp(..)) {
@@ -252,7 +262,9 @@ fn check_nat(reader: &Reader<'_>, proxy: &Proxy, stray: Option<&str>) -> Result<
         return Err(reader.combination("nat=true redirects packets that reach the host; it needs bind=host"));
     }
     let same = match (&proxy.listen, &proxy.connect) {
-        (Endpoints::Tcp(from, _), Endpoints::Tcp(to, _)) | (Endpoints::Udp(from, _), Endpoints::Udp(to, _)) => from.is_ipv4() == to.is_ipv4(),
+        (Endpoints::Tcp(from, _), Endpoints::Tcp(to, _)) | (Endpoints::Udp(from, _), Endpoints::Udp(to, _)) => {
+            from.is_ipv4() == to.is_ipv4()
+        }
         _ => false,
     };
     if same {

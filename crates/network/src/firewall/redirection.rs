@@ -88,7 +88,12 @@ mod tests {
         check("192.0.2.1", "10.1.2.3", &all, &["ip daddr 192.0.2.1 tcp dport { 80-90 } dnat ip to 10.1.2.3\n", "hook output"]);
         let some = [(80, 8080), (81, 8080), (90, 8081)];
         check("192.0.2.1", "10.1.2.3", &some, &["{ 80-81, 90 } dnat ip to 10.1.2.3 : tcp dport map { 80 : 8080, 81 : 8080, 90 : 8081 }"]);
-        check("2001:db8::1", "fd00::3", &[(80, 80)], &["ip6 daddr 2001:db8::1", "ip6 saddr fd00::3 ip6 daddr fd00::3 tcp dport { 80 } masquerade"]);
+        check(
+            "2001:db8::1",
+            "fd00::3",
+            &[(80, 80)],
+            &["ip6 daddr 2001:db8::1", "ip6 saddr fd00::3 ip6 daddr fd00::3 tcp dport { 80 } masquerade"],
+        );
     }
 
     #[test]

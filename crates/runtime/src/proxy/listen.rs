@@ -107,7 +107,8 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("socket").display().to_string();
         let own = std::fs::metadata(&directory).unwrap();
-        let file = SocketFile { uid: std::os::unix::fs::MetadataExt::uid(&own), gid: std::os::unix::fs::MetadataExt::gid(&own), mode: 0o640 };
+        let file =
+            SocketFile { uid: std::os::unix::fs::MetadataExt::uid(&own), gid: std::os::unix::fs::MetadataExt::gid(&own), mode: 0o640 };
         let first = open(&Endpoint::Unix(path.clone()), &file).unwrap();
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
         assert_eq!(mode & 0o777, 0o640);
