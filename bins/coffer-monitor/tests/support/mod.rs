@@ -85,6 +85,7 @@ impl Place {
             halt_signal: None,
             mounts: Vec::new(),
             devices: Vec::new(),
+            proxies: Vec::new(),
             nics: Vec::new(),
             limits: Default::default(),
             rlimits: Vec::new(),

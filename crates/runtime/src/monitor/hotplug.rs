@@ -74,12 +74,12 @@ impl Monitor {
         let told = |error: std::io::Error| failed(&format!("making device {}", device.path), &error);
         let owner = parent::owner(&instance.spec, device.uid, device.gid);
         parent::make_node(instance.dev.as_fd(), &device, owner).map_err(told)?;
-        if let Some(rules) = &mut instance.device_rules {
-            if let Err(error) = rules.allow(&instance.group, device.kind, device.major, device.minor) {
-                let below = device.path.trim_start_matches("/dev/");
-                let _ = instance.dev.try_clone().map(Root::from_fd).and_then(|dev| dev.strict()?.remove_file(below));
-                return Err(told(error));
-            }
+        if let Some(rules) = &mut instance.device_rules
+            && let Err(error) = rules.allow(&instance.group, device.kind, device.major, device.minor)
+        {
+            let below = device.path.trim_start_matches("/dev/");
+            let _ = instance.dev.try_clone().map(Root::from_fd).and_then(|dev| dev.strict()?.remove_file(below));
+            return Err(told(error));
         }
         instance.spec.devices.push(device);
         Ok(Answer::Done)

@@ -93,10 +93,10 @@ impl Exchange {
         if self.connecting {
             return Ok(true);
         }
-        Ok(self.from_client(buffer)? && self.from_upstream(listener, buffer)?)
+        Ok(self.hear_client(buffer)? && self.hear_upstream(listener, buffer)?)
     }
 
-    fn from_client(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+    fn hear_client(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         for _ in 0..ROUNDS {
             let Client::Stream(client) = &self.client else { return Ok(true) };
             if !self.to_upstream.is_empty() {
@@ -114,7 +114,7 @@ impl Exchange {
         Ok(true)
     }
 
-    fn from_upstream(&mut self, listener: Option<BorrowedFd<'_>>, buffer: &mut [u8]) -> io::Result<bool> {
+    fn hear_upstream(&mut self, listener: Option<BorrowedFd<'_>>, buffer: &mut [u8]) -> io::Result<bool> {
         for _ in 0..ROUNDS {
             if !self.to_client.is_empty() {
                 return Ok(true);
