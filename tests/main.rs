@@ -8,6 +8,7 @@ mod copies;
 mod debian;
 mod devices;
 mod exec;
+mod exec_many;
 mod faults;
 mod files;
 mod first_launch;

@@ -3,6 +3,7 @@
 //! Never: a figure taken from another run; a side that had its client, its namespaces or its disk easier than the other.
 
 mod contender;
+mod files;
 mod lists;
 mod lone;
 mod memory;
@@ -20,7 +21,7 @@ coffer-bench [OPTIONS]     best through `cargo xtask bench`, which builds everyt
   --rounds N       rounds of each scene (default 11)
   --list N         how many stopped instances the lists are measured with (default 200)
   --parallel N     how many launches at once (default 20)
-  --only WORDS     only these parts, by comma: scenes, debian, lists, stream, parallel, lone
+  --only WORDS     only these parts, by comma: scenes, debian, lists, stream, files, parallel, lone
   --no-lxd         leave LXD out
   --no-ours        leave Coffer out
   --write          put the table into bench/RESULTS.md
@@ -115,6 +116,9 @@ fn measure(plan: &Plan) -> Result<(), String> {
     }
     if plan.wants("stream") {
         scenes::stream(&contenders, &mut samples);
+    }
+    if plan.wants("files") {
+        files::measure(plan, &contenders, &mut samples);
     }
     if plan.wants("parallel") {
         scenes::parallel(plan, &contenders, &mut samples);

@@ -196,7 +196,7 @@ pub fn parallel(plan: &Plan, contenders: &[Contender], samples: &mut Samples) {
 }
 
 /// The contenders, the first one last in every other round.
-fn in_turn(contenders: &[Contender], round: usize) -> Vec<&Contender> {
+pub fn in_turn(contenders: &[Contender], round: usize) -> Vec<&Contender> {
     let mut turn: Vec<_> = contenders.iter().collect();
     if round % 2 == 1 {
         turn.reverse();

@@ -4,6 +4,7 @@ mod api;
 mod command;
 mod genuine;
 mod hostile;
+mod mount;
 mod server;
 
 use coffer_testkit::{Answer, Daemon};

@@ -50,6 +50,9 @@ pub(crate) enum CliError {
     /// Listing and reading image servers is the daemon's work so far.
     #[error("images of '{name}' can be launched by name, but this version can't list or show them")]
     RemoteImages { name: String },
+    /// A program of the distribution did not do its work.
+    #[error("the program {program}, which this takes: {why}")]
+    Program { program: &'static str, why: String },
     /// Something the client does not do yet.
     #[error("{what} is not supported yet")]
     Unsupported { what: &'static str },

@@ -1,5 +1,6 @@
 //! `file`: files inside instances.
 
+mod mount;
 mod pull;
 mod push;
 mod transfer;
@@ -32,11 +33,7 @@ pub(crate) enum File {
     },
     Pull(pull::Pull),
     Push(push::Push),
-    /// Mount an instance's files (not supported yet)
-    Mount {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    Mount(mount::Mount),
 }
 
 impl File {
@@ -52,7 +49,7 @@ impl File {
             File::Edit { file } => edit(app, &file).await,
             File::Pull(command) => command.run(app).await,
             File::Push(command) => command.run(app).await,
-            File::Mount { .. } => Err(CliError::Unsupported { what: "file mount" }),
+            File::Mount(command) => command.run(app).await,
         }
     }
 }

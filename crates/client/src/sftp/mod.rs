@@ -35,11 +35,20 @@ impl Client {
     /// # Errors
     /// If the server refuses or can't be reached.
     pub async fn sftp(&self, instance: &str) -> Result<Sftp, ClientError> {
+        Ok(Session::begin(self.sftp_stream(instance).await?, &[])?)
+    }
+
+    /// Connects to the file server of an instance for a program that speaks SFTP itself. The stream is blocking.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn sftp_stream(&self, instance: &str) -> Result<UnixStream, ClientError> {
         let path = self.in_project(instance_path(instance).then("sftp"));
         let (_, dialled) = websocket::upgrade(self.endpoint(), &path, "Upgrade: sftp\r\nConnection: Upgrade\r\n").await?;
         let stream = dialled.stream.into_std().and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
         let stream = stream.map_err(SessionError::Stream)?;
-        Ok(Session::begin(stream, &dialled.early)?)
+        // A server speaks when it was spoken to, so nothing can have come already.
+        if dialled.early.is_empty() { Ok(stream) } else { Err(SessionError::Mismatch.into()) }
     }
 }
 

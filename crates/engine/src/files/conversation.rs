@@ -4,7 +4,7 @@ use coffer_model::{InstanceName, ProjectName, Time};
 use coffer_sftp::{Attributes, Flags, Kind, Reading, Request, SessionError, Status, Writing};
 use serde_json::json;
 
-use super::server::{InUse, Talk};
+use super::server::{InUse, PATIENCE, Talk};
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::{Caller, EventBody, Lifecycle};
@@ -226,6 +226,7 @@ impl Files {
             if !cause.is_refusal() {
                 self.talk = None;
             }
+            let cause = unanswered(cause);
             match cause.status() {
                 Some(_) if !path.is_empty() => EngineError::File { instance: self.name.clone(), path: path.to_owned(), cause },
                 _ => EngineError::Files { instance: self.name.clone(), cause },
@@ -241,6 +242,17 @@ impl Drop for Files {
             self.in_use.keep(talk);
         }
         self.in_use.leave(&self.engine.inner.runtime);
+    }
+}
+
+/// Says of a stream that was waited for too long what that may mean.
+fn unanswered(cause: SessionError) -> SessionError {
+    match cause {
+        SessionError::Stream(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            let text = format!("no answer within {} seconds; a file system inside may hang", PATIENCE.as_secs());
+            SessionError::Stream(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+        }
+        other => other,
     }
 }
 

@@ -14,7 +14,7 @@ use rustix::net::sockopt;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How long it may take to answer. Its requests are a few system calls each; a file system inside that hangs is not waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Conversations that are kept for the next request.
 const KEPT: usize = 16;

@@ -25,6 +25,8 @@ const LIMIT: u64 = 64 << 20;
 pub fn routes(prefix: &str) -> Router<App> {
     Router::new()
         .route(&format!("{prefix}/{{name}}/logs"), get(list))
+        .route(&format!("{prefix}/{{name}}/logs/exec-output"), get(list_recorded))
+        .route(&format!("{prefix}/{{name}}/logs/exec-output/{{file}}"), get(read_recorded).delete(remove))
         .route(&format!("{prefix}/{{name}}/logs/{{file}}"), get(read).delete(remove))
 }
 
@@ -33,6 +35,22 @@ async fn list(State(app): State<App>, family: Family, Named(name): Named<Instanc
     let directory = directory(&app, &project, &name).await?;
     let files = app.run(move |_| names(&directory).map_err(|cause| EngineError::system("listing the log files", cause))).await?;
     envelope::sync(files.iter().map(|file| family.url(&name, &format!("/logs/{file}"), &project)).collect::<Vec<_>>())
+}
+
+/// `GET /1.0/instances/{name}/logs/exec-output`: recorded output, where newer clients look for it.
+async fn list_recorded(State(app): State<App>, family: Family, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
+    let directory = directory(&app, &project, &name).await?;
+    let files = app.run(move |_| names(&directory).map_err(|cause| EngineError::system("listing the log files", cause))).await?;
+    let recorded = files.iter().filter(|file| is_recorded(file));
+    envelope::sync(recorded.map(|file| family.url(&name, &format!("/logs/exec-output/{file}"), &project)).collect::<Vec<_>>())
+}
+
+/// `GET /1.0/instances/{name}/logs/exec-output/{file}`.
+async fn read_recorded(app: State<App>, Named((name, file)): Named<(InstanceName, String)>, place: Place) -> Answer {
+    if !is_recorded(&file) {
+        return Err(Refusal::not_found(format!("no recorded output {file:?}")));
+    }
+    read(app, Named((name, file)), place).await
 }
 
 /// `GET /1.0/instances/{name}/logs/{file}`.
@@ -45,7 +63,7 @@ async fn read(State(app): State<App>, Named((name, file)): Named<(InstanceName, 
 /// `DELETE /1.0/instances/{name}/logs/{file}`: only recorded output; the others are written to.
 async fn remove(State(app): State<App>, Named((name, file)): Named<(InstanceName, String)>, Place(project): Place) -> Answer {
     let path = path(&app, &project, &name, &file).await?;
-    if !file.starts_with("exec_") {
+    if !is_recorded(&file) {
         return Err(Refusal::bad_request(format!("log file {file:?} cannot be deleted: only recorded output (exec_…) can")));
     }
     app.run(move |_| fs::remove_file(&path).map_err(|cause| failed(&file, "deleting", cause))).await?;
@@ -97,6 +115,11 @@ fn content(path: &std::path::Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     fs::File::options().read(true).custom_flags(flags).open(path)?.take(LIMIT).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Says whether a log file is the recorded output of a command.
+fn is_recorded(name: &str) -> bool {
+    name.starts_with("exec_")
 }
 
 /// Log files have short plain names with one of these endings; nothing else in the directory is anybody's business.

@@ -21,6 +21,12 @@ use crate::app::App;
 /// The signal that nothing survives.
 const SIGKILL: i32 = 9;
 
+/// How much of each stream is recorded: as much as a log file is answered.
+const MOST_RECORDED: u64 = 64 << 20;
+
+/// What stands behind a recording that was cut.
+const CUT: &str = "\n[more than 64 MiB: the rest was not recorded]\n";
+
 /// How long a client that hung up may take to read the rest.
 const LAST_READS: Duration = Duration::from_secs(10);
 
@@ -295,6 +301,7 @@ async fn alone(target: &Target, request: ExecRequest, record: Option<(File, File
 async fn copy(stream: Stream, file: Option<File>, mut over: watch::Receiver<bool>) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut file = file.map(tokio::fs::File::from_std);
+    let mut room = MOST_RECORDED;
     loop {
         let ended = *over.borrow();
         let count = if ended {
@@ -308,8 +315,17 @@ async fn copy(stream: Stream, file: Option<File>, mut over: watch::Receiver<bool
         if count == 0 {
             break;
         }
+        // What does not fit is read all the same: the command is not held up by it.
+        let kept = count.min(usize::try_from(room).unwrap_or(count));
         if let Some(file) = &mut file {
-            tokio::io::AsyncWriteExt::write_all(file, &buffer[..count]).await?;
+            tokio::io::AsyncWriteExt::write_all(file, &buffer[..kept]).await?;
+            if kept < count && room > 0 {
+                tokio::io::AsyncWriteExt::write_all(file, CUT.as_bytes()).await?;
+            }
+        }
+        room -= kept as u64;
+        if kept < count {
+            room = 0;
         }
     }
     match &mut file {

@@ -1,0 +1,94 @@
+//! `file mount`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use crate::app::App;
+use crate::error::CliError;
+use crate::target::Target;
+
+/// The program that makes a file system out of SFTP.
+const SSHFS: &str = "sshfs";
+
+/// Mount an instance's files on a directory
+///
+/// The files are there until this command ends (Ctrl+C) or the directory is unmounted. It takes the program sshfs, which talks to
+/// the instance's file server directly: the instance needs no network and no SSH server.
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// Instance, and the directory inside that is shown; / without
+    #[arg(value_name = "[REMOTE:]INSTANCE[/PATH]")]
+    source: Target,
+    /// Directory to mount on
+    #[arg(value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+    /// Serve over SSH at this address (not supported)
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    listen: Option<String>,
+    /// Serve over SSH without authentication (not supported)
+    #[arg(long, hide = true)]
+    no_auth: bool,
+    /// Serve over SSH for this user (not supported)
+    #[arg(long, value_name = "USER", hide = true)]
+    auth_user: Option<String>,
+}
+
+impl Mount {
+    pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
+        if self.listen.is_some() || self.no_auth || self.auth_user.is_some() {
+            return Err(CliError::Unsupported { what: "serving files over SSH (mount them on a directory instead)" });
+        }
+        let Some(directory) = &self.directory else { return Err(CliError::Missing { what: "the directory to mount on" }) };
+        let (instance, path) = match self.source.split() {
+            (instance, path) if !instance.is_empty() => (instance, format!("/{}", path.unwrap_or_default().trim_start_matches('/'))),
+            _ => return Err(CliError::NotOfForm { name: self.source.name.clone(), form: "instance or instance/path" }),
+        };
+        if !directory.is_dir() {
+            let cause = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(CliError::File { file: directory.clone(), cause });
+        }
+        let passive = passive()?;
+        let stream = OwnedFd::from(app.client(&self.source)?.sftp_stream(instance).await?);
+        let copy = stream.try_clone().map_err(sshfs_failed)?;
+        // It speaks on its standard streams, which are the connection itself: this process only waits.
+        let mut command = Command::new(SSHFS);
+        command.args(["-f", "-o", passive]).arg(format!("{instance}:{path}")).arg(directory);
+        let mut child = command.stdin(Stdio::from(stream)).stdout(Stdio::from(copy)).spawn().map_err(sshfs_failed)?;
+        app.note(&format!("{instance}:{path} is mounted on {}; Ctrl+C ends it", directory.display()))?;
+        match child.wait().map_err(sshfs_failed)? {
+            status if status.success() => Ok(()),
+            status => Err(CliError::Program { program: SSHFS, why: status.to_string() }),
+        }
+    }
+}
+
+/// What the option is called by which sshfs speaks on its standard streams: its name has changed.
+fn passive() -> Result<&'static str, CliError> {
+    let help = Command::new(SSHFS).arg("--help").stdin(Stdio::null()).output().map_err(sshfs_failed)?;
+    let words = [help.stdout, help.stderr].concat();
+    Ok(option(&String::from_utf8_lossy(&words)))
+}
+
+fn option(help: &str) -> &'static str {
+    if help.contains("-o passive") { "passive" } else { "slave" }
+}
+
+fn sshfs_failed(cause: io::Error) -> CliError {
+    let why = if cause.kind() == io::ErrorKind::NotFound { "it is not installed".to_owned() } else { cause.to_string() };
+    CliError::Program { program: SSHFS, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_names_of_the_option_are_known() {
+        assert_eq!(option("    -o passive             communicate over stdin and stdout bypassing network\n"), "passive");
+        assert_eq!(option("    -o slave               communicate over stdin and stdout bypassing network\n"), "slave");
+    }
+}
