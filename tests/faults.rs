@@ -26,6 +26,7 @@ const POINTS: &[(&str, UseCase)] = &[
     ("delete.volume-removed", UseCase::Delete),
     ("delete.forgotten", UseCase::Delete),
     ("snapshot.recorded", UseCase::Snapshot),
+    ("snapshot.held-still", UseCase::Snapshot),
     ("snapshot.volume-made", UseCase::Snapshot),
     ("snapshot.finished", UseCase::Snapshot),
     ("snapshot-rename.recorded", UseCase::SnapshotRename),
@@ -279,7 +280,8 @@ fn a_move_cut_anywhere_is_here_or_there() {
             if pool.is_empty() && ["move.recorded", "move.copied"].contains(&point) {
                 continue;
             }
-            daemon.create_instance("small", "c1");
+            daemon.run_instance("small", "c1");
+            daemon.change_state("c1", "stop");
             daemon.coffer(["snapshot", "c1", "s1"]).ok();
             arm(&mut daemon, point);
             let _ = post(&daemon, "POST", "/1.0/instances/c1", &json!({"name": new_name, "migration": !pool.is_empty(), "pool": pool}));

@@ -14,13 +14,16 @@ use crate::samples::{Samples, Side};
 type Step = (&'static str, &'static [&'static str]);
 
 /// The steps of one round, in an order in which each leaves what the next needs. IMAGE and POOL stand for the scene's own.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 11] = [
     ("init", &["init", "IMAGE", "one", "--storage", "POOL"]),
     ("start", &["start", "one"]),
     ("exec true", &["exec", "one", "--", "true"]),
     ("restart --force", &["restart", "--force", "one"]),
     ("snapshot, running", &["snapshot", "one", "snap"]),
     ("stop --force", &["stop", "--force", "one"]),
+    ("restore", &["restore", "one", "snap"]),
+    ("copy", &["copy", "one", "copied"]),
+    ("delete, with a snapshot", &["delete", "copied"]),
     ("delete", &["delete", "one"]),
     ("launch", &["launch", "IMAGE", "two", "--storage", "POOL"]),
 ];

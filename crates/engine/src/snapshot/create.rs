@@ -93,6 +93,7 @@ impl Engine {
         let pool = self.pool_driver(&instance.pool)?;
         let snapshots = pool.snapshots().ok_or_else(|| self.no_snapshots(instance))?;
         let still = if snapshots.at_once() { None } else { self.hold_still(claim, instance)? };
+        fault::point("snapshot.held-still").map_err(|cause| EngineError::system("snapshotting", cause))?;
         snapshots.snapshot(&Volume::instance(&instance.project, &instance.name), name)?;
         drop(still);
         Ok(())
