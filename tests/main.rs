@@ -19,6 +19,7 @@ mod limits;
 mod network;
 mod outlive;
 mod pools;
+mod remotes;
 mod setting;
 mod snapshots;
 mod storage;

@@ -72,6 +72,10 @@ pub const EXTENSIONS: &[&str] = &[
     // Images.
     "image_compression_algorithm",
     "image_create_aliases",
+    "image_copy_profile",
+    "image_force_refresh",
+    "image_profiles",
+    "images_expiry",
     "compression_squashfs",
     // Networks.
     "network",

@@ -158,6 +158,7 @@ pub const ROUTES: &[Route] = &[
     route(Patch, "/1.0/images/{fingerprint}", "image_patch", "Merge into an image's properties", "ImagePut", "", Sync, Manage),
     route(Delete, "/1.0/images/{fingerprint}", "image_delete", "Delete an image", "", "", Async, Manage),
     route(Get, "/1.0/images/{fingerprint}/export", "image_export_get", "Download an image", "", "", Raw, Anyone),
+    route(Post, "/1.0/images/{fingerprint}/secret", "image_secret_post", "Make a secret for one download", "", "", Async, Manage),
     route(Post, "/1.0/images/{fingerprint}/refresh", "image_refresh_post", "Fetch an image anew", "", "", Async, Manage),
     route(Get, "/1.0/images/aliases", "image_aliases_get", "List image aliases", "", "[ImageAliasesEntry]", Sync, View),
     route(Post, "/1.0/images/aliases", "image_aliases_post", "Make an image alias", "ImageAliasesPost", "", Sync, Manage),

@@ -1,14 +1,17 @@
 //! What every command needs: the server, the output, the terminal.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read, Write};
 
 use clap::Args;
 use coffer_api::Operation;
 use coffer_client::{Client, Endpoint, Family, Pending};
+use coffer_remote::Server;
 
 use crate::error::CliError;
 use crate::progress::Progress;
-use crate::remote::Remote;
+use crate::remotes::Remotes;
 use crate::target::Target;
 
 /// Options every command takes.
@@ -36,38 +39,55 @@ pub(crate) struct App {
     pub(crate) globals: Globals,
     /// The name this program was called by, for texts that tell the user what to type.
     pub(crate) program: &'static str,
-    client: Client,
+    local: Client,
+    remotes: Remotes,
+    /// A client for each remote, made when it is first needed.
+    clients: BTreeMap<String, OnceCell<Client>>,
 }
 
 impl App {
-    pub(crate) fn new(globals: Globals, family: Family) -> App {
-        let client = Client::new(Endpoint::local(family), &globals.project);
-        let (debug, verbose) = (globals.debug, globals.verbose);
-        if debug || verbose {
-            client.set_trace(Box::new(move |method, path, code| {
-                if debug || method != "GET" {
-                    let _ = writeln!(io::stderr().lock(), "{method} {path}: {code}");
-                }
-            }));
-        }
+    pub(crate) fn new(globals: Globals, family: Family) -> Result<App, CliError> {
+        let remotes = Remotes::load(family)?;
+        let clients = remotes.all().keys().map(|name| (name.clone(), OnceCell::new())).collect();
         let program = match family {
             Family::Coffer => "coffer",
             Family::Lxd => "lxc",
         };
-        App { globals, program, client }
+        let local = traced(Client::new(Endpoint::local(family), &globals.project), &globals);
+        Ok(App { globals, program, local, remotes, clients })
     }
 
     /// Returns the client of the local server.
     pub(crate) fn local(&self) -> &Client {
-        &self.client
+        &self.local
+    }
+
+    /// Returns the remotes.
+    pub(crate) fn remotes(&self) -> &Remotes {
+        &self.remotes
     }
 
     /// Returns the client of the server that holds `target`.
     pub(crate) fn client(&self, target: &Target) -> Result<&Client, CliError> {
-        match Remote::named(&target.remote)? {
-            Remote::Local => Ok(&self.client),
-            Remote::Images { .. } => Err(CliError::ImagesOnly { name: target.remote.clone() }),
+        if target.remote.is_empty() && self.globals.force_local {
+            return Ok(&self.local);
         }
+        let (name, remote) = self.remotes.named(&target.remote)?;
+        let cell = self.clients.get(name).ok_or_else(|| CliError::UnknownRemote { name: name.to_owned() })?;
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let project = if self.globals.project.is_empty() { &remote.project } else { &self.globals.project };
+        let made = traced(Client::new(self.remotes.endpoint(name)?, project), &self.globals);
+        Ok(cell.get_or_init(|| made))
+    }
+
+    /// Returns the server of images that `target` is on; `None` if that is a daemon.
+    pub(crate) fn image_server(&self, target: &Target) -> Result<Option<Server>, CliError> {
+        if target.remote.is_empty() && self.globals.force_local {
+            return Ok(None);
+        }
+        self.remotes.image_server(&target.remote)
     }
 
     /// Writes a result to standard output.
@@ -113,4 +133,17 @@ impl App {
         input.read_to_string(&mut text).map_err(|cause| CliError::Stream { stream: "input", cause })?;
         Ok(Some(text))
     }
+}
+
+/// A client whose requests are shown if the user wants to see them.
+fn traced(client: Client, globals: &Globals) -> Client {
+    let (debug, verbose) = (globals.debug, globals.verbose);
+    if debug || verbose {
+        client.set_trace(Box::new(move |method, path, code| {
+            if debug || method != "GET" {
+                let _ = writeln!(io::stderr().lock(), "{method} {path}: {code}");
+            }
+        }));
+    }
+    client
 }

@@ -47,12 +47,62 @@ pub(crate) enum CliError {
     /// A remote that only serves images.
     #[error("remote '{name}' only serves images")]
     ImagesOnly { name: String },
-    /// Listing and reading image servers is the daemon's work so far.
-    #[error("images of '{name}' can be launched by name, but this version can't list or show them")]
-    RemoteImages { name: String },
     /// A program of the distribution did not do its work.
     #[error("the program {program}, which this takes: {why}")]
     Program { program: &'static str, why: String },
+    /// What a server of images can't do.
+    #[error("remote '{name}' only hands out images: nothing can be changed there")]
+    ReadOnly { name: String },
+    /// A remote that the user can't change.
+    #[error("remote '{name}' is not yours to change: it is always there, or stands in the host's configuration")]
+    FixedRemote { name: String },
+    /// The default remote can't go.
+    #[error("remote '{name}' is the default one: make another one the default with 'remote switch' first")]
+    DefaultRemote { name: String },
+    /// A name that no remote can have.
+    #[error("'{name}' can't be a remote's name: letters, digits, '-', '_' and '.' can stand in one")]
+    RemoteName { name: String },
+    /// A protocol that nobody speaks here.
+    #[error("remote '{name}'")]
+    RemoteProtocol {
+        name: String,
+        #[source]
+        cause: coffer_remote::ProtocolError,
+    },
+    /// A copy of an image to where it is.
+    #[error("the image is there already: name another remote, or another project with --target-project")]
+    SameRemote,
+    /// Nobody can fetch from that daemon.
+    #[error("other servers can't reach '{name}': set core.https_address there, or use --mode=relay")]
+    NotReachable { name: String },
+    /// A server in the clear.
+    #[error("{url} is not reached over HTTPS, and must be")]
+    NotHttps { url: String },
+    /// The server took the certificate, but does not trust it.
+    #[error("the server of '{name}' does not trust this client")]
+    NotTrusted { name: String },
+    /// A file that holds no certificate.
+    #[error("reading the certificate {}", file.display())]
+    Certificate {
+        file: PathBuf,
+        #[source]
+        cause: coffer_web::CertificateError,
+    },
+    /// Our own certificate.
+    #[error(transparent)]
+    Identity(#[from] coffer_web::IdentityError),
+    /// An address that is none.
+    #[error(transparent)]
+    Url(#[from] coffer_web::UrlError),
+    /// TLS is not set up here.
+    #[error(transparent)]
+    Tls(#[from] coffer_web::tls::ClientConfigError),
+    /// No connection.
+    #[error(transparent)]
+    Dial(#[from] coffer_web::DialError),
+    /// A server of images.
+    #[error(transparent)]
+    Images(#[from] coffer_remote::RemoteError),
     /// Something the client does not do yet.
     #[error("{what} is not supported yet")]
     Unsupported { what: &'static str },

@@ -12,10 +12,11 @@ mod object;
 mod personality;
 mod progress;
 mod prompt;
-mod remote;
+mod remotes;
 mod render;
 mod target;
 mod terminal;
+mod trust_token;
 
 use std::ffi::OsString;
 
@@ -48,7 +49,10 @@ fn run(arguments: &[OsString], family: coffer_client::Family) -> i32 {
         Ok(runtime) => runtime,
         Err(cause) => return report_code(Err(CliError::Terminal { cause })),
     };
-    let app = App::new(cli.globals, family);
+    let app = match App::new(cli.globals, family) {
+        Ok(app) => app,
+        Err(error) => return report_code(Err(error)),
+    };
     let outcome = runtime.block_on(command::run(cli.command, &app));
     // Blocking reads of the terminal can't be woken; nobody waits for them.
     runtime.shutdown_background();

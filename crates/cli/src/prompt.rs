@@ -18,6 +18,21 @@ pub(crate) fn ask(question: &str, default: &str) -> Result<String, CliError> {
     Ok(if answer.is_empty() { default.to_owned() } else { answer.to_owned() })
 }
 
+/// Asks for something that must not be seen on the terminal.
+pub(crate) fn ask_secret(question: &str) -> Result<String, CliError> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    // No terminal: nobody looks over a shoulder.
+    let Ok(before) = tcgetattr(stdin()) else { return ask(question, "") };
+    let failed = |cause: rustix::io::Errno| CliError::Terminal { cause: cause.into() };
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(stdin(), OptionalActions::Now, &silent).map_err(failed)?;
+    let answer = ask(question, "");
+    tcsetattr(stdin(), OptionalActions::Now, &before).map_err(failed)?;
+    let _ = writeln!(stdout());
+    answer
+}
+
 /// Asks until the answer passes `check`, which says what is wrong with it.
 pub(crate) fn ask_checked(question: &str, default: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<String, CliError> {
     loop {

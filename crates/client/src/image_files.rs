@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName};
 
 use crate::images::image_path;
 use crate::path::encode;
-use crate::{ApiPath, Client, ClientError, Download, Part, Pending, Upload};
+use crate::{ApiPath, Client, ClientError, Download, Part, Pending, Source, Upload};
 
 /// An image to upload.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +71,29 @@ impl Client {
             headers.push((HeaderName::from_static("x-lxd-properties"), &properties));
         }
         let answer = self.upload(ApiPath::new("/1.0/images"), &headers, upload.watched(watch)).await?;
+        Ok(Pending::new(self.clone(), answer))
+    }
+
+    /// Uploads an image from a source: a file, or a form of the content type's boundary.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn upload_image_stream(
+        &self,
+        content_type: &str,
+        filename: &str,
+        public: bool,
+        source: Source,
+    ) -> Result<Pending, ClientError> {
+        let filename = file_name(Path::new(filename));
+        let mut headers = vec![(CONTENT_TYPE, content_type)];
+        if !filename.is_empty() {
+            headers.push((HeaderName::from_static("x-lxd-filename"), &filename));
+        }
+        if public {
+            headers.push((HeaderName::from_static("x-lxd-public"), "true"));
+        }
+        let answer = self.upload(ApiPath::new("/1.0/images"), &headers, Upload::new(vec![Part::Stream(source)])).await?;
         Ok(Pending::new(self.clone(), answer))
     }
 

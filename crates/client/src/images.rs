@@ -3,7 +3,7 @@
 use coffer_api::{Image, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesPost, ImagePut, ImagesPost};
 use hyper::Method;
 
-use crate::{ApiPath, Client, ClientError, Pending, Tagged};
+use crate::{Answer, ApiPath, Client, ClientError, Pending, Tagged};
 
 impl Client {
     /// Lists images.
@@ -56,6 +56,21 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn refresh_image(&self, fingerprint: &str) -> Result<Pending, ClientError> {
         self.begin::<()>(Method::POST, image_path(fingerprint).then("refresh"), None, "").await
+    }
+
+    /// Makes a secret with which an image that is not public can be fetched once.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn image_secret(&self, fingerprint: &str) -> Result<String, ClientError> {
+        let path = image_path(fingerprint).then("secret");
+        let asked = path.to_string();
+        let answer = self.change::<()>(Method::POST, path, None, "").await?;
+        let secret = match &answer {
+            Answer::Accepted(operation) => operation.metadata_value("secret").and_then(|secret| secret.as_str()),
+            Answer::Done => None,
+        };
+        secret.map(str::to_owned).ok_or(ClientError::Lacking { path: asked, what: "the secret" })
     }
 
     /// Lists aliases.

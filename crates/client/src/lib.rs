@@ -4,6 +4,7 @@
 //! name a server sent enough to use it as a path.
 
 mod answer;
+mod certificates;
 mod client;
 mod console;
 mod endpoint;

@@ -8,6 +8,7 @@ pub mod public;
 pub mod pull;
 pub mod receive;
 pub mod refresh;
+mod secret;
 pub mod servers;
 pub mod unpack;
 

@@ -18,6 +18,7 @@ use crate::error::EngineError;
 
 use password::{hash, verify};
 pub use tokens::NewToken;
+pub(crate) use tokens::secret;
 
 /// A client that wants to become trusted.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ impl Trust {
 }
 
 /// Compares secrets in a time that says nothing about where they differ.
-fn same_secret(one: &str, other: &str) -> bool {
+pub(crate) fn same_secret(one: &str, other: &str) -> bool {
     Sha256::digest(one) == Sha256::digest(other)
 }
 

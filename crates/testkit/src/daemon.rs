@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -72,7 +73,8 @@ impl Options {
 #[derive(Debug)]
 pub struct Daemon {
     process: Option<Child>,
-    pen: Pen,
+    /// Several daemons may live in one.
+    pen: Arc<Pen>,
     dir: PathBuf,
     options: Options,
     genuine_lxd: bool,
@@ -118,6 +120,24 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn prepare(options: Options) -> Self {
+        let pen = if options.host_cgroups { Pen::with_host_cgroups() } else { Pen::new() };
+        Self::prepare_in(Arc::new(pen), options)
+    }
+
+    /// Starts another daemon in the surroundings of one that is there: they share its network.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start_beside(other: &Self, options: Options) -> Self {
+        let mut daemon = Self::prepare_in(other.pen.clone(), options);
+        daemon.launch();
+        daemon
+    }
+
+    #[track_caller]
+    fn prepare_in(pen: Arc<Pen>, options: Options) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // Short: the path of a unix socket below it holds 107 bytes at most.
         let dir = PathBuf::from(format!("/tmp/coffer-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
@@ -128,7 +148,6 @@ impl Daemon {
         }
         // Without a file of its own the genuine client greets its user and shows the way to `lxd init`.
         fs::write(dir.join("lxc/config.yml"), "default-remote: local\n").expect("the client's configuration");
-        let pen = if options.host_cgroups { Pen::with_host_cgroups() } else { Pen::new() };
         let daemon = Self { process: None, pen, dir, options, genuine_lxd: false };
         daemon.set_up_mounts();
         daemon
@@ -371,6 +390,18 @@ impl Daemon {
         api.expect("PUT", "/1.0/profiles/default", Some(&json!({"config": {}, "description": "", "devices": devices})));
     }
 
+    /// Makes a pool `default` and puts it into the default profile; no network.
+    ///
+    /// # Panics
+    /// The daemon refuses.
+    #[track_caller]
+    pub fn initialise_storage(&self) {
+        let api = self.api();
+        api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "default", "driver": "dir", "config": {}})));
+        let devices = json!({"root": {"type": "disk", "path": "/", "pool": "default"}});
+        api.expect("PUT", "/1.0/profiles/default", Some(&json!({"config": {}, "description": "", "devices": devices})));
+    }
+
     /// Uploads an image and gives it an alias.
     ///
     /// # Panics
@@ -530,7 +561,9 @@ impl Drop for Daemon {
             let _ = process.wait();
         }
         // What is mounted in the pen must go before the directory can.
-        self.pen.end();
+        if let Some(pen) = Arc::get_mut(&mut self.pen) {
+            pen.end();
+        }
         if std::env::var_os("COFFER_TEST_KEEP").is_some() {
             println!("kept: {}", self.dir.display());
             return;

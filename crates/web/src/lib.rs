@@ -3,6 +3,7 @@
 //! Never: trusts a peer by its name alone (it is pinned, or an authority of this host vouches for it); follows a redirect from
 //! HTTPS to HTTP; keeps a body in memory without a limit; waits for a silent server without one.
 
+pub mod base64;
 pub mod certificate;
 pub mod dial;
 pub mod fetch;

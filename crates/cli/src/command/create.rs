@@ -12,7 +12,6 @@ use crate::editor::read_yaml;
 use crate::error::CliError;
 use crate::key_value::{devices, pair};
 use crate::object::Devices;
-use crate::remote::Remote;
 use crate::render::clean_lines;
 use crate::target::Target;
 
@@ -143,7 +142,7 @@ impl Make {
         let profiles = profiles.or_else(|| (!given.profiles.is_empty()).then_some(given.profiles));
         let devices = self.devices(client, given.devices, profiles.as_deref()).await?;
         let source = match image {
-            Some(image) => Self::source(client, &image).await?,
+            Some(image) => Self::source(app, client, &instance, &image).await?,
             None => InstanceSource { kind: "none".into(), ..Default::default() },
         };
         let request = InstancesPost {
@@ -176,15 +175,16 @@ impl Make {
         }
     }
 
-    async fn source(client: &Client, image: &Target) -> Result<InstanceSource, CliError> {
+    async fn source(app: &App, client: &Client, instance: &Target, image: &Target) -> Result<InstanceSource, CliError> {
         let name = image.required("the image")?;
         let source = InstanceSource { kind: "image".into(), ..Default::default() };
-        if let Remote::Images { url } = Remote::named(&image.remote)? {
-            let (server, protocol, mode) = (url.to_owned(), "simplestreams".to_owned(), "pull".to_owned());
-            return Ok(InstanceSource { server, protocol, mode, alias: name.to_owned(), ..source });
+        if app.remotes().same(&image.remote, &instance.remote)? {
+            let fingerprint = super::image::resolve(client, name).await?;
+            return Ok(InstanceSource { fingerprint, ..source });
         }
-        let fingerprint = super::image::resolve(client, name).await?;
-        Ok(InstanceSource { fingerprint, ..source })
+        let from = super::image::transfer::source(app, image).await?;
+        let coffer_api::ImagesPostSource { alias, certificate, protocol, server, mode, fingerprint, secret, .. } = from;
+        Ok(InstanceSource { alias, certificate, protocol, server, mode, fingerprint, secret, ..source })
     }
 
     async fn devices(&self, client: &Client, mut all: Devices, profiles: Option<&[String]>) -> Result<Devices, CliError> {

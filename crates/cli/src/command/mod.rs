@@ -188,7 +188,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
         Command::Monitor(command) => command.run(app).await,
         Command::Query(command) => command.run(app).await,
         Command::Project(command) => command.run(app).await,
-        Command::Remote(command) => command.run(app),
+        Command::Remote(command) => command.run(app).await,
         Command::Warning(command) => command.run(app).await,
         Command::Admin(command) => command.run(app).await,
         Command::Version(command) => command.run(app).await,

@@ -144,7 +144,7 @@ impl Which {
         fit: impl AsyncFn(&Client, &str, &InstanceStatePut) -> Result<InstanceStatePut, ClientError>,
     ) -> Result<(), CliError> {
         if self.all {
-            return app.finish(app.local().change_all_states(request).await?, "").await.map(drop);
+            return app.finish(app.client(&Target::default())?.change_all_states(request).await?, "").await.map(drop);
         }
         // All changes are begun before the first is waited for, so they run side by side.
         let mut begun = Vec::new();

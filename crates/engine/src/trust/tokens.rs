@@ -101,7 +101,7 @@ fn secret_of(password: &str) -> String {
 }
 
 /// 32 random bytes as 64 hexadecimal digits.
-pub(super) fn secret() -> Result<String, EngineError> {
+pub(crate) fn secret() -> Result<String, EngineError> {
     let mut bytes = [0u8; 32];
     super::certificates::random(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

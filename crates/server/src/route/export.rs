@@ -14,15 +14,22 @@ use tokio_util::io::ReaderStream;
 use super::images;
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Named, Peer, Place};
+use crate::extract::{Named, Parameters, Peer, Place};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 256 << 10;
 
 /// `GET /1.0/images/{fingerprint}/export`: one file as it is, two as a form.
-pub async fn download(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place) -> Answer {
+pub async fn download(
+    State(app): State<App>,
+    peer: Peer,
+    Named(prefix): Named<String>,
+    Place(project): Place,
+    parameters: Parameters,
+) -> Answer {
+    let secret = parameters.get("secret").map(str::to_owned);
     let opened = app.run(move |engine| {
-        let fingerprint = images::visible(engine, &peer, &project, &prefix)?.image.fingerprint;
+        let fingerprint = images::visible(engine, &peer, &project, &prefix, secret.as_deref(), true)?.image.fingerprint;
         engine.export_image(&project, fingerprint.as_str())
     });
     let mut files = opened.await?;

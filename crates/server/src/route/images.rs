@@ -22,7 +22,7 @@ pub fn routes() -> Router<App> {
         .route("/1.0/images/{fingerprint}", get(read).put(replace).patch(patch).delete(remove))
         .route("/1.0/images/{fingerprint}/export", get(export::download).post(async || Refusal::unsupported("pushes of images")))
         .route("/1.0/images/{fingerprint}/refresh", post(refresh))
-        .route("/1.0/images/{fingerprint}/secret", post(async || Refusal::unsupported("secrets of images")))
+        .route("/1.0/images/{fingerprint}/secret", post(secret))
 }
 
 /// `GET /1.0/images`.
@@ -45,17 +45,34 @@ async fn list(State(app): State<App>, peer: Peer, Everywhere(scope): Everywhere,
 }
 
 /// `GET /1.0/images/{fingerprint}`; the start of a fingerprint is enough if only one image has it.
-async fn read(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place) -> Answer {
-    let view = app.run(move |engine| visible(engine, &peer, &project, &prefix)).await?;
+async fn read(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place, parameters: Parameters) -> Answer {
+    let secret = parameters.get("secret").map(str::to_owned);
+    let view = app.run(move |engine| visible(engine, &peer, &project, &prefix, secret.as_deref(), false)).await?;
     envelope::tagged(show::image(&view), &etag::image(&view.image))
 }
 
-/// The image, if the caller may see it.
-pub fn visible(engine: &Engine, peer: &Peer, project: &ProjectName, prefix: &str) -> Result<ImageView, EngineError> {
-    match peer.trust {
-        Trust::Admin => engine.image(project, prefix),
-        Trust::None => engine.public_image(project, prefix),
+/// The image, if the caller may see it: by trust, by a secret, or because everybody may.
+pub fn visible(
+    engine: &Engine,
+    peer: &Peer,
+    project: &ProjectName,
+    prefix: &str,
+    secret: Option<&str>,
+    fetch: bool,
+) -> Result<ImageView, EngineError> {
+    match (peer.trust, secret) {
+        (Trust::Admin, _) => engine.image(project, prefix),
+        (Trust::None, Some(secret)) => {
+            engine.public_image(project, prefix).or_else(|_| engine.secret_image(project, prefix, secret, fetch))
+        }
+        (Trust::None, None) => engine.public_image(project, prefix),
     }
+}
+
+/// `POST /1.0/images/{fingerprint}/secret`.
+async fn secret(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, Place(project): Place) -> Answer {
+    let view = app.run(move |engine| engine.create_image_secret(&peer.caller, &project, &prefix)).await?;
+    envelope::accepted(&view)
 }
 
 /// `PUT /1.0/images/{fingerprint}`.

@@ -3,6 +3,7 @@
 mod device;
 mod metadata;
 mod template;
+mod trust;
 
 use clap::Subcommand;
 use coffer_api::{InstancePut, InstanceSnapshotPut};
@@ -60,11 +61,8 @@ pub(crate) enum Config {
     Metadata(metadata::Metadata),
     #[command(subcommand)]
     Template(template::Template),
-    /// Trusted client certificates (not supported yet)
-    Trust {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    #[command(subcommand)]
+    Trust(trust::Trust),
 }
 
 impl Config {
@@ -73,7 +71,7 @@ impl Config {
             Config::Get { arguments, expanded } => get(app, &arguments, expanded).await,
             Config::Set { arguments } => set(app, &arguments).await,
             Config::Unset { arguments } => match arguments.as_slice() {
-                [key] => object::unset(app, app.local(), &Server, key).await,
+                [key] => object::unset(app, app.client(&Target::default())?, &Server, key).await,
                 [instance, key, ..] => {
                     let Ok(target) = instance.parse::<Target>();
                     let client = app.client(&target)?;
@@ -89,7 +87,7 @@ impl Config {
             Config::Device(command) => command.run(app).await,
             Config::Metadata(command) => command.run(app).await,
             Config::Template(command) => command.run(app).await,
-            Config::Trust { .. } => Err(CliError::Unsupported { what: "config trust" }),
+            Config::Trust(command) => command.run(app).await,
         }
     }
 }
@@ -97,7 +95,7 @@ impl Config {
 async fn get(app: &App, arguments: &[String], expanded: bool) -> Result<(), CliError> {
     let [instance, key] = arguments else {
         let key = arguments.first().map_or("", String::as_str);
-        return object::get(app, app.local(), &Server, key).await;
+        return object::get(app, app.client(&Target::default())?, &Server, key).await;
     };
     let Ok(target) = instance.parse::<Target>();
     let client = app.client(&target)?;
@@ -119,7 +117,7 @@ async fn set(app: &App, arguments: &[String]) -> Result<(), CliError> {
         _ => false,
     };
     if of_server {
-        return object::set(app, app.local(), &Server, pairs_or_two(arguments)?).await;
+        return object::set(app, app.client(&Target::default())?, &Server, pairs_or_two(arguments)?).await;
     }
     let [instance, rest @ ..] = arguments else { return Err(CliError::Missing { what: "the key" }) };
     if rest.is_empty() {

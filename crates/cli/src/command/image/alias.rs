@@ -1,8 +1,9 @@
 //! `image alias`.
 
 use clap::Subcommand;
-use coffer_api::ImageAliasesPost;
+use coffer_api::{Image, ImageAlias, ImageAliasesEntry, ImageAliasesPost};
 
+use super::place;
 use crate::app::App;
 use crate::error::CliError;
 use crate::render::{Format, Table, render_list};
@@ -62,7 +63,10 @@ impl Alias {
             }
             Alias::List { filters, format } => {
                 let (target, filters) = leading_remote(&filters);
-                let mut aliases = app.client(&target)?.image_aliases().await?;
+                let mut aliases = match app.image_server(&target)? {
+                    Some(server) => place::all(&server).await?.into_iter().flat_map(aliases_of).collect(),
+                    None => app.client(&target)?.image_aliases().await?,
+                };
                 let fits = |name: &str, target: &str| filters.iter().all(|filter| name.contains(filter) || target.starts_with(filter));
                 aliases.retain(|alias| fits(&alias.name, &alias.target));
                 aliases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -77,4 +81,12 @@ impl Alias {
             }
         }
     }
+}
+
+/// The aliases of an image as entries of their own.
+fn aliases_of(image: Image) -> Vec<ImageAliasesEntry> {
+    let Image { fingerprint, kind, aliases, .. } = image;
+    let entry =
+        |alias: ImageAlias| ImageAliasesEntry { name: alias.name, target: fingerprint.clone(), kind: kind.clone(), ..Default::default() };
+    aliases.into_iter().map(entry).collect()
 }

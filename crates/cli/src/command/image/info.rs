@@ -35,6 +35,11 @@ pub(super) fn text(image: &Image) -> String {
         let (server, protocol, alias) = (clean(&source.server), clean(&source.protocol), clean(&source.alias));
         let _ = writeln!(out, "Source:\n    Server: {server}\n    Protocol: {protocol}\n    Alias: {alias}");
     }
+    if let Some(origin) = &image.origin {
+        let from = if origin.server.is_empty() { "a client's upload" } else { &origin.server };
+        let _ = writeln!(out, "Origin:\n    From: {}", clean(from));
+        let _ = writeln!(out, "    Asked by: {}\n    Arrived: {}", clean(&origin.asked_by), minute(origin.fetched_at));
+    }
     if image.profiles.is_empty() {
         out.push_str("Profiles: []\n");
     } else {

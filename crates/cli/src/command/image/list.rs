@@ -2,7 +2,9 @@
 
 use clap::Args;
 use coffer_api::Image;
+use coffer_base::Architecture;
 
+use super::place;
 use crate::app::App;
 use crate::error::CliError;
 use crate::render::{Cell, Format, Table, long_time, mebibytes, render_list};
@@ -10,7 +12,7 @@ use crate::target::leading_remote;
 
 /// List images
 ///
-/// A filter is key=value (a property), a part of an alias or the start of a fingerprint. All filters must hold.
+/// A filter is key=value (a property), an architecture, a part of an alias or the start of a fingerprint. All filters must hold.
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "ls",
@@ -36,15 +38,14 @@ pub(crate) struct List {
 impl List {
     pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
         let (target, filters) = leading_remote(&self.filters);
-        let client = match app.client(&target) {
-            Err(CliError::ImagesOnly { name }) => return Err(CliError::RemoteImages { name }),
-            other => other?,
-        };
         let columns: Vec<char> = self.columns.chars().filter(|column| *column != ',').collect();
         if let Some(column) = columns.iter().find(|column| header(**column).is_none()) {
             return Err(CliError::UnknownColumn { column: *column, columns: self.columns });
         }
-        let mut images = client.images("").await?;
+        let mut images = match app.image_server(&target)? {
+            Some(server) => place::all(&server).await?,
+            None => app.client(&target)?.images("").await?,
+        };
         images.retain(|image| filters.iter().all(|filter| fits(image, filter)));
         app.print(&render_list(self.format, &images, app.colour(), || table(&columns, &images)))
     }
@@ -110,7 +111,8 @@ fn fits(image: &Image, filter: &str) -> bool {
         }
         None => {
             let in_alias = image.aliases.iter().any(|alias| alias.name.contains(filter));
-            in_alias || image.fingerprint.starts_with(filter)
+            let its_architecture = filter.parse::<Architecture>().is_ok_and(|wanted| image.architecture == wanted.as_str());
+            in_alias || its_architecture || image.fingerprint.starts_with(filter)
         }
     }
 }

@@ -5,6 +5,8 @@ mod export;
 mod import;
 mod info;
 mod list;
+mod place;
+pub(crate) mod transfer;
 
 use clap::Subcommand;
 use coffer_api::ImagePut;
@@ -23,12 +25,8 @@ use crate::target::Target;
 pub(crate) enum Image {
     #[command(subcommand)]
     Alias(alias::Alias),
-    /// Copy images between servers (not supported yet)
     #[command(visible_alias = "cp")]
-    Copy {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    Copy(transfer::Copy),
     /// Delete images
     #[command(visible_alias = "rm", alias = "remove")]
     Delete {
@@ -101,7 +99,7 @@ impl Image {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         match self {
             Image::Alias(command) => command.run(app).await,
-            Image::Copy { .. } => Err(CliError::Unsupported { what: "image copy" }),
+            Image::Copy(command) => command.run(app).await,
             Image::Delete { images } => {
                 for image in images {
                     let (client, fingerprint) = find(app, &image).await?;
@@ -130,18 +128,10 @@ impl Image {
             Image::Export(command) => command.run(app).await,
             Image::Import(command) => command.run(app).await,
             Image::List(command) => command.run(app).await,
-            Image::Info { image, .. } => {
-                let (client, fingerprint) = find(app, &image).await?;
-                app.print(&info::text(&client.image(&fingerprint).await?.value))
-            }
-            Image::Show { image, .. } => {
-                let (client, fingerprint) = find(app, &image).await?;
-                app.print(&yaml(&client.image(&fingerprint).await?.value.writable()))
-            }
+            Image::Info { image, .. } => app.print(&info::text(place::find(app, &image).await?.image())),
+            Image::Show { image, .. } => app.print(&yaml(&place::find(app, &image).await?.image().writable())),
             Image::GetProperty { image, key } => {
-                let (client, fingerprint) = find(app, &image).await?;
-                let mut properties = client.image(&fingerprint).await?.value.properties;
-                let value = properties.remove(&key);
+                let value = place::find(app, &image).await?.image().properties.get(&key).cloned();
                 let value = value.ok_or_else(|| CliError::NoSuch { object: image.name, what: "property", name: key })?;
                 app.print(&format!("{}\n", clean_lines(&value)))
             }
@@ -171,7 +161,7 @@ async fn change(app: &App, image: &Target, change: impl FnOnce(&mut ImagePut) ->
 /// Finds the server and the fingerprint, or the start of one, of an image.
 async fn find<'a>(app: &'a App, image: &Target) -> Result<(&'a Client, String), CliError> {
     let client = match app.client(image) {
-        Err(CliError::ImagesOnly { name }) => return Err(CliError::RemoteImages { name }),
+        Err(CliError::ImagesOnly { name }) => return Err(CliError::ReadOnly { name }),
         other => other?,
     };
     let name = image.required("the image")?;

@@ -1,16 +1,22 @@
 //! `remote`: servers known by name.
 
+mod add;
+
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
+use coffer_web::Url;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::error::CliError;
-use crate::remote::{REMOTES, Remote as Known};
+use crate::remotes::{Known, Remote as Server, Remotes, check_scheme};
 use crate::render::{Format, Table, render_list, yes_no};
 
 /// Servers known by name
 #[derive(Debug, Subcommand)]
 pub(crate) enum Remote {
+    Add(add::Add),
     /// List remotes
     #[command(visible_alias = "ls")]
     List {
@@ -20,83 +26,86 @@ pub(crate) enum Remote {
     },
     /// Print the name of the default remote
     GetDefault,
-    /// Add a remote (not supported yet)
-    Add {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
-    /// Remove a remote (not supported yet)
+    /// Remove a remote
     #[command(visible_alias = "rm", alias = "delete")]
     Remove {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
+        /// Remote
+        remote: String,
     },
-    /// Rename a remote (not supported yet)
+    /// Rename a remote
     #[command(visible_alias = "mv")]
     Rename {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
+        /// Remote
+        remote: String,
+        /// New name
+        new_name: String,
     },
-    /// Change the URL of a remote (not supported yet)
+    /// Change the URL of a remote
     SetUrl {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
+        /// Remote
+        remote: String,
+        /// New URL
+        url: String,
     },
-    /// Make another remote the default (not supported yet)
+    /// Make another remote the default
     #[command(visible_alias = "set-default")]
     Switch {
-        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
-        rest: Vec<String>,
+        /// Remote
+        remote: String,
     },
 }
 
 /// A remote as other programs read it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
-    addr: String,
-    auth_type: String,
-    project: String,
-    protocol: String,
+struct Entry<'a> {
+    addr: &'a str,
+    auth_type: &'a str,
+    project: &'a str,
+    protocol: &'a str,
     public: bool,
     global: bool,
     r#static: bool,
 }
 
 impl Remote {
-    pub(crate) fn run(self, app: &App) -> Result<(), CliError> {
+    pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
+        let mut remotes = app.remotes().clone();
+        let bare = |name: String| name.trim_end_matches(':').to_owned();
         match self {
-            Remote::List { format } => app.print(&list(format, app.colour())),
-            Remote::GetDefault => app.print("local\n"),
-            Remote::Add { .. } => Err(CliError::Unsupported { what: "remote add" }),
-            Remote::Remove { .. } => Err(CliError::Unsupported { what: "remote remove" }),
-            Remote::Rename { .. } => Err(CliError::Unsupported { what: "remote rename" }),
-            Remote::SetUrl { .. } => Err(CliError::Unsupported { what: "remote set-url" }),
-            Remote::Switch { .. } => Err(CliError::Unsupported { what: "remote switch" }),
+            Remote::Add(command) => command.run(app).await,
+            Remote::List { format } => app.print(&list(&remotes, format, app.colour())),
+            Remote::GetDefault => app.print(&format!("{}\n", remotes.default_name())),
+            Remote::Remove { remote } => remotes.remove(&bare(remote)),
+            Remote::Rename { remote, new_name } => remotes.rename(&bare(remote), &bare(new_name)),
+            Remote::SetUrl { remote, url } => set_url(&mut remotes, &bare(remote), &url),
+            Remote::Switch { remote } => remotes.switch(&bare(remote)),
         }
     }
 }
 
-fn entry(remote: Known) -> Entry {
-    let (addr, protocol, auth_type, public) = match remote {
-        Known::Local => ("unix://", "lxd", "file access", false),
-        Known::Images { url } => (url, "simplestreams", "none", true),
-    };
-    let text = str::to_owned;
+fn set_url(remotes: &mut Remotes, name: &str, url: &str) -> Result<(), CliError> {
+    let changed = Server { addr: url.trim_end_matches('/').to_owned(), ..remotes.own(name)?.clone() };
+    if !url.starts_with("unix:") {
+        check_scheme(&url.parse::<Url>()?)?;
+    }
+    remotes.set(name, changed)
+}
+
+fn entry(remote: &Server) -> Entry<'_> {
     Entry {
-        addr: text(addr),
-        auth_type: text(auth_type),
-        project: String::new(),
-        protocol: text(protocol),
-        public,
-        global: false,
-        // The community's image server may be changed by the user, as in LXD; the others may not.
-        r#static: addr != "https://images.linuxcontainers.org",
+        addr: &remote.addr,
+        auth_type: remote.auth_type(),
+        project: &remote.project,
+        protocol: remote.protocol.as_str(),
+        public: remote.public,
+        global: remote.known == Known::Host,
+        r#static: remote.known == Known::Always,
     }
 }
 
-fn list(format: Format, colour: bool) -> String {
-    let entries: std::collections::BTreeMap<_, _> = REMOTES.iter().map(|(name, remote)| (*name, entry(*remote))).collect();
+fn list(remotes: &Remotes, format: Format, colour: bool) -> String {
+    let entries: BTreeMap<_, _> = remotes.all().iter().map(|(name, remote)| (name.as_str(), entry(remote))).collect();
     match format {
         Format::Json => return crate::render::json_line(&entries),
         Format::Yaml => return crate::render::yaml(&entries),
@@ -105,9 +114,9 @@ fn list(format: Format, colour: bool) -> String {
     render_list::<()>(format, &[], colour, || {
         let mut table = Table::new(["NAME", "URL", "PROTOCOL", "AUTH TYPE", "PUBLIC", "STATIC", "GLOBAL"]);
         for (name, entry) in &entries {
-            let name = if *name == "local" { "local (current)" } else { name };
+            let name = if *name == remotes.default_name() { format!("{name} (current)") } else { (*name).to_owned() };
             let (public, fixed, global) = (yes_no(entry.public), yes_no(entry.r#static), yes_no(entry.global));
-            table.row([name, &entry.addr, &entry.protocol, &entry.auth_type, public, fixed, global]);
+            table.row([name.as_str(), entry.addr, entry.protocol, entry.auth_type, public, fixed, global]);
         }
         table.sorted()
     })
@@ -134,6 +143,6 @@ mod tests {
             | ubuntu-daily    | https://cloud-images.ubuntu.com/daily    | simplestreams | none        | YES    | YES    | NO     |
             +-----------------+------------------------------------------+---------------+-------------+--------+--------+--------+
         "]]
-        .assert_eq(&list(Format::Table, false));
+        .assert_eq(&list(&Remotes::fresh(), Format::Table, false));
     }
 }
