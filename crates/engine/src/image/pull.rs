@@ -67,7 +67,7 @@ impl Engine {
                 aliases: request.aliases,
             };
             let image = engine.fetch_image(&server, &request.source, &home, &keep, operation, &caller)?;
-            engine.settle_pulled(&image, &keep)?;
+            engine.settle_pulled(&image, &keep, &origin(&request.source, &image.fingerprint, &caller))?;
             operation.set_metadata("fingerprint", image.fingerprint.as_str());
             operation.set_metadata("size", image.size.to_string());
             Ok(())
@@ -107,12 +107,7 @@ impl Engine {
         if let Some(image) = self.inner.store.read(|conn| coffer_store::image::get(conn, home, &fingerprint))? {
             return Ok(image);
         }
-        let alias = if fingerprint.as_str().starts_with(&source.name) { String::new() } else { source.name.clone() };
-        let origin = Origin {
-            server: Some(OriginServer { alias, ..origin_server(source) }),
-            by: format!("{} ({})", caller.username, caller.protocol),
-            at: Time::now(),
-        };
+        let origin = origin(source, &fingerprint, caller);
         if let Some(image) = self.image_of_another_project(&fingerprint, home, keep)? {
             self.record_image(&image, &keep.aliases, &origin)?;
             return Ok(image);
@@ -178,7 +173,7 @@ impl Engine {
     }
 
     /// What somebody copies on purpose is not only cached any more, and has the aliases that were asked for.
-    fn settle_pulled(&self, image: &Image, keep: &Keep) -> Result<(), EngineError> {
+    fn settle_pulled(&self, image: &Image, keep: &Keep, origin: &Origin) -> Result<(), EngineError> {
         self.inner.store.try_write(|tx| {
             let now = coffer_store::image::get(tx, &image.project, &image.fingerprint)?;
             let mut new = now.ok_or_else(|| EngineError::not_found("image", &image.fingerprint))?;
@@ -187,6 +182,10 @@ impl Engine {
             new.public |= keep.public;
             new.properties.merge(&keep.properties);
             coffer_store::image::update(tx, &new)?;
+            // Who asks for it by an alias wants it to follow that one.
+            if origin.server.as_ref().is_some_and(|server| !server.alias.is_empty()) {
+                coffer_store::origin::set(tx, &image.project, &image.fingerprint, origin)?;
+            }
             let named = coffer_store::alias::of_image(tx, &image.project, &image.fingerprint)?;
             for (name, description) in keep.aliases.iter().filter(|(name, _)| !named.iter().any(|alias| alias.name == *name)) {
                 let (project, target) = (image.project.clone(), image.fingerprint.clone());
@@ -205,6 +204,16 @@ impl Engine {
             return Ok(wanted);
         }
         Architecture::of_kernel().map_err(|error| EngineError::Refused(format!("this host's architecture: {error}")))
+    }
+}
+
+/// Where an image comes from that a source names, and for whom.
+fn origin(source: &RemoteSource, fingerprint: &Fingerprint, caller: &Caller) -> Origin {
+    let alias = if fingerprint.as_str().starts_with(&source.name) { String::new() } else { source.name.clone() };
+    Origin {
+        server: Some(OriginServer { alias, ..origin_server(source) }),
+        by: format!("{} ({})", caller.username, caller.protocol),
+        at: Time::now(),
     }
 }
 

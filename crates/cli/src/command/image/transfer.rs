@@ -132,10 +132,11 @@ pub(crate) async fn source(app: &App, image: &Target) -> Result<ImagesPostSource
     };
     let pinned = app.remotes().certificate(remote_name)?.map(|certificate| certificate.to_pem());
     let certificate = if about.certificate.is_empty() { pinned.unwrap_or_default() } else { about.certificate };
-    let secret = if client.image(&fingerprint).await?.value.public { String::new() } else { client.image_secret(&fingerprint).await? };
-    // An alias can be followed; a fingerprint says exactly which one is meant.
-    let alias = if fingerprint.starts_with(name) { String::new() } else { name.to_owned() };
-    let fingerprint = if alias.is_empty() { fingerprint } else { String::new() };
+    let public = client.image(&fingerprint).await?.value.public;
+    let secret = if public { String::new() } else { client.image_secret(&fingerprint).await? };
+    // A public alias can be followed; what is private is opened by its fingerprint and the secret.
+    let followed = public && !fingerprint.starts_with(name);
+    let (alias, fingerprint) = if followed { (name.to_owned(), String::new()) } else { (String::new(), fingerprint) };
     Ok(ImagesPostSource {
         server,
         protocol: "lxd".into(),
