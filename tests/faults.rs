@@ -46,6 +46,13 @@ const POINTS: &[(&str, UseCase)] = &[
     ("move.recorded-whole", UseCase::Move),
     ("move.volumes-moved", UseCase::Move),
     ("create.image-fetched", UseCase::RemoteLaunch),
+    ("publish.packed", UseCase::Publish),
+    ("backup.packed", UseCase::Backup),
+    ("backup.stored", UseCase::Backup),
+    ("backup.recorded", UseCase::Backup),
+    ("import.recorded", UseCase::Import),
+    ("import.volumes-made", UseCase::Import),
+    ("import.finished", UseCase::Import),
     ("image.received", UseCase::Image),
     ("image.stored", UseCase::Image),
     ("image.recorded", UseCase::Image),
@@ -82,6 +89,9 @@ enum UseCase {
     Copy,
     Replace,
     Move,
+    Publish,
+    Backup,
+    Import,
     Image,
     ImageRefresh,
     RemoteLaunch,
@@ -325,6 +335,66 @@ fn an_image_cut_anywhere_is_whole_or_absent() {
         let body = json!({"name": "c1", "source": {"type": "image", "fingerprint": fingerprint}});
         daemon.api().expect("POST", "/1.0/instances", Some(&body));
     }
+}
+
+#[test]
+fn a_publication_cut_anywhere_is_an_image_or_nothing() {
+    each(UseCase::Publish, |daemon, point| {
+        daemon.create_instance("small", "c1");
+        arm(daemon, point);
+        let _ = post(daemon, "POST", "/1.0/images", &json!({"source": {"type": "instance", "name": "c1"}}));
+        revive(daemon, point);
+        assert_eq!(daemon.api().get("/1.0/images").as_array().map(Vec::len), Some(1), "{point}: only the one that was there");
+        daemon.run_again();
+    });
+}
+
+#[test]
+fn a_backup_cut_anywhere_is_whole_or_absent() {
+    each(UseCase::Backup, |daemon, point| {
+        daemon.run_instance("small", "c1");
+        arm(daemon, point);
+        let _ = post(daemon, "POST", "/1.0/instances/c1/backups", &json!({"name": "b1"}));
+        revive(daemon, point);
+        let files = std::fs::read_dir(daemon.state_seen().join("backups/instances/c1")).into_iter().flatten().count();
+        match daemon.api().get("/1.0/instances/c1/backups").as_array().map(Vec::len) {
+            Some(0) => assert_eq!(files, 0, "{point}: no backup, but files"),
+            Some(1) => {
+                let answer = daemon.api().request("GET", "/1.0/instances/c1/backups/b1/export", None).unwrap();
+                assert_eq!(answer.status, 200, "{point}");
+            }
+            other => panic!("{point}: {other:?} backups"),
+        }
+        // It was held still when the daemon died; the next one lets it go on.
+        assert!(daemon.eventually(|| daemon.instance_state("c1")["status"] == "Running"), "{point}: {}", daemon.instance_state("c1"));
+        assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3);
+    });
+}
+
+#[test]
+fn an_import_cut_anywhere_is_complete_or_nothing() {
+    each(UseCase::Import, |daemon, point| {
+        daemon.create_instance("small", "c2");
+        daemon.coffer(["snapshot", "c2", "s1"]).ok();
+        let path = daemon.scratch().join("c2.tar.gz");
+        daemon.coffer(["export", "c2", &path.display().to_string()]).ok();
+        daemon.coffer(["delete", "c2"]).ok();
+        arm(daemon, point);
+        let headers = [("Content-Type", "application/octet-stream"), ("X-LXD-name", "c1")];
+        if let Ok(answer) = daemon.api().send("POST", "/1.0/instances", &headers, &std::fs::read(&path).unwrap())
+            && let Some(operation) = answer.json()["operation"].as_str()
+        {
+            let _ = daemon.api().request("GET", &format!("{operation}/wait?timeout=30"), None);
+        }
+        revive(daemon, point);
+        if exists(daemon, "/1.0/instances/c1") {
+            assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots").as_array().map(Vec::len), Some(1), "{point}");
+        } else {
+            daemon.expect_no_trace("c1");
+            daemon.coffer(["import", &path.display().to_string(), "c1"]).ok();
+        }
+        daemon.run_again();
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Each test has a daemon in a pen of its own, so they run side by side. `cargo xtask test MODULE` runs one subject.
 
+mod backups;
 mod bad_input;
 mod compatibility_names;
 mod copies;

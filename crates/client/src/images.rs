@@ -1,6 +1,6 @@
 //! Images and their aliases.
 
-use coffer_api::{Image, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesPost, ImagePut, ImagesPost};
+use coffer_api::{Image, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImagePut, ImagesPost};
 use hyper::Method;
 
 use crate::{Answer, ApiPath, Client, ClientError, Pending, Tagged};
@@ -95,6 +95,14 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn create_image_alias(&self, alias: &ImageAliasesPost) -> Result<(), ClientError> {
         self.change(Method::POST, ApiPath::new("/1.0/images/aliases"), Some(alias), "").await.map(drop)
+    }
+
+    /// Points an alias elsewhere.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn update_image_alias(&self, name: &str, alias: &ImageAliasesEntryPut) -> Result<(), ClientError> {
+        self.change(Method::PUT, alias_path(name), Some(alias), "").await.map(drop)
     }
 
     /// Renames an alias.

@@ -5,6 +5,7 @@ pub mod change;
 pub mod export;
 pub mod find;
 pub mod public;
+pub mod publish;
 pub mod pull;
 pub mod receive;
 pub mod refresh;

@@ -9,7 +9,7 @@ pub mod end;
 pub mod exec;
 pub mod files;
 pub mod ids;
-mod metadata;
+pub mod metadata;
 mod modules;
 pub mod names;
 pub mod rebuild;

@@ -10,6 +10,7 @@ pub mod host;
 pub mod operations;
 pub mod request;
 
+mod backup;
 mod defaults;
 mod image;
 mod instance;
@@ -35,7 +36,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coffer_store::Store;
 
-pub use coffer_image::{Incoming, Metadata, ReceiveError};
+pub use coffer_image::pack::UnknownCompressor;
+pub use coffer_image::{Compressor, Incoming, Metadata, ReceiveError};
 pub use coffer_network::links::BridgeState;
 pub use coffer_network::{Lease, LinkState};
 pub use coffer_remote::{Protocol, ProtocolError};
@@ -102,6 +104,8 @@ struct Inner {
     shutting_down: AtomicBool,
     runtime: tokio::runtime::Handle,
     end: tokio::sync::watch::Sender<bool>,
+    /// Told when a backup was made, whose time may be over before that of all others.
+    expiry: tokio::sync::Notify,
     /// Held while the first pool and bridge are made.
     first_use: std::sync::Mutex<()>,
     /// Rung when something may be due earlier than was thought: a snapshot's schedule or expiry changed.
@@ -111,6 +115,7 @@ struct Inner {
 /// The directories below the state directory, as LXD documents them, and their modes.
 const DIRECTORIES: &[(&str, u32)] = &[
     ("backups", 0o700),
+    ("backups/instances", 0o700),
     ("database", 0o700),
     ("devices", 0o711),
     ("disks", 0o700),
@@ -162,6 +167,7 @@ impl Engine {
             shutting_down: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
             end: tokio::sync::watch::Sender::new(false),
+            expiry: tokio::sync::Notify::new(),
             first_use: std::sync::Mutex::new(()),
             snapshot_alarm: tokio::sync::Notify::new(),
             settings,

@@ -42,6 +42,10 @@ impl Engine {
         let wanted = self.settle_instances(found);
         // After the instances: a restore that is finished may need what is half deleted.
         self.recover_snapshots();
+        // After renames were finished: a backup's file is found by its instance's name.
+        if let Err(error) = self.sweep_backups() {
+            tracing::error!("removing files of backups that nobody knows: {}", chain(&error));
+        }
         self.inner.ready.store(true, Ordering::SeqCst);
         self.inner.events.lifecycle(None, "daemon-started", "/1.0".into(), None);
         self.keep_snapshots();

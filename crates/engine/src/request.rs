@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use coffer_image::Compressor;
 use coffer_model::{
-    AliasName, Config, Devices, Fingerprint, Image, Instance, InstanceName, InstanceSnapshot, Network, Origin, Pool, Profile, ProfileName,
-    ProjectName, SnapshotName, Status, Time,
+    AliasName, BackupName, Config, Devices, Fingerprint, Image, Instance, InstanceBackup, InstanceName, InstanceSnapshot, Network, Origin,
+    Pool, PoolName, Profile, ProfileName, ProjectName, SnapshotName, Status, Time,
 };
 use coffer_remote::Protocol;
 
@@ -47,6 +48,8 @@ pub struct InstanceView {
     pub state: Option<InstanceState>,
     /// Its snapshots, the oldest first, where [`Detail::Full`] was asked for.
     pub snapshots: Vec<SnapshotView>,
+    /// Its backups, where [`Detail::Full`] was asked for.
+    pub backups: Vec<InstanceBackup>,
 }
 
 /// A snapshot as a reader sees it.
@@ -357,4 +360,51 @@ pub struct PoolView {
     pub used_by: Vec<String>,
     /// `Created`, `Pending` or `Unavailable`.
     pub status: &'static str,
+}
+
+/// A new image, made of an instance or a snapshot.
+#[derive(Debug, Clone)]
+pub struct PublishImage {
+    /// The instance.
+    pub instance: InstanceName,
+    /// Its snapshot; `None` is the instance as it is now.
+    pub snapshot: Option<SnapshotName>,
+    /// The compressor; `None` is the server's own choice.
+    pub compressor: Option<Compressor>,
+    /// Properties instead of those that the instance's image had; none keeps these.
+    pub properties: Config,
+    /// Whether clients that are not trusted may have it.
+    pub public: bool,
+    /// When it should no longer be used.
+    pub expires_at: Option<Time>,
+    /// The name of its file.
+    pub filename: String,
+    /// Profiles for instances made from it.
+    pub profiles: Vec<ProfileName>,
+    /// Aliases it gets.
+    pub aliases: Vec<(AliasName, String)>,
+}
+
+/// A new backup of an instance.
+#[derive(Debug, Clone)]
+pub struct CreateBackup {
+    /// Its name; the server finds one when there is none.
+    pub name: Option<BackupName>,
+    /// When it is deleted by itself; `None` if never.
+    pub expires_at: Option<Time>,
+    /// Whether the snapshots are left out.
+    pub instance_only: bool,
+    /// The compressor; `None` is the server's own choice.
+    pub compressor: Option<Compressor>,
+}
+
+/// An instance to be made from a backup.
+#[derive(Debug, Clone)]
+pub struct ImportBackup {
+    /// The project it is made in.
+    pub project: ProjectName,
+    /// Its name; `None` is the one in the backup.
+    pub name: Option<InstanceName>,
+    /// The pool it is made in; `None` is the one that the backup comes from, or the default profile's.
+    pub pool: Option<PoolName>,
 }

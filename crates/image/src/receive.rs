@@ -183,6 +183,16 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// Ends the transfer of something that is used at once and gets no name: the file it was received in.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Empty`].
+    pub fn into_file(self) -> Result<OwnedFd, ReceiveError> {
+        if self.received == 0 { Err(ReceiveError::Empty { part: "only" }) } else { Ok(self.metadata) }
+    }
+}
+
 impl io::Write for Incoming {
     fn write(&mut self, chunk: &[u8]) -> io::Result<usize> {
         match Self::write(self, chunk) {

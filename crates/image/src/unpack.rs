@@ -1,4 +1,4 @@
-//! Reading image files in `coffer-unpack`, a process of its own that is locked in before it reads the first byte.
+//! Reading image files and backups in `coffer-unpack`, a process of its own that is locked in before it reads the first byte.
 //!
 //! The daemon's side is [`Unpacker`]; [`worker::main`] is the program. Between them is a socket: one order with descriptors goes
 //! in, packets of JSON come out. The unpacker needs no path of the host: it is handed the image's files and the directory to
@@ -7,22 +7,27 @@
 //! Ids on disk are the instance's own, unshifted; device nodes are left out; the root file system is in `rootfs/`, beside
 //! `metadata.yaml` and `templates/`.
 
-mod acl;
+pub(crate) mod acl;
 mod archive;
+mod backup;
 mod budget;
-mod confine;
-mod entry;
-mod failure;
+pub(crate) mod confine;
+mod conversation;
+mod devices;
+pub(crate) mod entry;
+pub(crate) mod failure;
 mod filter;
+mod image;
 mod layout;
 mod look;
-mod order;
+pub(crate) mod order;
 mod pax;
-mod report;
+pub(crate) mod report;
 mod sparse;
 mod squashfs;
 mod stream;
 mod tree;
+mod volume;
 pub mod worker;
 mod xz;
 
@@ -31,13 +36,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use coffer_base::Progress;
-use coffer_base::run::{Program, RunError};
-use coffer_sys::socket::PacketSocket;
+use coffer_base::run::RunError;
 
 use crate::metadata::{Metadata, MetadataError};
 pub use failure::{Failure, FailureKind};
 pub use order::{Confinement, Limits, Unpacked};
-use order::{Line, Order, Task};
+use order::{Line, Task};
 
 /// The program's file name.
 pub const PROGRAM: &str = "coffer-unpack";
@@ -45,10 +49,7 @@ pub const PROGRAM: &str = "coffer-unpack";
 /// The stage under which unpacking reports its progress.
 const STAGE: &str = "create_instance_from_image_unpack";
 
-/// The largest packet that the unpacker sends, in bytes.
-const MAX_PACKET: usize = 160 << 10;
-
-/// Starts unpackers.
+/// Starts the program that reads and writes archives.
 #[derive(Clone, Debug)]
 pub struct Unpacker {
     program: PathBuf,
@@ -108,16 +109,27 @@ pub enum UnpackError {
     /// Its metadata is not accepted.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A device node of a backup could not be made.
+    #[error("making a device node of the backup")]
+    Device(#[source] io::Error),
 }
 
 impl UnpackError {
+    /// What a last line means that is no result of the task: why it failed.
+    pub(crate) fn unexpected(line: Line) -> Self {
+        match line {
+            Line::Failed(failure) => failure.into(),
+            line => Self::Silent { said: format!("{line:?}") },
+        }
+    }
+
     /// The class of this error, for whoever answers the user.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Failed(failure) => failure.kind(),
             Self::Metadata(_) => FailureKind::BadImage,
-            Self::Start(_) | Self::Talk(_) | Self::Silent { .. } => FailureKind::System,
+            Self::Start(_) | Self::Talk(_) | Self::Silent { .. } | Self::Device(_) => FailureKind::System,
         }
     }
 }
@@ -147,12 +159,13 @@ impl Unpacker {
     /// # Errors
     /// See [`UnpackError`] and [`Failure`].
     pub fn unpack(&self, request: &UnpackRequest<'_>, progress: &Progress) -> Result<Unpacked, UnpackError> {
-        let order = Order { task: Task::Unpack, split: request.rootfs.is_some(), limits: request.limits };
-        let files = [Some(request.metadata), request.rootfs, Some(request.target)];
-        match self.converse(order, &files, progress)? {
-            (_, Line::Unpacked(unpacked)) => Ok(unpacked),
-            (_, Line::Failed(failure)) => Err(failure.into()),
-            (_, line) => Err(UnpackError::Silent { said: format!("{line:?}") }),
+        let task = Task::Unpack { split: request.rootfs.is_some(), limits: request.limits };
+        let files: Vec<_> = [Some(request.metadata), request.rootfs, Some(request.target)].into_iter().flatten().collect();
+        let total = total(request.metadata, request.rootfs)?;
+        let heard = self.converse(task, &files, |done| progress.report(STAGE, done, Some(total)))?;
+        match heard.last {
+            Line::Unpacked(unpacked) => Ok(unpacked),
+            line => Err(UnpackError::unexpected(line)),
         }
     }
 
@@ -161,60 +174,19 @@ impl Unpacker {
     /// # Errors
     /// See [`UnpackError`] and [`Failure`].
     pub fn inspect(&self, request: &InspectRequest<'_>, progress: &Progress) -> Result<Inspected, UnpackError> {
-        let task = Task::Inspect { whole: request.whole };
-        let order = Order { task, split: request.rootfs.is_some(), limits: request.limits };
-        match self.converse(order, &[Some(request.metadata), request.rootfs], progress)? {
-            (text, Line::Inspected) => Ok(Inspected { metadata: Metadata::parse(text.as_bytes())? }),
-            (_, Line::Failed(failure)) => Err(failure.into()),
-            (_, line) => Err(UnpackError::Silent { said: format!("{line:?}") }),
+        let task = Task::Inspect { split: request.rootfs.is_some(), limits: request.limits, whole: request.whole };
+        let files: Vec<_> = [Some(request.metadata), request.rootfs].into_iter().flatten().collect();
+        let total = total(request.metadata, request.rootfs)?;
+        let heard = self.converse(task, &files, |done| progress.report(STAGE, done, Some(total)))?;
+        match heard.last {
+            Line::Inspected => Ok(Inspected { metadata: Metadata::parse(heard.text.as_bytes())? }),
+            line => Err(UnpackError::unexpected(line)),
         }
-    }
-
-    /// Starts the program, gives it its order and listens to its end. Answers the metadata's text and the last line.
-    fn converse(&self, order: Order, files: &[Option<BorrowedFd<'_>>], progress: &Progress) -> Result<(String, Line), UnpackError> {
-        let files: Vec<BorrowedFd<'_>> = files.iter().copied().flatten().collect();
-        let total = files.iter().take(1 + usize::from(order.split)).map(|file| crate::receive::size_of(*file)).sum::<io::Result<u64>>();
-        let total = total.map_err(UnpackError::Talk)?;
-        let (ours, theirs) = PacketSocket::pair().map_err(UnpackError::Talk)?;
-        let program = Program::new(&self.program.to_string_lossy());
-        let mut child = program.spawn(Some(theirs.into_fd())).map_err(UnpackError::Start)?;
-        let heard = serde_json::to_vec(&order)
-            .map_err(io::Error::from)
-            .and_then(|text| ours.send(&[&text], &files))
-            .and_then(|()| listen(&ours, |done| progress.report(STAGE, done, Some(total))));
-        // Its socket is closed or of no use any more: it has ended or is about to.
-        drop(ours);
-        if heard.is_err() {
-            let _ = child.kill();
-        }
-        child.wait().map_err(UnpackError::Talk)?;
-        let heard = heard.map_err(UnpackError::Talk)?;
-        heard.last.map(|line| (heard.metadata, line)).ok_or(UnpackError::Silent { said: heard.said.trim().to_owned() })
     }
 }
 
-/// What the unpacker said.
-#[derive(Default)]
-struct Heard {
-    metadata: String,
-    last: Option<Line>,
-    /// What was no line of ours.
-    said: String,
-}
-
-/// Listens until the unpacker closes its end.
-fn listen(socket: &PacketSocket, mut progress: impl FnMut(u64)) -> io::Result<Heard> {
-    let mut heard = Heard::default();
-    while let Some(packet) = socket.receive(MAX_PACKET)? {
-        match serde_json::from_slice(&packet.bytes) {
-            Ok(Line::Progress { done }) => progress(done),
-            // More than it may read cannot be its own; memory is not for a locked-in process to fill.
-            Ok(Line::Metadata(text)) if heard.metadata.len() + text.len() <= crate::metadata::MAX_SIZE => heard.metadata.push_str(&text),
-            Ok(Line::Metadata(_)) => {}
-            Ok(line) => heard.last = Some(line),
-            Err(_) if heard.said.len() < 2000 => heard.said.push_str(&String::from_utf8_lossy(&packet.bytes)),
-            Err(_) => {}
-        }
-    }
-    Ok(heard)
+/// Bytes of an image's files.
+fn total(metadata: BorrowedFd<'_>, rootfs: Option<BorrowedFd<'_>>) -> Result<u64, UnpackError> {
+    let sizes = [Some(metadata), rootfs].into_iter().flatten().map(crate::receive::size_of);
+    sizes.sum::<io::Result<u64>>().map_err(UnpackError::Talk)
 }

@@ -32,7 +32,7 @@ const CDI: Support = No("pass the GPU's device nodes instead; the NVIDIA hook of
 
 /// Keys of the server.
 pub const SERVER: &[Key] = &[
-    row("backups.compression_algorithm", COMPRESSION, "gzip", LIVE, Free, LATER, "Compression of backups."),
+    row("backups.compression_algorithm", COMPRESSION, "gzip", LIVE, Free, Yes, "Compression of backups."),
     row(
         "core.https_address",
         Line,
@@ -82,7 +82,7 @@ pub const SERVER: &[Key] = &[
     ),
     row("images.auto_update_cached", Bool, "true", LIVE, Free, Yes, "Whether cached images are kept up to date."),
     row("images.auto_update_interval", Int(0, 8760), "6", LIVE, Free, Yes, "Hours between looking for newer images; 0 never looks."),
-    row("images.compression_algorithm", COMPRESSION, "gzip", LIVE, Free, LATER, "Compression of published images."),
+    row("images.compression_algorithm", COMPRESSION, "gzip", LIVE, Free, Yes, "Compression of published images."),
     row(
         "images.default_architecture",
         Line,

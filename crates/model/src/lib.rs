@@ -2,6 +2,7 @@
 //!
 //! Never: a system call, a file, a clock; a value that has to be checked again below the edge.
 
+pub mod backup;
 pub mod certificate;
 pub mod config;
 pub mod device;
@@ -22,6 +23,7 @@ pub mod snapshot;
 pub mod status;
 pub mod volume;
 
+pub use backup::InstanceBackup;
 pub use certificate::TrustedCertificate;
 pub use config::Config;
 pub use device::{Device, DeviceKind, Devices};
@@ -31,8 +33,8 @@ pub use gate::{Checked, GateError};
 pub use idmap::{IdMap, IdRange};
 pub use instance::{Instance, Phase};
 pub use names::{
-    AliasName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName, ProjectName,
-    SnapshotName, VolumeName,
+    AliasName, BackupName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName,
+    ProjectName, SnapshotName, VolumeName,
 };
 pub use origin::{Origin, OriginServer};
 pub use pattern::SnapshotPattern;

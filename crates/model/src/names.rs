@@ -78,6 +78,10 @@ name_type!(
     SnapshotName, "snapshot", file_name
 );
 name_type!(
+    /// A backup's name among an instance's backups, and its file's.
+    BackupName, "backup", file_name
+);
+name_type!(
     /// A profile's name.
     ProfileName, "profile", file_name
 );

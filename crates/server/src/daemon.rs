@@ -183,6 +183,7 @@ async fn recover(app: App) {
     app.enter(Phase::Serving);
     notify::tell(News::Ready);
     tracing::info!("ready");
+    app.engine.expire_backups().await;
 }
 
 /// Keeps images up to date from the moment that the daemon serves.

@@ -1,5 +1,6 @@
 //! The routes: one file a resource. A handler parses, calls one use case and wraps the answer.
 
+mod backups;
 mod certificates;
 mod cluster;
 mod console;
@@ -22,6 +23,7 @@ mod networks;
 mod operations;
 mod profiles;
 mod projects;
+mod publish;
 mod resources;
 mod server;
 mod sftp;
@@ -79,10 +81,10 @@ fn instance_family(prefix: &str) -> Router<App> {
         .merge(instance_state::routes(prefix))
         .merge(snapshots::routes(prefix))
         .merge(copies::routes(prefix))
+        .merge(backups::routes(prefix))
         .merge(exec::routes(prefix))
         .merge(console::routes(prefix))
         .merge(logs::routes(prefix))
         .merge(files::routes(prefix))
         .merge(sftp::routes(prefix))
-        .merge(unsupported::of_instances(prefix))
 }

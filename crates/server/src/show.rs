@@ -1,11 +1,13 @@
 //! The model's words turned into the wire's.
 
+mod backup;
 mod instance;
 mod network;
 mod operation;
 mod storage;
 mod thing;
 
+pub use backup::backup;
 pub use instance::{instance, instance_full, instance_state, snapshot};
 pub use network::{lease, network, network_state};
 pub use operation::{event, operation, operation_url};

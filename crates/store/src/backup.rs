@@ -5,6 +5,7 @@
 //! any other write. The same document stands as `config` in the `index.yaml` of an exported instance.
 
 mod file;
+mod index;
 mod lenient;
 mod snapshot;
 
@@ -16,6 +17,7 @@ use coffer_model::{
 use serde::{Deserialize, Serialize};
 
 pub use file::{NAME, read, write};
+pub use index::Index;
 
 /// The largest document that is written or read, in bytes.
 pub const LIMIT: usize = 16 << 20;
@@ -28,7 +30,7 @@ type Keys = BTreeMap<String, String>;
 #[serde(default)]
 pub struct Document {
     /// The instance.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "instance", skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
     /// Its snapshots, the oldest first.
     #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
@@ -36,6 +38,9 @@ pub struct Document {
     /// The pool its root volume is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<PoolEntry>,
+    /// The pools, in the layout of newer servers, instead of the one.
+    #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolEntry>,
     /// The profiles it uses.
     #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileEntry>,
@@ -232,6 +237,10 @@ pub enum BackupError {
 /// # Errors
 /// [`BackupError::TooLarge`], or [`BackupError::Syntax`] with the line, also for text that is too deep or has anchors.
 pub fn parse(text: &str) -> Result<Document, BackupError> {
+    parse_as(text)
+}
+
+fn parse_as<T: Default + for<'de> Deserialize<'de>>(text: &str) -> Result<T, BackupError> {
     if text.len() > LIMIT {
         return Err(BackupError::TooLarge);
     }
@@ -240,8 +249,7 @@ pub fn parse(text: &str) -> Result<Document, BackupError> {
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
         with_snippet: false,
     };
-    let document: Option<Document> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| BackupError::Syntax(Box::new(error)))?;
+    let document: Option<T> = serde_saphyr::from_str_with_options(text, options).map_err(|error| BackupError::Syntax(Box::new(error)))?;
     Ok(document.unwrap_or_default())
 }
 
@@ -253,6 +261,7 @@ impl Document {
             container: Some(Container::of(instance, status, profiles)),
             snapshots: Vec::new(),
             pool: Some(PoolEntry::of(pool)),
+            pools: Vec::new(),
             profiles: profiles.iter().map(ProfileEntry::of).collect(),
             volume: Some(VolumeEntry::of(volume)),
         }
@@ -313,7 +322,7 @@ impl Document {
     /// # Errors
     /// If it is missing or its name is not one.
     pub fn pool(&self) -> Result<Pool, BackupError> {
-        let from = self.pool.as_ref().ok_or(BackupError::Missing("pool"))?;
+        let from = self.pool.as_ref().or(self.pools.first()).ok_or(BackupError::Missing("pool"))?;
         Ok(Pool {
             name: name("pool.name", &from.name)?,
             description: from.description.clone(),

@@ -145,6 +145,8 @@ pub enum Entity {
     Instance,
     /// A snapshot of an instance.
     Snapshot,
+    /// A backup of an instance.
+    Backup,
     /// An image.
     Image,
     /// An image's alias.
@@ -170,6 +172,7 @@ impl fmt::Display for Entity {
             Self::Profile => "profile",
             Self::Instance => "instance",
             Self::Snapshot => "snapshot",
+            Self::Backup => "backup",
             Self::Image => "image",
             Self::Alias => "image alias",
             Self::Network => "network",

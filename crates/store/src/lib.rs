@@ -32,6 +32,7 @@ pub mod backup;
 pub mod certificate;
 pub mod image;
 pub mod instance;
+pub mod instance_backup;
 pub mod network;
 pub mod origin;
 pub mod pool;

@@ -27,6 +27,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "users' volumes and their snapshots", apply: |conn| conn.execute_batch(include_str!("schema/0003.sql")) },
     Migration { name: "trusted certificates", apply: |conn| conn.execute_batch(include_str!("schema/0004.sql")) },
     Migration { name: "where images came from", apply: |conn| conn.execute_batch(include_str!("schema/0005.sql")) },
+    Migration { name: "backups of instances", apply: |conn| conn.execute_batch(include_str!("schema/0006.sql")) },
 ];
 
 /// The version that a list of steps leads to.

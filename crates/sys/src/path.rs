@@ -465,7 +465,11 @@ pub fn kind_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-fn own_link(handle: BorrowedFd<'_>) -> String {
+/// The path by which this process reaches what a descriptor is open on, whatever its name means by now.
+///
+/// Source: proc(5), `/proc/self/fd`.
+#[must_use]
+pub fn own_link(handle: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", handle.as_raw_fd())
 }
 

@@ -77,7 +77,7 @@ fn a_cut_file_is_always_noticed() {
         for length in (0..end).step_by(step).chain([end - 1]) {
             let image = Image::unified(file[..length].to_vec());
             let error = image.inspect(true, Limits::default()).map(|_| ()).expect_err(&format!("{name} cut to {length} bytes"));
-            assert!(error.contains("the image's metadata part is"), "{name} cut to {length} bytes: {error}");
+            assert!(error.contains("the metadata file is"), "{name} cut to {length} bytes: {error}");
             assert!(image.unpack().is_err(), "{name} cut to {length} bytes");
         }
     }
@@ -179,8 +179,8 @@ fn virtual_machines_and_strangers_are_refused_by_name() {
     Image::unified(disk).refused("a virtual machine's image is not supported");
     Image::split(Archive::image().end(), b"QFI\xfb\0\0\0\x03".to_vec()).refused("a virtual machine's image is not supported");
     Image::unified(b"hsqs".to_vec()).refused("a unified image in squashfs is not supported");
-    Image::unified(b"#!/bin/sh\n".to_vec()).refused("the image's metadata part is no tar archive");
-    Image::split(Archive::image().end(), b"PK".to_vec()).refused("the image's rootfs part is no tar archive");
+    Image::unified(b"#!/bin/sh\n".to_vec()).refused("the metadata file is no tar archive");
+    Image::split(Archive::image().end(), b"PK".to_vec()).refused("the rootfs file is no tar archive");
     Image::unified(Archive::image().end()).refused("the image has no rootfs directory");
     Image::unified(Archive::default().dir("rootfs").end()).refused("the image has no metadata.yaml");
 }

@@ -12,8 +12,8 @@ use crate::world::{Image, filesystem, listing};
 #[test]
 fn the_top_level_is_no_place_for_links() {
     for name in ["templates", "metadata.yaml", "rootfs", "backup.yaml", "exec-output", "anything"] {
-        Image::unified(Archive::image().dir("rootfs").symlink(name, "/root").end()).refused(&format!("the image's member {name}: "));
-        Image::unified(Archive::default().symlink(name, "/root").end()).refused(&format!("the image's member {name}: "));
+        Image::unified(Archive::image().dir("rootfs").symlink(name, "/root").end()).refused(&format!("the archive's member {name}: "));
+        Image::unified(Archive::default().symlink(name, "/root").end()).refused(&format!("the archive's member {name}: "));
     }
     Image::unified(Archive::image().dir("rootfs/").symlink("rootfs", "/").end()).refused("rootfs must be a directory");
     Image::unified(Archive::image().dir("rootfs/").file("rootfs", "x").end()).refused("rootfs must be a directory");
@@ -34,9 +34,9 @@ fn strangers_beside_the_root_are_left_out() {
 #[test]
 fn names_that_leave_are_refused() {
     for name in ["../x", "rootfs/../../x", "rootfs/a/../../../x", "a/..", "/../x"] {
-        Image::unified(Archive::image().dir("rootfs").file(name, "x").end()).refused("leaves the image by \"..\"");
+        Image::unified(Archive::image().dir("rootfs").file(name, "x").end()).refused("leaves the archive by \"..\"");
     }
-    Image::unified(Archive::image().hard_link("rootfs/shadow", "../../../etc/shadow").end()).refused("leaves the image by \"..\"");
+    Image::unified(Archive::image().hard_link("rootfs/shadow", "../../../etc/shadow").end()).refused("leaves the archive by \"..\"");
     Image::unified(Archive::image().hard_link("rootfs/shadow", "/etc/shadow").end()).refused("outside rootfs/");
     let zero: [(&str, &[u8]); 1] = [("path", b"rootfs/a\0b")];
     Image::unified(Archive::image().pax(&zero, Member::of("x", EntryType::Regular)).end()).refused("holds a zero byte");
@@ -111,7 +111,7 @@ fn claims_of_length_are_not_believed() {
         let text = size.to_string();
         let lying: [(&str, &[u8]); 1] = [("size", text.as_bytes())];
         let archive = Archive::image().pax(&lying, Member::of("rootfs/x", EntryType::Regular)).end();
-        Image::unified(archive).refused("the image's metadata part is damaged");
+        Image::unified(archive).refused("the metadata file is damaged");
     }
     Image::unified((0..100).fold(Archive::image(), |archive, _| archive.extended(b'x', b"")).end()).refused("too many headers");
     let text = "x".repeat(2 << 20);
@@ -128,7 +128,7 @@ fn sparse_maps_that_lie_are_refused() {
         let records: [(&str, &[u8]); 3] =
             [("GNU.sparse.map", map.as_bytes()), ("GNU.sparse.size", size.as_bytes()), ("GNU.sparse.name", b"rootfs/s")];
         let member = Member { content: &[b'x'; 512], ..Member::of("x", EntryType::Regular) };
-        Image::unified(Archive::image().pax(&records, member).end()).refused("the image's metadata part is damaged");
+        Image::unified(Archive::image().pax(&records, member).end()).refused("the metadata file is damaged");
     };
     check("0,1024", "1024");
     check("0,256,128,256", "1024");
@@ -145,10 +145,10 @@ fn limits_end_bombs() {
     let content = "x".repeat(600 << 10);
     let two = Image::unified(Archive::image().file("rootfs/a", &content).file("rootfs/b", &content).end());
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(two.unpack_into(dir.path(), limits).unwrap_err(), "the image has more than 1048576 bytes, which is the limit here");
+    assert_eq!(two.unpack_into(dir.path(), limits).unwrap_err(), "the archive has more than 1048576 bytes, which is the limit here");
     let many = (0..200).fold(Archive::image(), |archive, number| archive.file(&format!("rootfs/{number}"), ""));
     let many = Image::unified(many.end());
-    let expect = "the image has more than 100 files, which is the limit here";
+    let expect = "the archive has more than 100 files, which is the limit here";
     assert_eq!(many.unpack_into(tempfile::tempdir().unwrap().path(), limits).unwrap_err(), expect);
     assert_eq!(many.inspect(true, limits).unwrap_err(), expect);
     let deep = Image::unified(
@@ -190,12 +190,12 @@ fn dictionaries_larger_than_memory_are_refused() {
     lzma.extend_from_slice(&0x8000_0000_u32.to_le_bytes());
     lzma.extend_from_slice(&[0xff; 8]);
     lzma.extend_from_slice(&[0; 1000]);
-    Image::unified(lzma).refused("the image's metadata part is damaged");
+    Image::unified(lzma).refused("the metadata file is damaged");
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(31).unwrap();
     encoder.long_distance_matching(true).unwrap();
     encoder.write_all(&Archive::image().dir("rootfs").end()).unwrap();
-    Image::unified(encoder.finish().unwrap()).refused("the image's metadata part is damaged");
+    Image::unified(encoder.finish().unwrap()).refused("the metadata file is damaged");
 }
 
 #[test]

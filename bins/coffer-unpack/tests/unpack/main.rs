@@ -7,5 +7,6 @@ mod formats;
 mod hostile;
 mod kept;
 mod lifetime;
+mod round_trip;
 mod squashfs;
 mod world;

@@ -1,7 +1,10 @@
 //! `publish`.
 
 use clap::Args;
-use coffer_api::{ImageAlias, ImagesPost, ImagesPostSource, InstanceStatePut, StatusCode, Timestamp};
+use coffer_api::{
+    ImageAlias, ImageAliasesEntryPut, ImageAliasesPost, ImagesPost, ImagesPostSource, InstanceStatePut, StatusCode, Timestamp,
+};
+use coffer_client::Client;
 
 use crate::app::App;
 use crate::error::CliError;
@@ -23,7 +26,7 @@ pub(crate) struct Publish {
     /// Compressor: gzip, zstd, none ...
     #[arg(long, default_value = "", hide_default_value = true)]
     compression: String,
-    /// When the image is deleted by itself, RFC 3339
+    /// When the image should no longer be used, RFC 3339
     #[arg(long, value_name = "TIME")]
     expire: Option<Timestamp>,
     /// Stop a running instance meanwhile
@@ -32,6 +35,9 @@ pub(crate) struct Publish {
     /// Let untrusted clients read it
     #[arg(long)]
     public: bool,
+    /// Take aliases from the images that have them, which are deleted if they have no other
+    #[arg(long)]
+    reuse: bool,
 }
 
 impl Publish {
@@ -55,7 +61,12 @@ impl Publish {
             expires_at: self.expire.unwrap_or_default(),
             source: Some(ImagesPostSource { kind: kind.into(), name: name.to_owned(), ..Default::default() }),
             compression_algorithm: self.compression,
-            aliases: self.alias.into_iter().map(|name| ImageAlias { name, description: String::new() }).collect(),
+            aliases: self
+                .alias
+                .iter()
+                .filter(|_| !self.reuse)
+                .map(|name| ImageAlias { name: name.clone(), ..Default::default() })
+                .collect(),
             ..Default::default()
         };
         let done = match client.create_image(&request).await {
@@ -67,6 +78,36 @@ impl Publish {
             app.finish(client.change_state(instance, &start).await?, "").await?;
         }
         let fingerprint = done?.metadata_text("fingerprint").unwrap_or_default().to_owned();
+        if self.reuse {
+            take_over(app, client, &self.alias, &fingerprint).await?;
+        }
         app.note(&format!("Instance published with fingerprint: {}", crate::render::clean(&fingerprint)))
     }
+}
+
+/// Gives a new image aliases that others may have, and deletes those that are left without one.
+async fn take_over(app: &App, client: &Client, aliases: &[String], fingerprint: &str) -> Result<(), CliError> {
+    let mut old = Vec::new();
+    for name in aliases {
+        match client.image_alias(name).await {
+            Ok(read) => {
+                let alias = ImageAliasesEntryPut { description: read.value.description, target: fingerprint.to_owned() };
+                client.update_image_alias(name, &alias).await?;
+                old.push(read.value.target);
+            }
+            Err(error) if error.is_not_found() => {
+                let alias = ImageAliasesPost { target: fingerprint.to_owned(), name: name.clone(), ..Default::default() };
+                client.create_image_alias(&alias).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    old.sort();
+    old.dedup();
+    for image in old.iter().filter(|image| *image != fingerprint) {
+        if client.image(image).await?.value.aliases.is_empty() {
+            app.finish(client.delete_image(image).await?, "").await?;
+        }
+    }
+    Ok(())
 }

@@ -75,6 +75,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Stores an image that was made here, in the operation that made it.
+    pub(super) fn keep_image(
+        &self,
+        arrived: Arrived,
+        image: &Image,
+        aliases: &[(AliasName, String)],
+        operation: &OperationHandle,
+        caller: &Caller,
+    ) -> Result<(), EngineError> {
+        operation.set_metadata("fingerprint", image.fingerprint.as_str());
+        operation.set_metadata("size", image.size.to_string());
+        if self.inner.store.read(|conn| coffer_store::image::get(conn, &image.project, &image.fingerprint))?.is_some() {
+            return Err(EngineError::exists("image", &image.fingerprint));
+        }
+        arrived.keep()?;
+        let origin = Origin { server: None, by: format!("{} ({})", caller.username, caller.protocol), at: image.uploaded_at };
+        self.record_image(image, aliases, &origin)?;
+        self.events().lifecycle(Some(&image.project), "image-created", format!("/1.0/images/{}", image.fingerprint), Some(caller));
+        Ok(())
+    }
+
     /// Records an image whose files stand in the images directory. On failure they go, unless another record has them.
     pub(super) fn record_image(&self, image: &Image, aliases: &[(AliasName, String)], origin: &Origin) -> Result<(), EngineError> {
         let recorded = self.inner.store.write(|tx| {

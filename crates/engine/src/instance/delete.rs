@@ -62,6 +62,7 @@ impl Engine {
                 _ => {}
             }
         }
+        self.remove_backup_files(instance);
         self.forget_addresses(instance);
         self.inner.store.write(|tx| coffer_store::instance::delete(tx, &instance.project, &instance.name))?;
         fault::point("delete.forgotten").map_err(cut)

@@ -46,6 +46,14 @@ impl Engine {
 
     /// Writes all that is known of an instance into its own volume, so that the database could be rebuilt from it.
     pub(crate) fn write_backup(&self, loaded: &Loaded) -> Result<(), EngineError> {
+        let (instance, document) = (&loaded.instance, self.document(loaded)?);
+        let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
+        backup::write(directory.as_fd(), &document)
+            .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))
+    }
+
+    /// All that is known of an instance.
+    pub(crate) fn document(&self, loaded: &Loaded) -> Result<backup::Document, EngineError> {
         let instance = &loaded.instance;
         let pool = self.inner.store.read(|conn| coffer_store::pool::get(conn, &instance.pool))?;
         let pool = pool.ok_or_else(|| EngineError::not_found("storage pool", &instance.pool))?;
@@ -60,11 +68,8 @@ impl Engine {
         };
         let (status, _) = self.inner.cells.peek(&instance.project, &instance.name);
         let snapshots = self.snapshots_with_profiles(instance)?;
-        let document = backup::Document::of(instance, status, &loaded.profiles, &pool, &volume)
-            .with_snapshots(instance, snapshots.iter().map(|(snapshot, profiles)| (snapshot, profiles.clone())));
-        let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
-        backup::write(directory.as_fd(), &document)
-            .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))
+        Ok(backup::Document::of(instance, status, &loaded.profiles, &pool, &volume)
+            .with_snapshots(instance, snapshots.iter().map(|(snapshot, profiles)| (snapshot, profiles.clone()))))
     }
 }
 

@@ -25,11 +25,7 @@ impl Engine {
     /// If there is no such instance, or its file cannot be read.
     pub fn instance_metadata(&self, project: &ProjectName, name: &InstanceName) -> Result<Metadata, EngineError> {
         let instance = self.load(project, name)?.instance;
-        match self.volume_of(&instance)?.read(METADATA, metadata::MAX_SIZE as u64) {
-            Ok(text) => Metadata::parse(&text).map_err(|error| refused(&instance, METADATA, &error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(without_image(&instance)),
-            Err(cause) => Err(failed(&instance, "reading", METADATA, cause)),
-        }
+        metadata_in(&instance, &self.volume_of(&instance)?)
     }
 
     /// Replaces an instance's metadata; `text` is YAML, of which JSON is a part.
@@ -140,6 +136,15 @@ impl Engine {
     fn tell_metadata(&self, instance: &Instance, action: &'static str, below: &str, caller: &Caller) {
         let source = format!("/1.0/instances/{}/{below}", instance.name);
         self.inner.events.lifecycle(Some(&instance.project), action, source, Some(caller));
+    }
+}
+
+/// Reads the metadata in a volume of an instance, its own or a snapshot's.
+pub(crate) fn metadata_in(instance: &Instance, volume: &Root) -> Result<Metadata, EngineError> {
+    match volume.read(METADATA, metadata::MAX_SIZE as u64) {
+        Ok(text) => Metadata::parse(&text).map_err(|error| refused(instance, METADATA, &error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(without_image(instance)),
+        Err(cause) => Err(failed(instance, "reading", METADATA, cause)),
     }
 }
 

@@ -169,6 +169,8 @@ impl Engine {
         if from.key() != there.key() && logs(from).exists() {
             std::fs::rename(logs(from), logs(&there)).map_err(|cause| EngineError::system("renaming the log directory", cause))?;
         }
+        let key = |place: &Whereabouts| place.project.prefix(place.name.as_str());
+        self.rename_backup_files(&key(from), &key(&there))?;
         self.note_move(new, MOVED_FROM, None)?;
         self.write_backup(&self.load(&new.project, &new.name)?)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use coffer_model::{Instance, InstanceName, InstanceSnapshot, Profile, ProfileName, ProjectName};
+use coffer_model::{Instance, InstanceBackup, InstanceName, InstanceSnapshot, Profile, ProfileName, ProjectName};
 use coffer_store::project::Feature;
 use coffer_store::{Conn, StoreError};
 
@@ -18,15 +18,20 @@ impl Engine {
     /// # Errors
     /// If the project does not exist.
     pub fn instances(&self, scope: &Scope, detail: Detail) -> Result<Vec<InstanceView>, EngineError> {
-        let (instances, profiles, snapshots) = self.inner.store.read(|conn| {
+        let (instances, profiles, snapshots, backups) = self.inner.store.read(|conn| {
             let project = match scope {
                 Scope::Project(project) => Some(project),
                 Scope::All => None,
             };
             let instances = coffer_store::instance::list(conn, project)?;
             let snapshots = if detail == Detail::Full { coffer_store::snapshot::list(conn, project)? } else { Vec::new() };
-            Ok((instances, profiles_by_project(conn, project)?, snapshots))
+            let backups = if detail == Detail::Full { coffer_store::instance_backup::list(conn, project)? } else { Vec::new() };
+            Ok((instances, profiles_by_project(conn, project)?, snapshots, backups))
         })?;
+        let mut kept: HashMap<(ProjectName, InstanceName), Vec<InstanceBackup>> = HashMap::new();
+        for owned in backups {
+            kept.entry((owned.project, owned.instance)).or_default().push(owned.backup);
+        }
         let mut by_instance: HashMap<(ProjectName, InstanceName), Vec<InstanceSnapshot>> = HashMap::new();
         for owned in snapshots.into_iter().filter(|owned| is_whole(&owned.snapshot)) {
             by_instance.entry((owned.project, owned.instance)).or_default().push(owned.snapshot);
@@ -36,7 +41,8 @@ impl Engine {
             let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
             let snapshots = by_instance.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
             let snapshots = snapshots.into_iter().map(|snapshot| SnapshotView::of(&instance, snapshot, &profiles)).collect();
-            InstanceView { snapshots, ..self.view(instance, &own, detail) }
+            let backups = kept.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
+            InstanceView { snapshots, backups, ..self.view(instance, &own, detail) }
         };
         Ok(instances.into_iter().map(view).collect())
     }
@@ -48,7 +54,8 @@ impl Engine {
     pub fn instance(&self, project: &ProjectName, name: &InstanceName, detail: Detail) -> Result<InstanceView, EngineError> {
         let loaded = self.load(project, name)?;
         let snapshots = if detail == Detail::Full { self.snapshots(project, name)? } else { Vec::new() };
-        Ok(InstanceView { snapshots, ..self.view(loaded.instance, &loaded.profiles, detail) })
+        let backups = if detail == Detail::Full { self.backups(project, name)? } else { Vec::new() };
+        Ok(InstanceView { snapshots, backups, ..self.view(loaded.instance, &loaded.profiles, detail) })
     }
 
     /// Reads an instance with its profiles.
@@ -72,6 +79,7 @@ impl Engine {
             status,
             state,
             snapshots: Vec::new(),
+            backups: Vec::new(),
             instance,
         }
     }

@@ -1,16 +1,19 @@
-//! POSIX access control lists: from the text in archives to the form the kernel takes.
+//! POSIX access control lists: between the text in archives and the form that the kernel takes.
 
 use super::failure::Failure;
 use super::pax::decimal;
 
 /// The attribute that holds a file's access list.
-pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
+pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
 
 /// The attribute that holds the list a directory gives to what is made in it.
-pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
+pub(crate) const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 const VERSION: u32 = 2;
 const NO_ID: u32 = u32::MAX;
+
+/// Bytes of an entry in the kernel's form: tag, permissions, id.
+const ENTRY: usize = 8;
 
 /// Reads entries such as `user::rwx,user:1000:r--,mask::r--`, as star and GNU tar write them.
 ///
@@ -19,6 +22,10 @@ const NO_ID: u32 = u32::MAX;
 ///
 /// Source: `struct posix_acl_xattr_entry` in linux/posix_acl_xattr.h.
 pub(super) fn parse(part: &str, text: &[u8]) -> Result<Vec<u8>, Failure> {
+    // LXD writes the kernel's form under the text's key.
+    if text.starts_with(&VERSION.to_le_bytes()) && text.len() % ENTRY == 4 {
+        return Ok(text.to_vec());
+    }
     let bad = |entry: &[u8]| Failure::damaged(part, format!("the access list entry {:?} is malformed", super::failure::printable(entry)));
     let mut entries = Vec::new();
     for entry in text.split(|byte| matches!(byte, b',' | b'\n')) {
@@ -36,6 +43,41 @@ pub(super) fn parse(part: &str, text: &[u8]) -> Result<Vec<u8>, Failure> {
         value.extend_from_slice(&id.to_le_bytes());
     }
     Ok(value)
+}
+
+/// Writes a list in the kernel's form as text; none if it is not in that form.
+pub(crate) fn text(value: &[u8]) -> Option<String> {
+    let entries = value.strip_prefix(&VERSION.to_le_bytes())?;
+    let (entries, odd) = entries.as_chunks::<ENTRY>();
+    let entry = |entry: &[u8; ENTRY]| {
+        let [tag, _, permissions, _, a, b, c, d] = *entry;
+        let id = u32::from_le_bytes([a, b, c, d]);
+        let (kind, named) = match tag {
+            0x01 => ("user", false),
+            0x02 => ("user", true),
+            0x04 => ("group", false),
+            0x08 => ("group", true),
+            0x10 => ("mask", false),
+            0x20 => ("other", false),
+            _ => return None,
+        };
+        let letter = |bit: u8, letter: char| if permissions & bit == 0 { '-' } else { letter };
+        let who = if named { id.to_string() } else { String::new() };
+        Some(format!("{kind}:{who}:{}{}{}", letter(4, 'r'), letter(2, 'w'), letter(1, 'x')))
+    };
+    let lines: Option<Vec<String>> = entries.iter().map(entry).collect();
+    if odd.is_empty() { Some(lines?.join(",")) } else { None }
+}
+
+/// Changes the ids of a list in the kernel's form.
+pub(crate) fn change_ids(value: &mut [u8], change: impl Fn(u32) -> u32) {
+    let Some(entries) = value.get_mut(4..) else { return };
+    for entry in entries.as_chunks_mut::<ENTRY>().0 {
+        let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+        if id != NO_ID {
+            entry[4..].copy_from_slice(&change(id).to_le_bytes());
+        }
+    }
 }
 
 fn parse_entry(entry: &[u8]) -> Option<(u16, u32, u16)> {
@@ -87,6 +129,18 @@ mod tests {
             expect.extend_from_slice(&u32::to_le_bytes(id));
         }
         assert_eq!(value, expect);
+    }
+
+    #[test]
+    fn the_kernels_form_becomes_text_and_is_taken_as_it_is() {
+        let words = "user::rw-,user:1000:r--,group::r-x,mask::r--,other::---";
+        let value = parse("rootfs", words.as_bytes()).unwrap();
+        assert_eq!(text(&value).unwrap(), words);
+        assert_eq!(parse("rootfs", &value).unwrap(), value);
+        let mut moved = value;
+        change_ids(&mut moved, |id| id + 5);
+        assert_eq!(text(&moved).unwrap(), words.replace("1000", "1005"));
+        assert_eq!(text(b"\x02\0\0\0odd"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use tar::Header;
 
-use super::entry::{Content, Entry, Kind, MAX_PATH, Piece, Time, Visit, clean, link_text};
+use super::entry::{Content, Entry, Kind, MAX_PATH, Numbers, Piece, Time, Visit, clean, link_text};
 use super::failure::Failure;
 use super::pax::Extended;
 use super::sparse::{self, Segment};
@@ -157,7 +157,7 @@ impl Member {
         } else {
             content.segments.push(Segment { offset: 0, length: unread });
         }
-        let kind = kind(kind_byte, &real_name, &link, content.size)?;
+        let kind = kind(part, &header, &real_name, &link, content.size)?;
         let entry = Entry {
             path: clean(&real_name)?,
             kind,
@@ -174,18 +174,28 @@ impl Member {
     }
 }
 
-fn kind(byte: u8, name: &[u8], link: &[u8], size: u64) -> Result<Kind, Failure> {
-    Ok(match byte {
+fn kind(part: &str, header: &Header, name: &[u8], link: &[u8], size: u64) -> Result<Kind, Failure> {
+    Ok(match header.entry_type().as_byte() {
         // Before tar knew directories they were files whose name ends in a slash.
         0 | b'0' if name.ends_with(b"/") => Kind::Directory,
         0 | b'0' | b'7' | b'S' => Kind::File(size),
         b'1' => Kind::Hardlink(clean(link)?),
         b'2' => Kind::Symlink(link_text(name, link)?),
-        b'3' | b'4' => Kind::Device,
+        byte @ (b'3' | b'4') => Kind::Device(numbers(part, header, byte == b'3')?),
         b'5' | b'D' => Kind::Directory,
         b'6' => Kind::Fifo,
         other => return Err(Failure::refused(name, format!("it is of the unknown kind {:?}", char::from(other)))),
     })
+}
+
+/// A device's numbers; the oldest headers have no place for them, and some writers leave it empty.
+fn numbers(part: &str, header: &Header, character: bool) -> Result<Option<Numbers>, Failure> {
+    if header.as_bytes()[329..345].iter().all(|&byte| byte == 0) {
+        return Ok(None);
+    }
+    let field = |value: std::io::Result<Option<u32>>| value.map_err(|_| Failure::damaged(part, "a header's device number is no number"));
+    let (major, minor) = (field(header.device_major())?, field(header.device_minor())?);
+    Ok(major.zip(minor).map(|(major, minor)| Numbers { character, major, minor }))
 }
 
 fn owner(name: &[u8], id: u64) -> Result<u32, Failure> {

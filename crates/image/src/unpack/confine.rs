@@ -36,21 +36,76 @@ const LIMITS: [(&str, u64); 5] = [("as", 4 << 30), ("core", 0), ("cpu", 4 * 3600
 /// The exit status of a worker that could not lock itself in; why stands in a packet to its parent.
 const NOT_LOCKED: u8 = 100;
 
-/// Runs `work` locked in, with `target` as its root directory (an empty one if there is none), and waits for its end.
+/// Mounts that go into one packet.
+const BATCH: usize = 64;
+
+/// What a worker sees of the host's files.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sight<'a> {
+    /// Its root directory; an empty one if there is none.
+    pub(crate) root: Option<BorrowedFd<'a>>,
+    /// Directories that it holds open, each as a mount of its own that stands nowhere: nothing leads up from it.
+    pub(crate) directories: &'a [OwnedFd],
+    /// Whether it may only read those, and what that takes.
+    pub(crate) reads: bool,
+}
+
+/// The work of a locked-in process, given how it was locked in and its view of the directories; the answer is the exit status.
+pub(crate) type Work<'a> = &'a dyn Fn(Confinement, Vec<OwnedFd>) -> u8;
+
+/// Runs `work` locked in and waits for its end.
 ///
 /// `work` reports its own result; an error here means that it did not get that far or did not end well.
-pub(super) fn run(target: Option<BorrowedFd<'_>>, work: &dyn Fn(Confinement) -> u8) -> Result<(), Failure> {
-    let unprivileged = start(Namespaces::USER | apart(), work, Confinement::Unprivileged)?;
-    match unprivileged.map_and_mount(target)? {
-        Some(root) => unprivileged.finish(root.as_fd()),
+pub(crate) fn run(sight: Sight<'_>, work: Work<'_>) -> Result<(), Failure> {
+    let unprivileged = start(Namespaces::USER | apart(), sight, work, Confinement::Unprivileged)?;
+    match unprivileged.map_and_mount(sight)? {
+        Some(view) => unprivileged.finish(&view),
         None => {
             unprivileged.abandon();
-            let root = match target {
-                Some(target) => mount::copy(target, false).map_err(|error| Failure::confine("copying the target's mount", error))?,
-                None => empty_root()?,
-            };
-            start(apart(), work, Confinement::Privileged)?.finish(root.as_fd())
+            let view = View::of(sight, None)?.ok_or_else(|| Failure::confine("making its view", io::ErrorKind::Unsupported))?;
+            start(apart(), sight, work, Confinement::Privileged)?.finish(&view)
         }
+    }
+}
+
+/// The mounts that a worker gets.
+struct View {
+    root: OwnedFd,
+    directories: Vec<OwnedFd>,
+}
+
+impl View {
+    /// Makes the mounts, with ids mapped through a user namespace if one is given; none if a file system cannot map ids.
+    fn of(sight: Sight<'_>, namespace: Option<BorrowedFd<'_>>) -> Result<Option<Self>, Failure> {
+        let root = match sight.root {
+            Some(root) => match view(root, namespace, false)? {
+                Some(root) => root,
+                None => return Ok(None),
+            },
+            None => empty_root()?,
+        };
+        let mut directories = Vec::new();
+        for directory in sight.directories {
+            match view(directory.as_fd(), namespace, sight.reads)? {
+                Some(directory) => directories.push(directory),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Self { root, directories }))
+    }
+}
+
+/// A mount of a directory alone; none if its file system cannot map ids.
+fn view(directory: BorrowedFd<'_>, namespace: Option<BorrowedFd<'_>>, readonly: bool) -> Result<Option<OwnedFd>, Failure> {
+    let copy = mount::copy(directory, false).map_err(|error| Failure::confine("copying a directory's mount", error))?;
+    let restrict = Restrictions { readonly, ..Restrictions::NONE };
+    match mount::change(copy.as_fd(), Change { idmap: namespace, restrict, ..Change::default() }) {
+        Ok(()) => Ok(Some(copy)),
+        // The file system cannot, or the directory is seen through a map already.
+        Err(error) if namespace.is_some() && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPERM)) => {
+            Ok(None)
+        }
+        Err(error) => Err(Failure::confine("mapping the ids of a directory's mount", error)),
     }
 }
 
@@ -65,11 +120,12 @@ struct Worker {
     gate: PacketSocket,
 }
 
-fn start(namespaces: Namespaces, work: &dyn Fn(Confinement) -> u8, confinement: Confinement) -> Result<Worker, Failure> {
+fn start(namespaces: Namespaces, sight: Sight<'_>, work: Work<'_>, confinement: Confinement) -> Result<Worker, Failure> {
     let (gate, inner) = PacketSocket::pair().map_err(|error| Failure::confine("making its gate", error))?;
     let options = CloneOptions { namespaces, cgroup: None };
-    let child = clone(options, || match lock(&inner) {
-        Ok(()) => work(confinement),
+    let (count, calls) = (sight.directories.len(), if sight.reads { filter::READING } else { filter::WRITING });
+    let child = clone(options, || match lock(&inner, count, calls) {
+        Ok(directories) => work(confinement, directories),
         Err(failure) => {
             let text = serde_json::to_vec(&failure).unwrap_or_default();
             // If the parent is gone, nobody is left to hear it.
@@ -82,8 +138,8 @@ fn start(namespaces: Namespaces, work: &dyn Fn(Confinement) -> u8, confinement: 
 }
 
 impl Worker {
-    /// Gives the worker's ids their meaning on the host and makes its root; none if the file system cannot map ids.
-    fn map_and_mount(&self, target: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Failure> {
+    /// Gives the worker's ids their meaning on the host and makes its view; none if a file system cannot map ids.
+    fn map_and_mount(&self, sight: Sight<'_>) -> Result<Option<View>, Failure> {
         let proc = format!("/proc/{}", self.child.pid);
         for map in ["uid_map", "gid_map"] {
             match std::fs::write(format!("{proc}/{map}"), format!("0 {FIRST_HOST_ID} {IDS}")) {
@@ -93,22 +149,15 @@ impl Worker {
                 Err(error) => return Err(Failure::confine("mapping its ids", error)),
             }
         }
-        let Some(target) = target else { return empty_root().map(Some) };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = rustix::fs::open(format!("{proc}/ns/user"), flags, Mode::empty());
         let namespace = namespace.map_err(|errno| Failure::confine("opening its user namespace", errno))?;
-        let root = mount::copy(target, false).map_err(|error| Failure::confine("copying the target's mount", error))?;
-        match mount::change(root.as_fd(), Change { idmap: Some(namespace.as_fd()), ..Change::default() }) {
-            Ok(()) => Ok(Some(root)),
-            // The file system cannot, or the target is seen through a map already.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPERM)) => Ok(None),
-            Err(error) => Err(Failure::confine("mapping the ids of the target's mount", error)),
-        }
+        View::of(sight, Some(namespace.as_fd()))
     }
 
     /// Lets the worker in and waits for its end.
-    fn finish(self, root: BorrowedFd<'_>) -> Result<(), Failure> {
-        let let_in = self.gate.send(&[b"go"], &[root]);
+    fn finish(self, view: &View) -> Result<(), Failure> {
+        let let_in = self.let_in(view);
         let ended = wait(self.child.pidfd.as_fd()).map_err(|error| Failure::confine("waiting for it", error))?;
         match ended {
             Ended::Exited(0) => let_in.map_err(|error| Failure::confine("letting it begin", error)),
@@ -116,6 +165,14 @@ impl Worker {
             Ended::Exited(status) => Err(Failure::Ended { how: format!("status {status}") }),
             Ended::Killed(signal) => Err(Failure::Ended { how: format!("signal {signal}") }),
         }
+    }
+
+    fn let_in(&self, view: &View) -> io::Result<()> {
+        self.gate.send(&[b"go"], &[view.root.as_fd()])?;
+        for batch in view.directories.chunks(BATCH) {
+            self.gate.send(&[b"go"], &batch.iter().map(AsFd::as_fd).collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     fn complaint(&self) -> Failure {
@@ -137,11 +194,18 @@ fn empty_root() -> Result<OwnedFd, Failure> {
     mount::new_filesystem("tmpfs", &[], Restrictions::ALL).map_err(|error| Failure::confine("making an empty root", io::Error::from(error)))
 }
 
-/// Locks the calling process in, in this order: its root, then its rights, then its calls.
-fn lock(gate: &PacketSocket) -> Result<(), Failure> {
-    let let_in = gate.receive(16).map_err(|error| Failure::confine("waiting to begin", error))?;
-    let root = let_in.and_then(|packet| packet.fds.into_iter().next());
-    let root = root.ok_or_else(|| Failure::confine("waiting to begin", io::Error::from_raw_os_error(libc::ECANCELED)))?;
+/// Locks the calling process in, in this order: its root, then its rights, then its calls. Answers its directories.
+fn lock(gate: &PacketSocket, count: usize, calls: filter::Calls) -> Result<Vec<OwnedFd>, Failure> {
+    let waiting = |error| Failure::confine("waiting to begin", error);
+    let mut given = Vec::new();
+    while given.len() < 1 + count {
+        match gate.receive(16).map_err(waiting)? {
+            Some(packet) if !packet.fds.is_empty() => given.extend(packet.fds),
+            _ => return Err(waiting(io::Error::from_raw_os_error(libc::ECANCELED))),
+        }
+    }
+    let directories = given.split_off(1);
+    let root = given.pop().ok_or_else(|| waiting(io::Error::from_raw_os_error(libc::ECANCELED)))?;
     let step = |name: &'static str| move |error: io::Error| Failure::confine(name, error);
     cred::become_user(0, 0, &[]).map_err(step("becoming its root"))?;
     die_with_parent().map_err(step("tying it to its parent"))?;
@@ -150,5 +214,6 @@ fn lock(gate: &PacketSocket) -> Result<(), Failure> {
     cred::lower_limits(&LIMITS).map_err(step("setting its limits"))?;
     cred::restrict_capabilities(!CAPABILITIES).map_err(step("dropping its capabilities"))?;
     cred::set_no_new_privs().map_err(step("forbidding new rights"))?;
-    filter::confine().map_err(step("filtering its system calls"))
+    filter::confine(calls).map_err(step("filtering its system calls"))?;
+    Ok(directories)
 }

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use serde::{Deserialize, Serialize};
+
 use super::failure::Failure;
 
 /// One member, its name cleaned: no leading slash, no empty, `.` or `..` part. An empty path is the archive's top.
@@ -17,10 +19,10 @@ pub(super) struct Entry {
 }
 
 /// A time in seconds and nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Time {
-    pub(super) seconds: i64,
-    pub(super) nanoseconds: u32,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Time {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
 }
 
 /// An extended attribute: its name and its value.
@@ -37,9 +39,23 @@ pub(super) enum Kind {
     /// Another name of an earlier member, whose cleaned path this is.
     Hardlink(Vec<u8>),
     Fifo,
-    /// A character or block device.
-    Device,
+    /// A character or block device, perhaps without its numbers.
+    Device(Option<Numbers>),
     Socket,
+}
+
+/// What a device node stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Numbers {
+    /// A character device; otherwise a block device.
+    pub(crate) character: bool,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl Numbers {
+    /// The node by which overlayfs says that a name is gone; it opens nothing.
+    pub(crate) const WHITEOUT: Self = Self { character: true, major: 0, minor: 0 };
 }
 
 /// A piece of a file's content.
@@ -59,7 +75,7 @@ pub(super) trait Content {
 pub(super) type Visit<'a> = &'a mut dyn FnMut(Entry, &mut dyn Content) -> Result<ControlFlow<()>, Failure>;
 
 /// The longest name and link text, in bytes: what the kernel takes as a path.
-pub(super) const MAX_PATH: usize = 4095;
+pub(crate) const MAX_PATH: usize = 4095;
 
 /// Cleans a member's name: strips `/` and `./` from its front and drops empty and `.` parts.
 ///
@@ -75,7 +91,7 @@ pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, Failure> {
     for part in name.split(|&byte| byte == b'/') {
         match part {
             b"" | b"." => continue,
-            b".." => return Err(Failure::refused(name, "its name leaves the image by \"..\"")),
+            b".." => return Err(Failure::refused(name, "its name leaves the archive by \"..\"")),
             part => {
                 if !path.is_empty() {
                     path.push(b'/');
@@ -119,9 +135,9 @@ mod tests {
         check("/rootfs/etc/", "rootfs/etc");
         check("./", "");
         check("a/..b/...", "a/..b/...");
-        check("a/../b", "the image's member a/../b: its name leaves the image by \"..\"");
-        check("..", "the image's member ..: its name leaves the image by \"..\"");
-        check("a\0b", "the image's member a\\0b: its name holds a zero byte");
+        check("a/../b", "the archive's member a/../b: its name leaves the archive by \"..\"");
+        check("..", "the archive's member ..: its name leaves the archive by \"..\"");
+        check("a\0b", "the archive's member a\\0b: its name holds a zero byte");
         assert!(clean(&[b'a'; 5000]).is_err());
     }
 }

@@ -1,17 +1,17 @@
-//! Why an image was not unpacked, in a form that crosses the pipe between the unpacker and the daemon.
+//! Why an archive was not unpacked or written, in a form that crosses the pipe between the worker and the daemon.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-/// Why an image was not unpacked.
+/// Why an archive was not unpacked or written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The file is in no format that images have.
-    #[error("the image's {part} part is no tar archive and no squashfs file system")]
+    #[error("the {part} file is no tar archive and no squashfs file system")]
     Format {
-        /// `metadata` or `rootfs`.
+        /// `metadata`, `rootfs` or `backup`.
         part: String,
     },
     /// The file is in a format, or uses a feature of one, that is known but not supported.
@@ -23,15 +23,15 @@ pub enum Failure {
         instead: String,
     },
     /// The archive's bytes are damaged or end too early.
-    #[error("the image's {part} part is damaged: {why}")]
+    #[error("the {part} file is damaged: {why}")]
     Damaged {
-        /// `metadata` or `rootfs`.
+        /// `metadata`, `rootfs` or `backup`.
         part: String,
         /// What was found.
         why: String,
     },
     /// A member of the archive is refused.
-    #[error("the image's member {member}: {why}")]
+    #[error("the archive's member {member}: {why}")]
     Refused {
         /// The member's name, made printable.
         member: String,
@@ -44,8 +44,14 @@ pub enum Failure {
     /// The archive has no `metadata.yaml`.
     #[error("the image has no metadata.yaml")]
     NoMetadata,
+    /// The archive is no backup, or not a whole one.
+    #[error("the backup has no {what}")]
+    Incomplete {
+        /// What is missing.
+        what: String,
+    },
     /// The image is larger than it may be.
-    #[error("the image has more than {limit} {unit}, which is the limit here")]
+    #[error("the archive has more than {limit} {unit}, which is the limit here")]
     Limit {
         /// The limit.
         limit: u64,
@@ -63,9 +69,9 @@ pub enum Failure {
         errno: i32,
     },
     /// Reading the image's file failed.
-    #[error("reading the image's {part} part: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("reading the {part} file: {}", io::Error::from_raw_os_error(*errno))]
     Read {
-        /// `metadata` or `rootfs`.
+        /// `metadata`, `rootfs` or `backup`.
         part: String,
         /// The kernel's error number.
         errno: i32,
@@ -103,32 +109,32 @@ impl Failure {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Format { .. } | Self::Unsupported { .. } | Self::Damaged { .. } | Self::Refused { .. } => FailureKind::BadImage,
-            Self::NoRootfs | Self::NoMetadata => FailureKind::BadImage,
+            Self::NoRootfs | Self::NoMetadata | Self::Incomplete { .. } => FailureKind::BadImage,
             Self::Limit { .. } => FailureKind::NoRoom,
             Self::Write { errno, .. } if matches!(*errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => FailureKind::NoRoom,
             Self::Write { .. } | Self::Read { .. } | Self::Ended { .. } | Self::Confine { .. } => FailureKind::System,
         }
     }
 
-    pub(super) fn refused(member: &[u8], why: impl Into<String>) -> Self {
+    pub(crate) fn refused(member: &[u8], why: impl Into<String>) -> Self {
         Self::Refused { member: printable(member), why: why.into() }
     }
 
-    pub(super) fn write(doing: &str, member: &[u8], errno: rustix::io::Errno) -> Self {
+    pub(crate) fn write(doing: &str, member: &[u8], errno: rustix::io::Errno) -> Self {
         Self::Write { doing: doing.to_owned(), member: printable(member), errno: errno.raw_os_error() }
     }
 
-    pub(super) fn damaged(part: &str, why: impl Into<String>) -> Self {
+    pub(crate) fn damaged(part: &str, why: impl Into<String>) -> Self {
         Self::Damaged { part: part.to_owned(), why: why.into() }
     }
 
-    pub(super) fn confine(step: &str, errno: impl Into<io::Error>) -> Self {
+    pub(crate) fn confine(step: &str, errno: impl Into<io::Error>) -> Self {
         Self::Confine { step: step.to_owned(), errno: errno.into().raw_os_error().unwrap_or(libc::EIO) }
     }
 }
 
 /// A member's name as text that is safe in a log or on a terminal, at most 200 characters.
-pub(super) fn printable(name: &[u8]) -> String {
+pub(crate) fn printable(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     let mut shown: String = text.chars().take(200).flat_map(char::escape_debug).collect();
     if text.chars().count() > 200 {

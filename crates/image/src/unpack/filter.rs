@@ -1,11 +1,20 @@
-//! The system calls that are left to the unpacker once it is locked in.
+//! The system calls that are left to the worker once it is locked in.
 
 use std::io;
 
 use coffer_sys::seccomp::allow;
 
-/// Reading, writing, making names and attributes, memory, threads, time; no sockets but the one held, no programs, no other process.
-const ALLOWED: &[libc::c_long] = &[
+/// Lists of system calls that are left.
+pub(crate) type Calls = &'static [&'static [libc::c_long]];
+
+/// What unpacking takes.
+pub(crate) const WRITING: Calls = &[COMMON, WRITES];
+
+/// What packing takes.
+pub(crate) const READING: Calls = &[COMMON, READS];
+
+/// Reading and writing what is open, opening, memory, threads, time; no sockets but the one held, no programs, no other process.
+const COMMON: &[libc::c_long] = &[
     libc::SYS_read,
     libc::SYS_pread64,
     libc::SYS_readv,
@@ -21,17 +30,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_newfstatat,
     libc::SYS_statx,
     libc::SYS_fcntl,
-    libc::SYS_ftruncate,
-    libc::SYS_mkdirat,
-    libc::SYS_mknodat,
-    libc::SYS_symlinkat,
-    libc::SYS_linkat,
-    libc::SYS_unlinkat,
-    libc::SYS_fchmod,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_utimensat,
-    libc::SYS_fsetxattr,
     libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -58,9 +56,28 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 
+/// Making names and attributes.
+const WRITES: &[libc::c_long] = &[
+    libc::SYS_ftruncate,
+    libc::SYS_mkdirat,
+    libc::SYS_mknodat,
+    libc::SYS_symlinkat,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_utimensat,
+    libc::SYS_fsetxattr,
+];
+
+/// Reading names and attributes.
+const READS: &[libc::c_long] = &[libc::SYS_getdents64, libc::SYS_readlinkat, libc::SYS_flistxattr, libc::SYS_fgetxattr];
+
 /// Leaves this process only these calls.
-pub(super) fn confine() -> io::Result<()> {
-    allow::only(ALLOWED)
+pub(crate) fn confine(calls: Calls) -> io::Result<()> {
+    allow::only(&calls.concat())
 }
 
 #[cfg(test)]
@@ -71,7 +88,7 @@ mod tests {
     fn a_locked_in_thread_can_neither_run_nor_connect() {
         let thread = std::thread::spawn(|| {
             coffer_sys::cred::set_no_new_privs().unwrap();
-            confine().unwrap();
+            confine(WRITING).unwrap();
             let inner = std::thread::spawn(|| std::fs::metadata("/").is_ok());
             let thread_runs = inner.join().unwrap();
             let socket = std::os::unix::net::UnixStream::pair().map(|_| ()).map_err(|error| error.raw_os_error());

@@ -63,6 +63,11 @@ impl<'s, S: Sink> Layout<'s, S> {
         }
     }
 
+    /// Ends the archive of a backup, in which the metadata may be missing; says how many members were left out.
+    pub(super) fn finish_volume(self, name: &str) -> Result<u64, Failure> {
+        if self.rootfs { Ok(self.skipped) } else { Err(Failure::Incomplete { what: format!("{name}/rootfs") }) }
+    }
+
     fn metadata(&mut self, name: &[u8], entry: &Entry, content: &mut dyn Content) -> Result<(), Failure> {
         let Kind::File(size) = entry.kind else { return Err(Failure::refused(name, "it must be a regular file")) };
         if !entry.path.is_empty() {
@@ -88,7 +93,7 @@ impl<'s, S: Sink> Layout<'s, S> {
         let allowed = match &entry.kind {
             Kind::Directory => true,
             Kind::File(_) => !entry.path.is_empty(),
-            Kind::Symlink(_) | Kind::Hardlink(_) | Kind::Fifo | Kind::Device | Kind::Socket => false,
+            Kind::Symlink(_) | Kind::Hardlink(_) | Kind::Fifo | Kind::Device(_) | Kind::Socket => false,
         };
         if !allowed {
             return Err(Failure::refused(name, "templates/ may hold only regular files and directories, and must be a directory itself"));
@@ -121,7 +126,7 @@ impl<'s, S: Sink> Layout<'s, S> {
                 self.skipped += 1;
                 Ok(())
             }
-            Kind::Symlink(_) | Kind::Hardlink(_) | Kind::Fifo | Kind::Device | Kind::Socket => {
+            Kind::Symlink(_) | Kind::Hardlink(_) | Kind::Fifo | Kind::Device(_) | Kind::Socket => {
                 Err(Failure::refused(name, "beside rootfs/ only metadata.yaml, templates/, regular files and directories are allowed"))
             }
         }

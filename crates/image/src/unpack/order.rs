@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::devices::Device;
 use super::failure::Failure;
+use crate::pack::{Compressor, Packed};
 
 /// The largest order, in bytes.
-pub(super) const MAX_ORDER: usize = 4096;
+pub(crate) const MAX_ORDER: usize = 4096;
 
 /// How much an image may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,36 +25,51 @@ impl Default for Limits {
     }
 }
 
-/// What the unpacker is asked to do; the descriptors that come along stand in the order of the fields that speak of them.
+/// Descriptors that go into one packet.
+pub(crate) const BATCH: usize = 64;
+
+/// What the worker is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
-    pub(super) task: Task,
-    /// A descriptor of the root file system's file follows the metadata's.
-    pub(super) split: bool,
-    pub(super) limits: Limits,
+pub(crate) struct Order {
+    pub(crate) task: Task,
+    /// How many descriptors come along, [`BATCH`] a packet, in the order that the task says.
+    pub(crate) files: usize,
 }
 
+/// A task, with the descriptors that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Task {
-    /// Unpack into the directory whose descriptor comes last.
-    Unpack,
-    /// Read without writing; `whole` reads to the last byte, otherwise only as far as needed.
-    Inspect { whole: bool },
+pub(crate) enum Task {
+    /// Unpack an image: its metadata, the root file system's file if it is `split`, the directory to fill.
+    Unpack { split: bool, limits: Limits },
+    /// Read an image without writing: its metadata, the root file system's file if it is `split`. `whole` reads to the last
+    /// byte, otherwise only as far as needed.
+    Inspect { split: bool, limits: Limits, whole: bool },
+    /// Read a backup's `index.yaml`: its file.
+    InspectBackup { limits: Limits },
+    /// Unpack a backup: its file, the plan, the directories to fill.
+    UnpackBackup { limits: Limits },
+    /// Write an archive: the plan, the file to write, the directories to read.
+    Pack { compressor: Compressor },
 }
 
 /// What the unpacker says, one line each; the last is none of the first two.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Line {
+pub(crate) enum Line {
     Progress {
         done: u64,
     },
-    /// A piece of the text of `metadata.yaml`.
+    /// A piece of the text of `metadata.yaml` or `index.yaml`.
     Metadata(String),
+    /// The pieces that follow are the text of an instance's `backup.yaml`.
+    Configuration,
+    /// A device node that the worker has no right to make.
+    Device(Device),
     Unpacked(Unpacked),
     /// All pieces of the metadata have been sent.
     Inspected,
+    Packed(Packed),
     Failed(Failure),
 }
 

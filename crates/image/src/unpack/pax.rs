@@ -64,12 +64,28 @@ impl Extended {
             b"SCHILY.acl.default" => self.xattrs.push((acl::DEFAULT.to_vec(), acl::parse(part, value)?)),
             key => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.".as_slice()) {
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    self.xattrs.push((decoded(name), value.to_vec()));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// An attribute's name: GNU tar writes the two bytes so that a key cannot hold.
+fn decoded(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [b'%', b'2', b'5', after @ ..] => (b'%', after),
+            [b'%', b'3', b'D', after @ ..] => (b'=', after),
+            _ => (byte, after),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    plain
 }
 
 /// Splits off one record, `LENGTH KEY=VALUE\n`. The length rules: values may hold any byte, newlines too.

@@ -14,19 +14,19 @@ const STEP: u64 = 4 << 20;
 const TEXT: usize = 16 << 10;
 
 /// Where the unpacker's lines go.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     socket: PacketSocket,
     before: Cell<u64>,
     reported: Cell<u64>,
 }
 
 impl Reporter {
-    pub(super) fn new(socket: PacketSocket) -> Self {
+    pub(crate) fn new(socket: PacketSocket) -> Self {
         Self { socket, before: Cell::new(0), reported: Cell::new(0) }
     }
 
     /// Says that `done` bytes of the current file are through. A listener that is gone ends this process by other means.
-    pub(super) fn progress(&self, done: u64) {
+    pub(crate) fn progress(&self, done: u64) {
         let done = self.before.get() + done;
         if done >= self.reported.get() + STEP {
             self.reported.set(done);
@@ -35,12 +35,12 @@ impl Reporter {
     }
 
     /// Says that a file of `size` bytes is through, so that the next one's progress adds to it.
-    pub(super) fn file_done(&self, size: u64) {
+    pub(crate) fn file_done(&self, size: u64) {
         self.before.set(self.before.get() + size);
     }
 
     /// Sends the text of `metadata.yaml`, in as many pieces as it takes.
-    pub(super) fn metadata(&self, text: &str) -> io::Result<()> {
+    pub(crate) fn metadata(&self, text: &str) -> io::Result<()> {
         let mut rest = text;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(TEXT));
@@ -51,7 +51,7 @@ impl Reporter {
     }
 
     /// Sends one line.
-    pub(super) fn send(&self, line: &Line) -> io::Result<()> {
+    pub(crate) fn send(&self, line: &Line) -> io::Result<()> {
         self.socket.send(&[&serde_json::to_vec(line)?], &[])
     }
 }

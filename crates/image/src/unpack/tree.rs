@@ -6,14 +6,15 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, fstat,
-    ftruncate, futimens, linkat, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr,
+    fstat, ftruncate, futimens, linkat, mkdirat, mknodat, openat, openat2, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::acl;
 use super::budget::Budget;
-use super::entry::{Content, Entry, Kind, Piece, Time, Xattr, split};
+use super::devices::{Device, MAX_DEVICES};
+use super::entry::{Content, Entry, Kind, Numbers, Piece, Time, Xattr, split};
 use super::failure::Failure;
 
 /// A directory being filled.
@@ -22,6 +23,8 @@ pub(super) struct Tree {
     late: Vec<Late>,
     /// New files take their parent's group here, so every owner must be set.
     group_inherited: bool,
+    /// Device nodes to be made by somebody who may, where they are wanted.
+    pub(super) devices: Option<Vec<Device>>,
     pub(super) skipped_devices: u64,
     pub(super) skipped_xattrs: u64,
 }
@@ -35,11 +38,12 @@ struct Late {
 }
 
 impl Tree {
-    /// Fills the directory `root`, which should be empty and belong to the caller.
-    pub(super) fn new(root: OwnedFd) -> Result<Self, Failure> {
+    /// Fills the directory `root`, which should be empty and belong to the caller; notes device nodes if asked to.
+    pub(super) fn new(root: OwnedFd, devices: bool) -> Result<Self, Failure> {
         let group_inherited = inherits_group(root.as_fd()).map_err(|errno| Failure::write("looking at", b"/", errno))?;
         let dirs = Dirs { root, path: Vec::new(), chain: Vec::new() };
-        Ok(Self { dirs, late: Vec::new(), group_inherited, skipped_devices: 0, skipped_xattrs: 0 })
+        let devices = devices.then(Vec::new);
+        Ok(Self { dirs, late: Vec::new(), group_inherited, devices, skipped_devices: 0, skipped_xattrs: 0 })
     }
 
     /// Writes one member. What an earlier member of the same name made is replaced, but for directories, which stay.
@@ -54,7 +58,8 @@ impl Tree {
             Kind::Symlink(text) => self.symlink(&entry, text, budget),
             Kind::Hardlink(target) => self.hard_link(&entry.path, target, budget),
             Kind::Fifo => self.fifo(&entry, budget),
-            Kind::Device | Kind::Socket => {
+            Kind::Device(numbers) => self.device(&entry, *numbers, budget),
+            Kind::Socket => {
                 self.skipped_devices += 1;
                 Ok(())
             }
@@ -159,12 +164,34 @@ impl Tree {
         self.nameless_attributes(entry, budget)
     }
 
+    /// Makes what may be made without a right over devices; notes the rest, if it is wanted.
+    fn device(&mut self, entry: &Entry, numbers: Option<Numbers>, budget: &mut Budget) -> Result<(), Failure> {
+        if numbers != Some(Numbers::WHITEOUT) {
+            match (&mut self.devices, numbers) {
+                (Some(devices), Some(numbers)) if devices.len() < MAX_DEVICES => devices.push(Device::of(entry, numbers)),
+                _ => self.skipped_devices += 1,
+            }
+            return Ok(());
+        }
+        let (above, name) = split(&entry.path);
+        let permissions = mode(entry.mode & 0o777);
+        let made = self.dirs.make(above, name, budget, |parent| mknodat(parent, name, FileType::CharacterDevice, permissions, 0))?;
+        made.map_err(|errno| Failure::write("making the whiteout", &entry.path, errno))?;
+        self.skipped_xattrs += entry.xattrs.len() as u64;
+        self.nameless_attributes(entry, budget)
+    }
+
     /// Sets owner and time of what is not opened.
     fn nameless_attributes(&mut self, entry: &Entry, budget: &mut Budget) -> Result<(), Failure> {
         let (above, name) = split(&entry.path);
         let parent = self.dirs.parent(above, budget)?;
         if self.group_inherited || entry.uid != 0 || entry.gid != 0 {
             own(parent, name, entry).map_err(|errno| owner_failure(entry, errno))?;
+        }
+        // After the owner, as for files. The name is one that was just made here, and no link's.
+        if entry.mode & 0o7000 != 0 && !matches!(entry.kind, Kind::Symlink(_)) {
+            let changed = chmodat(parent, name, mode(entry.mode), AtFlags::empty());
+            changed.map_err(|errno| Failure::write("setting the mode of", &entry.path, errno))?;
         }
         let timed = utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW);
         timed.map_err(|errno| Failure::write("setting the time of", &entry.path, errno))

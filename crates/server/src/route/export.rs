@@ -79,7 +79,7 @@ fn once(text: String) -> impl Stream<Item = io::Result<Bytes>> {
 }
 
 /// The file's first `size` bytes: the length was announced.
-fn content(file: File, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
+pub fn content(file: File, size: u64) -> impl Stream<Item = io::Result<Bytes>> {
     let mut file = tokio::fs::File::from_std(file);
     file.set_max_buf_size(CHUNK);
     ReaderStream::with_capacity(tokio::io::AsyncReadExt::take(file, size), CHUNK)

@@ -8,7 +8,7 @@ use coffer_engine::{Engine, EngineError, ImageChange, ImageView, Protocol, Proto
 use coffer_model::{Config, ProfileName, ProjectName, Time};
 
 use super::instances::passes;
-use super::{export, merge, upload};
+use super::{export, merge, publish, upload};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Trust, Wire};
@@ -150,6 +150,9 @@ async fn refresh(State(app): State<App>, peer: Peer, Named(prefix): Named<String
 
 /// `POST /1.0/images` with a source instead of an image.
 pub async fn from_source(app: App, peer: Peer, project: ProjectName, body: ImagesPost) -> Answer {
+    if publish::is_wanted(&body) {
+        return publish::create(app, peer, project, &body).await;
+    }
     let wanted = source(body)?;
     let view = app.run(move |engine| engine.pull_image(&peer.caller, &project, wanted)).await?;
     envelope::accepted(&view)
@@ -161,7 +164,7 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
         return Err(Refusal::bad_request("the request has neither an image nor a source of one"));
     };
     match source.kind.as_str() {
-        "instance" | "container" | "snapshot" | "virtual-machine" => return Err(Refusal::unsupported("images made of instances")),
+        "virtual-machine" => return Err(Refusal::unsupported("images made of virtual machines")),
         "url" => return Err(Refusal::unsupported("images fetched from URLs")),
         "image" if source.mode == "push" => return Err(Refusal::unsupported("pushes of images")),
         "image" if source.server.is_empty() => return Err(Refusal::unsupported("copies of images between projects")),

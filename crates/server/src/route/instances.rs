@@ -6,12 +6,12 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::routing::get;
 use coffer_api::{InstancePost, InstancePut, InstancesPost, InstancesPut};
-use coffer_engine::{CreateInstance, Detail, InstanceChange, InstancePatch, InstanceView, RemoteSource, Source};
+use coffer_engine::{CreateInstance, Detail, ImportBackup, InstanceChange, InstancePatch, InstanceView, RemoteSource, Source};
 use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{copies, images, instance_state, merge, snapshots};
+use super::{copies, images, instance_state, merge, snapshots, upload};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
@@ -81,7 +81,7 @@ pub fn passes(filter: &coffer_model::filter::Filter, object: &impl Serialize) ->
 /// `POST /1.0/instances`.
 async fn create(State(app): State<App>, peer: Peer, Place(project): Place, request: Request) -> Answer {
     if request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
-        return Err(Refusal::unsupported("instance backups"));
+        return import(app, peer, project, request).await;
     }
     let Wire(body): Wire<InstancesPost> = Wire::from_request(request, &app).await?;
     if body.source.kind == "copy" {
@@ -91,6 +91,28 @@ async fn create(State(app): State<App>, peer: Peer, Place(project): Place, reque
     }
     let wanted = wanted(body, project)?;
     let view = app.run(move |engine| engine.create_instance(&peer.caller, wanted)).await?;
+    envelope::accepted(&view)
+}
+
+/// `POST /1.0/instances` with a backup as its body.
+async fn import(app: App, peer: Peer, project: ProjectName, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let header = |name: &str| upload::text(&parts.headers, name);
+    let wanted = ImportBackup {
+        project,
+        name: header("x-lxd-name").map(|name| name.parse()).transpose()?,
+        pool: header("x-lxd-pool").map(|name| name.parse()).transpose()?,
+    };
+    let (receiver, asked) = (app.clone(), wanted.clone());
+    let incoming = match receiver.run(move |engine| engine.receive_backup(&asked)).await {
+        Ok(incoming) => upload::receive_body(body, incoming).await?,
+        Err(error) => {
+            // A client that is still sending would see a broken connection instead of the reason.
+            upload::pass_over(body).await;
+            return Err(error);
+        }
+    };
+    let view = app.run(move |engine| engine.import_backup(&peer.caller, wanted, incoming)).await?;
     envelope::accepted(&view)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use axum::body::BodyDataStream;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
@@ -68,7 +68,8 @@ fn described(headers: &HeaderMap) -> Result<ImageUpload, Refusal> {
     })
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+/// A header's text; none if it is absent or empty.
+pub fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
@@ -157,6 +158,20 @@ fn write(mut incoming: Incoming, mut orders: mpsc::Receiver<Order>) -> Result<In
     }
 }
 
+/// Receives a body that is one file.
+///
+/// # Errors
+/// If it is cut off or cannot be written.
+pub async fn receive_body(body: Body, incoming: Incoming) -> Result<Incoming, Refusal> {
+    receive_file(Arriving { body: body.into_data_stream(), early: None }, incoming).await
+}
+
+/// Takes a body that nobody wants to its end.
+pub async fn pass_over(body: Body) {
+    let mut body = body.into_data_stream();
+    while let Some(Ok(_)) = body.next().await {}
+}
+
 async fn receive_file(mut arriving: Arriving, incoming: Incoming) -> Result<Incoming, Refusal> {
     let disk = Disk::write(incoming);
     while let Some(bytes) = arriving.next().await? {
@@ -213,7 +228,6 @@ async fn begin_part(disk: &Disk, number: u32, name: &str, filename: Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
     use std::os::fd::AsFd as _;
 
     fn incoming(dir: &std::path::Path) -> Incoming {

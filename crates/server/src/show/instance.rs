@@ -35,7 +35,7 @@ pub fn instance(view: &InstanceView) -> Instance {
     }
 }
 
-/// An instance with its state and its snapshots. It has no backups, since there are none yet.
+/// An instance with its state, its snapshots and its backups.
 #[must_use]
 pub fn instance_full(view: &InstanceView) -> InstanceFull {
     let state = match &view.state {
@@ -44,7 +44,7 @@ pub fn instance_full(view: &InstanceView) -> InstanceFull {
             InstanceState { status: view.status.to_string(), status_code: code(view.status), processes: -1, ..InstanceState::default() }
         }
     };
-    instance(view).into_full(state, view.snapshots.iter().map(snapshot).collect(), Vec::new())
+    instance(view).into_full(state, view.snapshots.iter().map(snapshot).collect(), view.backups.iter().map(super::backup).collect())
 }
 
 /// A snapshot of an instance. How much it occupies is not looked up: with some drivers that takes long.

@@ -1,6 +1,6 @@
 //! Inodes.
 
-use super::super::entry::MAX_PATH;
+use super::super::entry::{MAX_PATH, Numbers};
 use super::super::failure::Failure;
 use super::superblock::{Fields, damaged};
 use super::table::{Cursor, Metadata};
@@ -41,7 +41,7 @@ pub(super) enum Data {
     },
     Symlink(Vec<u8>),
     Fifo,
-    Device,
+    Device(Numbers),
     Socket,
 }
 
@@ -68,7 +68,10 @@ pub(super) fn read(metadata: &mut Metadata<'_>, mut at: Cursor) -> Result<Inode,
         3 => symlink(metadata, &mut at, &mut inode, false)?,
         4 | 5 | 11 | 12 => {
             inode.links = metadata.u32(&mut at)?;
-            Data::Device
+            // The kernel's own way to put both numbers into 32 bits. Source: `new_decode_dev` in linux/kdev_t.h.
+            let device = metadata.u32(&mut at)?;
+            let (major, minor) = ((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00));
+            Data::Device(Numbers { character: matches!(kind, 5 | 12), major, minor })
         }
         6 | 13 => {
             inode.links = metadata.u32(&mut at)?;

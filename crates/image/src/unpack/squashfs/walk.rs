@@ -85,7 +85,7 @@ impl Walk<'_> {
             Data::File { size, .. } => Kind::File(*size),
             Data::Symlink(text) => Kind::Symlink(link_text(&path, text)?),
             Data::Fifo => Kind::Fifo,
-            Data::Device => Kind::Device,
+            Data::Device(numbers) => Kind::Device(Some(*numbers)),
             Data::Socket => Kind::Socket,
         };
         let entry = self.entry(&path, &inode, kind)?;
@@ -99,7 +99,7 @@ impl Walk<'_> {
                 Ok(true)
             }
             Data::File { .. } if self.pool.is_some() => Ok(self.content(&inode.data, emit)? && emit(Item::EndOfContent)),
-            Data::File { .. } | Data::Symlink(_) | Data::Fifo | Data::Device | Data::Socket => Ok(true),
+            Data::File { .. } | Data::Symlink(_) | Data::Fifo | Data::Device(_) | Data::Socket => Ok(true),
         }
     }
 

@@ -1,0 +1,67 @@
+//! The confined side of packing.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
+
+use super::Packed;
+use super::compressor::Compressor;
+use super::plan::{self, Member};
+use super::sink::Sink;
+use super::tree::Trees;
+use crate::unpack::confine::Sight;
+use crate::unpack::failure::Failure;
+use crate::unpack::order::{Confinement, Line};
+use crate::unpack::report::Reporter;
+use crate::unpack::worker::Job;
+
+/// An archive to write.
+pub(crate) struct PackJob {
+    plan: OwnedFd,
+    output: Mutex<Option<OwnedFd>>,
+    directories: Vec<OwnedFd>,
+    compressor: Compressor,
+}
+
+impl PackJob {
+    /// Takes the plan, the file to write and the directories to read.
+    pub(crate) fn new(compressor: Compressor, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
+        let (plan, output) = (files.next()?, files.next()?);
+        Some(Self { plan, output: Mutex::new(Some(output)), directories: files.collect(), compressor })
+    }
+}
+
+impl Job for PackJob {
+    fn sight(&self) -> Sight<'_> {
+        Sight { root: None, directories: &self.directories, reads: true }
+    }
+
+    fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {
+        let members: Vec<Member> = plan::read(self.plan.as_fd()).map_err(|error| Failure::confine("reading the plan", error))?;
+        let output = self.output.lock().ok().and_then(|mut output| output.take());
+        let output = output.ok_or_else(|| Failure::confine("opening the archive", std::io::ErrorKind::NotFound))?;
+        let sink = Sink::new(output, self.compressor, reporter);
+        let mut sink = sink.map_err(|error| Failure::confine("starting the compressor", error))?;
+        let mut trees = Trees::new(&mut sink);
+        for member in &members {
+            put(&mut trees, member, &directories)?;
+        }
+        let (files, skipped_sockets) = (trees.files, trees.skipped_sockets);
+        let (bytes, size) = sink.finish()?;
+        Ok(Line::Packed(Packed { files, bytes, size, skipped_sockets, confinement }))
+    }
+}
+
+fn put(trees: &mut Trees<'_, '_>, member: &Member, directories: &[OwnedFd]) -> Result<(), Failure> {
+    match member {
+        Member::Text { name, text } => trees.text(name, text.as_bytes()),
+        Member::Directory { name } => trees.directory(name),
+        Member::Tree { name, directory, entry, ids, optional } => {
+            let missing = || Failure::refused(name.as_bytes(), "it is not there");
+            let directory = directories.get(*directory).ok_or_else(missing)?;
+            let entry = CString::new(entry.as_str()).map_err(|_| missing())?;
+            let found = trees.tree(directory.as_fd(), &entry, name, *ids)?;
+            if found || *optional { Ok(()) } else { Err(missing()) }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The confined side of reading backups: `backup/index.yaml`, and for the instance and each snapshot a volume.
+
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::confine::Sight;
+use super::entry::{Content, Entry, Kind, Piece};
+use super::failure::Failure;
+use super::image::{archive_of, format_of};
+use super::layout::Layout;
+use super::order::{Confinement, Limits, Line, Unpacked};
+use super::report::Reporter;
+use super::volume::Volume;
+use super::worker::Job;
+use crate::backup::{INDEX, INDEX_LIMIT, INSTANCE};
+use crate::format::{Compression, Format};
+use crate::metadata::Metadata;
+use crate::pack::read_plan;
+
+/// A backup whose index is wanted.
+pub(super) struct BackupIndexJob {
+    file: OwnedFd,
+    limits: Limits,
+}
+
+impl BackupIndexJob {
+    /// Takes the archive.
+    pub(super) fn new(limits: Limits, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
+        Some(Self { file: files.next()?, limits })
+    }
+}
+
+impl Job for BackupIndexJob {
+    fn sight(&self) -> Sight<'_> {
+        Sight::default()
+    }
+
+    /// The index says all; one of the oldest kind leaves the configuration to the instance's own `backup.yaml`.
+    fn work(&self, reporter: &Reporter, _: Confinement, _: Vec<OwnedFd>) -> Result<Line, Failure> {
+        let own = format!("{INSTANCE}/backup.yaml");
+        let (mut index, mut config) = (None, None);
+        let compression = compression(&self.file)?;
+        archive_of("backup", self.file.as_fd(), compression, self.limits, reporter, &mut |entry, content| {
+            let place = match entry.path.as_slice() {
+                path if path == INDEX.as_bytes() => &mut index,
+                path if path == own.as_bytes() => &mut config,
+                _ => return Ok(ControlFlow::Continue(())),
+            };
+            if place.is_some() {
+                return Err(Failure::refused(&entry.path, "it is there twice"));
+            }
+            *place = Some(text(&entry, content)?);
+            let whole = index.as_ref().is_some_and(|text| config.is_some() || has_config(text));
+            Ok(if whole { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        let Some(index) = index else { return Err(Failure::Incomplete { what: INDEX.into() }) };
+        let failed = |error| Failure::confine("sending the index", error);
+        reporter.metadata(&index).map_err(failed)?;
+        if let Some(config) = config.filter(|_| !has_config(&index)) {
+            reporter.send(&Line::Configuration).map_err(failed)?;
+            reporter.metadata(&config).map_err(failed)?;
+        }
+        Ok(Line::Inspected)
+    }
+}
+
+/// Whether an index holds the instance's configuration.
+fn has_config(index: &str) -> bool {
+    index.lines().any(|line| line.starts_with("config:"))
+}
+
+/// A backup to unpack.
+pub(super) struct BackupJob {
+    file: OwnedFd,
+    plan: OwnedFd,
+    directories: Vec<OwnedFd>,
+    limits: Limits,
+}
+
+impl BackupJob {
+    /// Takes the archive, the plan (the names of the volumes in it) and the directories to fill.
+    pub(super) fn new(limits: Limits, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
+        Some(Self { file: files.next()?, plan: files.next()?, directories: files.collect(), limits })
+    }
+}
+
+impl Job for BackupJob {
+    fn sight(&self) -> Sight<'_> {
+        Sight { root: None, directories: &self.directories, reads: false }
+    }
+
+    fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {
+        let names: Vec<String> = read_plan(self.plan.as_fd()).map_err(|error| Failure::confine("reading the plan", error))?;
+        let mut volumes: Vec<Volume> = directories.into_iter().map(|directory| Volume::new(directory, self.limits, true)).collect();
+        let layouts = names.iter().zip(volumes.iter_mut().map(|volume| Layout::new(volume, false)));
+        let mut parts: Vec<(&String, Layout<'_, Volume>)> = layouts.collect();
+        let mut elsewhere = 0;
+        let compression = compression(&self.file)?;
+        archive_of("backup", self.file.as_fd(), compression, self.limits, reporter, &mut |mut entry, content| {
+            let found = parts.iter_mut().find_map(|(name, layout)| below(&entry.path, name).map(|rest| (rest.to_vec(), name, layout)));
+            let Some((rest, name, layout)) = found else {
+                elsewhere += u64::from(entry.path != INDEX.as_bytes() && entry.kind != Kind::Directory);
+                return Ok(ControlFlow::Continue(()));
+            };
+            if let Kind::Hardlink(target) = &mut entry.kind {
+                let inside = below(target, name).map(<[u8]>::to_vec);
+                *target = inside.ok_or_else(|| Failure::refused(&entry.path, format!("it is a hard link to something outside {name}/")))?;
+            }
+            entry.path = rest;
+            layout.member(entry, content).map(|_| ControlFlow::Continue(()))
+        })?;
+        let mut unpacked = Unpacked { confinement, skipped_members: elsewhere, ..Unpacked::default() };
+        for (name, layout) in parts {
+            unpacked.skipped_members += layout.finish_volume(name)?;
+        }
+        for (number, volume) in volumes.into_iter().enumerate() {
+            for mut device in volume.finish(&mut unpacked)? {
+                device.volume = number;
+                reporter.send(&Line::Device(device)).map_err(|error| Failure::confine("reporting a device", error))?;
+            }
+        }
+        Ok(Line::Unpacked(unpacked))
+    }
+}
+
+/// A member's path below a volume's name; none if it is not below it.
+fn below<'p>(path: &'p [u8], name: &str) -> Option<&'p [u8]> {
+    match path.strip_prefix(name.as_bytes())? {
+        [] => Some(&[]),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+fn compression(file: &OwnedFd) -> Result<Compression, Failure> {
+    match format_of("backup", file.as_fd())? {
+        Format::Tar(compression) => Ok(compression),
+        Format::Squashfs | Format::Qcow2 => Err(Failure::Format { part: "backup".into() }),
+    }
+}
+
+/// Reads a small text.
+fn text(entry: &Entry, content: &mut dyn Content) -> Result<String, Failure> {
+    let Kind::File(size) = entry.kind else { return Err(Failure::refused(&entry.path, "it must be a regular file")) };
+    if size > INDEX_LIMIT as u64 {
+        return Err(Failure::refused(&entry.path, format!("it has {size} bytes; at most {INDEX_LIMIT} are read")));
+    }
+    let mut bytes = Vec::new();
+    while let Some(piece) = content.piece()? {
+        match piece {
+            Piece::Bytes(more) => bytes.extend_from_slice(more),
+            Piece::Hole(_) => return Err(Failure::refused(&entry.path, "it has holes")),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::refused(&entry.path, "it is not UTF-8 text"))
+}
+
+/// Refuses a `metadata.yaml` that the instance could not use.
+pub(super) fn check_metadata(text: &[u8]) -> Result<(), Failure> {
+    Metadata::parse(text).map(drop).map_err(|error| Failure::refused(b"metadata.yaml", coffer_base::chain(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_told_by_whole_names() {
+        assert_eq!(below(b"backup/container/rootfs/a", "backup/container"), Some(&b"rootfs/a"[..]));
+        assert_eq!(below(b"backup/container", "backup/container"), Some(&b""[..]));
+        assert_eq!(below(b"backup/container.bin", "backup/container"), None);
+        assert_eq!(below(b"backup/snapshots/a", "backup/container"), None);
+    }
+}
