@@ -1,8 +1,10 @@
 //! Devices: added, changed and removed while the instance runs, with their effect inside.
 
 mod disk;
+mod hotplug;
 mod proxy;
 mod share;
+mod table;
 mod unix;
 
 use coffer_testkit::Daemon;

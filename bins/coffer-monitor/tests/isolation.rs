@@ -168,7 +168,9 @@ fn devices_are_those_of_the_spec() {
     let zero = Device { path: "/dev/more".into(), kind: DeviceKind::Char, major: 1, minor: 5, mode: 0o666, uid: 0, gid: 0 };
     running.ask(Request::AttachDevice { device: zero.clone() }).unwrap();
     assert_eq!(running.sh("head -c 3 /dev/more | wc -c"), "3\n");
-    assert!(running.ask(Request::AttachDevice { device: zero.clone() }).is_err());
+    running.ask(Request::AttachDevice { device: zero.clone() }).unwrap();
+    let other = Device { minor: 8, ..zero.clone() };
+    assert!(running.ask(Request::AttachDevice { device: other }).is_err(), "its place is taken");
     running.ask(Request::DetachDevice { path: zero.path }).unwrap();
     assert!(running.sh("cat /dev/more").contains("No such file or directory"));
     let elsewhere = Device { path: "/tmp/x".into(), ..kmsg };

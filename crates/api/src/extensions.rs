@@ -99,6 +99,11 @@ pub const EXTENSIONS: &[&str] = &[
     "instance_nic_network",
     // Devices.
     "container_disk_shift",
+    "unix_device_rename",
+    "unix_device_hotplug",
+    "unix_hotplug_devices",
+    "usb_devices",
+    "usb_optional_vendorid",
     "proxy",
     "proxy_unix",
     "proxy_udp",

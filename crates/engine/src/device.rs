@@ -3,6 +3,8 @@
 mod block_device;
 pub mod disk;
 pub mod disk_volume;
+mod host_node;
+mod hotplug;
 pub mod nic;
 mod proxy;
 pub mod unix;
@@ -62,6 +64,7 @@ impl Engine {
             match device {
                 Device::Disk(disk) => self.disk_start(loaded, name, disk, fds, &mut run)?,
                 Device::Unix(device) => self.unix_start(name, device, &mut run)?,
+                Device::Hotplug(device) => self.hotplug_start(name, device, &mut run)?,
                 Device::Proxy(proxy) => self.proxy_start(loaded, name, proxy, &mut run, undo)?,
                 Device::Nic(_) | Device::None => {}
             }
@@ -78,7 +81,7 @@ impl Engine {
                 Device::Nic(nic) => self.nic_end(loaded, name, nic),
                 Device::Disk(disk) => self.disk_end(loaded, disk),
                 Device::Proxy(proxy) => self.proxy_end(loaded, name, proxy),
-                Device::Unix(_) | Device::None => {}
+                Device::Hotplug(_) | Device::Unix(_) | Device::None => {}
             }
         }
     }
@@ -121,6 +124,7 @@ impl Engine {
             Device::Disk(disk) => self.disk_plug(running, loaded, name, disk)?,
             Device::Proxy(proxy) => self.proxy_plug(running, loaded, name, proxy)?,
             Device::Unix(device) => self.unix_plug(running, loaded, name, device)?,
+            Device::Hotplug(device) => self.hotplug_plug(running, loaded, name, device)?,
             Device::None => {}
         }
         Ok(Vec::new())
@@ -140,6 +144,7 @@ impl Engine {
             Device::Disk(disk) => self.disk_unplug(running, loaded, name, disk, next),
             Device::Proxy(proxy) => self.proxy_unplug(running, loaded, name, proxy),
             Device::Unix(device) => self.unix_unplug(running, loaded, device),
+            Device::Hotplug(device) => self.hotplug_unplug(running, loaded, device),
             Device::None => Ok(()),
         }
     }

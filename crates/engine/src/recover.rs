@@ -36,6 +36,8 @@ impl Engine {
         if let Err(error) = self.sweep_images() {
             tracing::error!("removing files of images that nobody knows: {}", chain(&error));
         }
+        // Before the instances: what comes while they are looked for is not missed.
+        self.watch_devices();
         let found = self.find_instances();
         // After the instances: the NICs of those that run stay on their bridges, what else hangs there goes.
         self.recover_networks();
@@ -118,7 +120,10 @@ impl Engine {
                 self.remove(instance)?;
                 Ok(false)
             }
-            (Phase::Ready, Found::Runs) => Ok(false),
+            (Phase::Ready, Found::Runs) => {
+                self.plug_what_came(instance);
+                Ok(false)
+            }
             (Phase::Ready, Found::Ended(reason)) => {
                 self.clean_up(&instance.project, &instance.name)?;
                 if instance.ephemeral && reason != ExitReason::Reboot {

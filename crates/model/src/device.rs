@@ -1,6 +1,7 @@
 //! Devices: what an instance or profile asks for, as typed values. One file a kind, its keys' table first.
 
 pub mod disk;
+pub mod hotplug;
 pub mod nic;
 pub mod none;
 pub mod proxy;
@@ -17,6 +18,7 @@ use crate::names::{DeviceName, PoolName};
 use reader::Reader;
 
 pub use disk::{Disk, DiskLimits, DiskOwner, DiskSource, Propagation};
+pub use hotplug::{Hotplug, HotplugNodes};
 pub use nic::{Address, Nic, NicParent};
 pub use proxy::{Endpoints, Proxy, Side};
 pub use unix::{NodeAccess, NodeKind, NodeSource, UnixDevice};
@@ -39,6 +41,10 @@ pub enum DeviceKind {
     UnixChar,
     /// A block device of the host.
     UnixBlock,
+    /// What the host's drivers make of a device by vendor and product.
+    UnixHotplug,
+    /// A USB device by vendor and product.
+    Usb,
     /// Nothing: takes away a device of the same name that a profile gives.
     None,
 }
@@ -52,6 +58,8 @@ pub enum Device {
     Nic(Nic),
     /// See [`Proxy`].
     Proxy(Proxy),
+    /// See [`Hotplug`].
+    Hotplug(Hotplug),
     /// See [`UnixDevice`].
     Unix(UnixDevice),
     /// See [`DeviceKind::None`].
@@ -70,12 +78,14 @@ pub enum DeviceError {
         key: &'static str,
     },
     /// The kind is known to the API, but this server does not do it.
-    #[error("device {device}: devices of type {kind:?} are not supported; these are: {}", kinds())]
+    #[error("device {device}: devices of type {kind:?} are not supported: {why}")]
     Unsupported {
         /// The device.
         device: DeviceName,
         /// The kind.
         kind: String,
+        /// Why, and what to do instead.
+        why: &'static str,
     },
     /// The kind is not known.
     #[error("device {device}: unknown type {kind:?}")]
@@ -119,8 +129,13 @@ pub enum DeviceError {
 /// Why a key that is known is refused for now.
 const LATER: Support = Support::No("this server does not do it yet");
 
-/// Kinds that other servers have and this one does not.
-const REFUSED: &[&str] = &["gpu", "infiniband", "pci", "tpm", "unix-hotplug", "usb"];
+/// Kinds that other servers have and this one does not, each with the reason and what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("gpu", "pass its nodes, such as /dev/dri/renderD128, with devices of type unix-char"),
+    ("infiniband", "its interface can be moved in only by a server that does nictype=physical, and this one does not yet"),
+    ("pci", "PCI devices are passed to virtual machines, which this server does not run"),
+    ("tpm", "it takes an emulator (swtpm) that this server does not run; pass the host's /dev/tpm0 with unix-char"),
+];
 
 /// The kinds that are supported, as a list for messages.
 fn kinds() -> String {
@@ -129,7 +144,8 @@ fn kinds() -> String {
 
 impl DeviceKind {
     /// All kinds, in the order of the manual.
-    pub const ALL: [Self; 6] = [Self::Disk, Self::Nic, Self::Proxy, Self::UnixChar, Self::UnixBlock, Self::None];
+    pub const ALL: [Self; 8] =
+        [Self::Disk, Self::Nic, Self::Proxy, Self::UnixChar, Self::UnixBlock, Self::UnixHotplug, Self::Usb, Self::None];
 
     /// The kind's name, as the key `type` has it.
     #[must_use]
@@ -140,6 +156,8 @@ impl DeviceKind {
             Self::Proxy => "proxy",
             Self::UnixChar => "unix-char",
             Self::UnixBlock => "unix-block",
+            Self::UnixHotplug => "unix-hotplug",
+            Self::Usb => "usb",
             Self::None => "none",
         }
     }
@@ -152,8 +170,10 @@ impl DeviceKind {
         let kind = keys.get("type").ok_or_else(|| DeviceError::Missing { device: device.clone(), key: "type" })?;
         match Self::ALL.into_iter().find(|known| known.name() == kind) {
             Some(known) => Ok(known),
-            None if REFUSED.contains(&kind) => Err(DeviceError::Unsupported { device: device.clone(), kind: kind.into() }),
-            None => Err(DeviceError::UnknownKind { device: device.clone(), kind: kind.into() }),
+            None => Err(match REFUSED.iter().find(|(refused, _)| *refused == kind) {
+                Some((_, why)) => DeviceError::Unsupported { device: device.clone(), kind: kind.into(), why },
+                None => DeviceError::UnknownKind { device: device.clone(), kind: kind.into() },
+            }),
         }
     }
 
@@ -165,6 +185,7 @@ impl DeviceKind {
             Self::Nic => nic::KEYS,
             Self::Proxy => proxy::KEYS,
             Self::UnixChar | Self::UnixBlock => unix::KEYS,
+            Self::UnixHotplug | Self::Usb => hotplug::KEYS,
             Self::None => none::KEYS,
         }
     }
@@ -187,6 +208,8 @@ impl Device {
             DeviceKind::Proxy => proxy::parse(&reader).map(Self::Proxy),
             DeviceKind::UnixChar => unix::parse(&reader, NodeKind::Char).map(Self::Unix),
             DeviceKind::UnixBlock => unix::parse(&reader, NodeKind::Block).map(Self::Unix),
+            DeviceKind::UnixHotplug => hotplug::parse(&reader, HotplugNodes::Drivers).map(Self::Hotplug),
+            DeviceKind::Usb => hotplug::parse(&reader, HotplugNodes::Bus).map(Self::Hotplug),
             DeviceKind::None => Ok(Self::None),
         }
     }
@@ -228,7 +251,10 @@ mod tests {
 
     #[test]
     fn kinds() {
-        check(&[("type", "tpm")], &format!("device dev: devices of type \"tpm\" are not supported; these are: {}", super::kinds()));
+        check(
+            &[("type", "pci")],
+            "device dev: devices of type \"pci\" are not supported: PCI devices are passed to virtual machines, which this server does not run",
+        );
         check(&[("type", "floppy")], "device dev: unknown type \"floppy\"");
         check(&[], &format!("device dev: key \"type\" is missing; use type={}", super::kinds()));
     }

@@ -9,6 +9,7 @@ mod link;
 mod message;
 mod namespace;
 pub mod nftables;
+pub mod uevent;
 pub mod packet;
 mod route;
 mod socket;

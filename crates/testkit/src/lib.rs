@@ -14,6 +14,7 @@ mod invocation;
 mod pen;
 mod sockets;
 mod terminal;
+mod uevents;
 mod wait;
 mod world;
 

@@ -71,6 +71,9 @@ impl Monitor {
 
     pub(super) fn attach_device(&mut self, device: Device) -> Result<Answer, Refusal> {
         let instance = self.running()?;
+        if instance.spec.devices.contains(&device) {
+            return Ok(Answer::Done);
+        }
         let told = |error: std::io::Error| failed(&format!("making device {}", device.path), &error);
         let owner = parent::owner(&instance.spec, device.uid, device.gid);
         parent::make_node(instance.dev.as_fd(), &device, owner).map_err(told)?;
