@@ -36,7 +36,14 @@ fn usb_devices_come_and_go() {
     daemon.tell_of_device("add", &[&BUS[..], &[("MINOR", "2")]].concat());
     assert!(daemon.eventually(|| nodes() == "002 bd:1 1000 600\n003 bd:2 1000 600"), "{}", nodes());
     // Another product is none of ours.
-    let other = [("SUBSYSTEM", "usb"), ("DEVTYPE", "usb_device"), ("PRODUCT", "1/2/3"), ("MAJOR", "189"), ("MINOR", "9"), ("DEVNAME", "bus/usb/001/009")];
+    let other = [
+        ("SUBSYSTEM", "usb"),
+        ("DEVTYPE", "usb_device"),
+        ("PRODUCT", "1/2/3"),
+        ("MAJOR", "189"),
+        ("MINOR", "9"),
+        ("DEVNAME", "bus/usb/001/009"),
+    ];
     daemon.tell_of_device("add", &other);
     daemon.tell_of_device("remove", &[&BUS[..], &[("MINOR", "2")]].concat());
     assert!(daemon.eventually(|| nodes() == "002 bd:1 1000 600"), "{}", nodes());
@@ -55,7 +62,10 @@ fn nodes_of_drivers_are_another_kind() {
     let Some(daemon) = ready_daemon() else { return };
     daemon.run_instance("small", "c1");
     let node = "MAJOR=188\nMINOR=0\nDEVNAME=ttyUSB0\n";
-    pretend(&daemon, &[("188:0", node), ("189:1", "MAJOR=189\nMINOR=1\nDEVNAME=bus/usb/001/002\nDEVTYPE=usb_device\nPRODUCT=46d/c52b/1201\n")]);
+    pretend(
+        &daemon,
+        &[("188:0", node), ("189:1", "MAJOR=189\nMINOR=1\nDEVNAME=bus/usb/001/002\nDEVTYPE=usb_device\nPRODUCT=46d/c52b/1201\n")],
+    );
     add(&daemon, "c1", "serial", &json!({"type": "unix-hotplug", "productid": "c52b"}));
     assert_eq!(inside(&daemon, "c1", "ls /dev/ttyUSB* /dev/bus 2>/dev/null; true"), "/dev/ttyUSB0");
     daemon.tell_of_device("remove", &[("SUBSYSTEM", "tty"), ("MAJOR", "188"), ("MINOR", "0"), ("DEVNAME", "ttyUSB0")]);

@@ -9,10 +9,10 @@ mod link;
 mod message;
 mod namespace;
 pub mod nftables;
-pub mod uevent;
 pub mod packet;
 mod route;
 mod socket;
+pub mod uevent;
 
 pub use address::{Address, Scope};
 pub use link::{BridgeFacts, Counters, Link, LinkChange, NewBridge, NewVeth, link_index};

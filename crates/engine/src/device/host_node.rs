@@ -78,7 +78,10 @@ fn from_event(text: &str) -> Option<(String, String)> {
 /// Looks for the USB device that something is part of.
 fn above(directory: &Path) -> Option<(String, String)> {
     let read = |directory: &Path, file: &str| std::fs::read_to_string(directory.join(file)).ok().map(|text| text.trim().to_lowercase());
-    directory.ancestors().take_while(|path| *path != Path::new("/sys")).find_map(|path| Some((read(path, "idVendor")?, read(path, "idProduct")?)))
+    directory
+        .ancestors()
+        .take_while(|path| *path != Path::new("/sys"))
+        .find_map(|path| Some((read(path, "idVendor")?, read(path, "idProduct")?)))
 }
 
 #[cfg(test)]
@@ -98,7 +101,14 @@ mod tests {
 
     #[test]
     fn a_message_names_the_node_of_a_bus() {
-        let fields = [("DEVPATH", "/devices/no/such"), ("DEVNAME", "bus/usb/001/002"), ("DEVTYPE", "usb_device"), ("PRODUCT", "46d/c52b/1201"), ("MAJOR", "189"), ("MINOR", "1")];
+        let fields = [
+            ("DEVPATH", "/devices/no/such"),
+            ("DEVNAME", "bus/usb/001/002"),
+            ("DEVTYPE", "usb_device"),
+            ("PRODUCT", "46d/c52b/1201"),
+            ("MAJOR", "189"),
+            ("MINOR", "1"),
+        ];
         let node = HostNode::of_event(&event(&fields)).unwrap();
         assert_eq!((node.name.as_str(), node.number, node.kind), ("bus/usb/001/002", (189, 1), NodeKind::Char));
         assert!(node.fits(&asked(HotplugNodes::Bus, Some("046d"), None)));
