@@ -8,6 +8,7 @@ use coffer_base::{Undo, chain, fault};
 use coffer_model::{Config, DeviceName, InstanceName, Network, NetworkName, ProjectName};
 use coffer_network::bridge::Occupants;
 use coffer_network::config::{fill_auto, fill_new};
+use coffer_network::firewall::Firewall;
 use coffer_network::{BridgeConfig, BridgeNetwork, Lease, LinkState, NicPlan, Reservation};
 use coffer_store::project::Feature;
 use uuid::Uuid;
@@ -31,14 +32,18 @@ pub(crate) struct KnownNic {
     pub attached: bool,
 }
 
-/// The NICs of all instances that have run.
+/// The NICs of all instances that have run, and what changes their filters.
 #[derive(Debug, Default)]
-pub(crate) struct Networks(Mutex<BTreeMap<NicKey, KnownNic>>);
+pub(crate) struct Networks {
+    nics: Mutex<BTreeMap<NicKey, KnownNic>>,
+    /// The connection that all filters are changed over.
+    pub firewall: Firewall,
+}
 
 impl Networks {
     /// The NICs, under their lock.
     pub(crate) fn nics(&self) -> MutexGuard<'_, BTreeMap<NicKey, KnownNic>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.nics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The NICs on a network: the plans of running instances', the reservations of stopped ones'.
@@ -255,7 +260,7 @@ impl Engine {
     pub(crate) fn bridge_of(&self, name: &NetworkName, config: &Config) -> Result<BridgeNetwork, EngineError> {
         let config = BridgeConfig::parse(config).map_err(coffer_network::NetworkError::from)?;
         let directory = self.inner.settings.dir.join("networks").join(name.as_str());
-        Ok(BridgeNetwork::new(name.clone(), config, &directory, &self.inner.facts.cgroup_parent))
+        Ok(BridgeNetwork::new(name.clone(), config, &directory, &self.inner.facts.cgroup_parent, self.inner.networks.firewall.clone()))
     }
 
     /// What a new network must keep clear of: the host's networks and the other managed ones.

@@ -42,20 +42,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back what a NIC of an ended instance left: its pair went with the namespace, its filters go in the background,
-    /// because the kernel takes some 10 ms for them and a new start uses another port.
+    /// Takes back what a NIC of an ended instance left: its filters; its pair went with the namespace.
     pub(super) fn nic_end(&self, loaded: &Loaded, name: &DeviceName, nic: &Nic) {
         let key = key(&loaded.instance, name);
         let Some(known) = self.inner.networks.nics().get(&key).cloned() else { return };
         let bridge = self.bridge_network(loaded, nic).ok().flatten();
-        if let Some(known) = self.inner.networks.nics().get_mut(&key) {
-            known.attached = false;
+        if let Err(error) = self.nic_detach(&key, &known.plan, bridge.as_ref()) {
+            tracing::warn!("port {}: {}", known.plan.host_name, coffer_base::chain(&error));
         }
-        self.inner.runtime.spawn_blocking(move || {
-            if let Err(error) = remove_filters(&known.plan, bridge.as_ref()) {
-                tracing::warn!("port {}: {}", known.plan.host_name, coffer_base::chain(&error));
-            }
-        });
     }
 
     /// Makes a NIC and moves it into a running instance. Answers keys to remember.
@@ -148,7 +142,7 @@ impl Engine {
         self.know(key(&loaded.instance, name), nic, plan.clone(), true);
         match &bridge {
             Some(bridge) => bridge.prepare(&plan)?,
-            None => bridge::prepare_on_bridge(&plan)?,
+            None => bridge::prepare_on_bridge(&self.inner.networks.firewall, &plan)?,
         }
         Ok((plan, bridge))
     }
@@ -195,7 +189,15 @@ impl Engine {
         if let Some(known) = self.inner.networks.nics().get_mut(key) {
             known.attached = false;
         }
-        remove_filters(plan, bridge)
+        self.remove_filters(plan, bridge)
+    }
+
+    fn remove_filters(&self, plan: &NicPlan, bridge: Option<&BridgeNetwork>) -> Result<(), EngineError> {
+        match bridge {
+            Some(bridge) => bridge.detach(plan)?,
+            None => bridge::detach_from_bridge(&self.inner.networks.firewall, plan)?,
+        }
+        Ok(())
     }
 
     fn know(&self, key: NicKey, nic: &Nic, plan: NicPlan, attached: bool) {
@@ -218,13 +220,6 @@ impl Engine {
     }
 }
 
-fn remove_filters(plan: &NicPlan, bridge: Option<&BridgeNetwork>) -> Result<(), EngineError> {
-    match bridge {
-        Some(bridge) => bridge.detach(plan)?,
-        None => bridge::detach_from_bridge(plan)?,
-    }
-    Ok(())
-}
 
 fn key(instance: &Instance, name: &DeviceName) -> NicKey {
     (instance.project.clone(), instance.name.clone(), name.clone())

@@ -24,7 +24,7 @@ use crate::allocate::choose_ipv4;
 use crate::config::BridgeConfig;
 use crate::dnsmasq::{Dnsmasq, Files, Lease, Reservation, Reservations, dynamic_leases, leases};
 use crate::error::{NetworkError, file, kernel};
-use crate::firewall::{self, table_name};
+use crate::firewall::{self, Firewall, table_name};
 use crate::hwaddr::HwAddr;
 use crate::links::{LinkState, host_link};
 
@@ -35,6 +35,7 @@ pub struct BridgeNetwork {
     config: BridgeConfig,
     hwaddr: HwAddr,
     files: Files,
+    firewall: Firewall,
 }
 
 /// Who is on a network.
@@ -55,9 +56,9 @@ impl BridgeNetwork {
     /// `dir` is its directory, `networks/NAME`; `seed` is something of this server that never changes, from which the
     /// bridge's hardware address is derived where the user chose none.
     #[must_use]
-    pub fn new(name: NetworkName, config: BridgeConfig, dir: &Path, seed: &str) -> Self {
+    pub fn new(name: NetworkName, config: BridgeConfig, dir: &Path, seed: &str, firewall: Firewall) -> Self {
         let hwaddr = config.hwaddr.unwrap_or_else(|| HwAddr::from_seed(&format!("{seed} {name}")));
-        Self { name, config, hwaddr, files: Files::of(dir) }
+        Self { name, config, hwaddr, files: Files::of(dir), firewall }
     }
 
     /// The network's name.
@@ -109,7 +110,7 @@ impl BridgeNetwork {
     /// # Errors
     /// If a step is refused; the network is then brought back to the old configuration as far as possible.
     pub fn update(&self, config: BridgeConfig, seed: &str, occupants: Occupants<'_>) -> Result<(Self, Warnings), NetworkError> {
-        let new = Self::new(self.name.clone(), config, self.files.dir(), seed);
+        let new = Self::new(self.name.clone(), config, self.files.dir(), seed, self.firewall.clone());
         match new.ensure(Some(occupants)).and_then(|warnings| new.release_external(&self.config).map(|()| warnings)) {
             Ok(warnings) => Ok((new, warnings)),
             Err(error) => {

@@ -6,13 +6,12 @@ use std::os::fd::BorrowedFd;
 
 use coffer_model::device::{Address, Nic, NicParent};
 use coffer_model::{DeviceName, InstanceName, InterfaceName};
-use coffer_sys::netlink::nftables::Nftables;
 use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
 
 use super::BridgeNetwork;
 use crate::dnsmasq::Reservation;
 use crate::error::{NetworkError, kernel};
-use crate::firewall::{self, Ipv6Filter, PortFilter, Ports};
+use crate::firewall::{self, Firewall, Ipv6Filter, PortFilter, Ports};
 use crate::hwaddr::HwAddr;
 
 /// What is known about a NIC before it is made.
@@ -99,7 +98,7 @@ impl BridgeNetwork {
     /// If another instance has the same name on this network, or the kernel refuses; see [`NetworkError`].
     pub fn prepare(&self, plan: &NicPlan) -> Result<(), NetworkError> {
         self.reservations().set(&plan.reservation)?;
-        add_filter(self.name.as_str(), plan)
+        add_filter(&self.firewall, self.name.as_str(), plan)
     }
 
     /// Prepares a planned NIC and makes its pair of links. If a step fails, no link and no filter stays.
@@ -117,13 +116,10 @@ impl BridgeNetwork {
     /// Takes away a NIC's filters. Its pair of links goes with the container's network namespace, or by [`remove_link`]. The
     /// reservation stays, so that the NIC comes back to its address.
     ///
-    /// The kernel takes some 10 ms for it: keep it off the way of a request, but let it end before a NIC with the same host name
-    /// is prepared again.
-    ///
     /// # Errors
     /// If the kernel refuses.
     pub fn detach(&self, plan: &NicPlan) -> Result<(), NetworkError> {
-        remove_filter(self.name.as_str(), plan)
+        remove_filter(&self.firewall, self.name.as_str(), plan)
     }
 
     /// Forgets a NIC that will not come back: its name and addresses are free again.
@@ -135,9 +131,10 @@ impl BridgeNetwork {
         let Some(address) = reservation.ipv6 else { return Ok(()) };
         let hwaddr = reservation.hwaddr;
         let addresses = [hwaddr.link_local(), hwaddr.eui64(address), address];
-        let mut nftables = Nftables::open().map_err(kernel(&self.name, "opening nftables"))?;
-        let released = Ports::of(self.name.as_str()).release(&mut nftables, hwaddr, &addresses);
-        released.map_err(kernel(&self.name, "emptying its filters"))
+        self.firewall.with(&self.name, |nftables| {
+            let released = Ports::of(self.name.as_str()).release(nftables, hwaddr, &addresses);
+            released.map_err(kernel(&self.name, "emptying its filters"))
+        })
     }
 
     fn ipv4_of(&self, request: &NicRequest<'_>) -> Result<Option<Ipv4Addr>, NetworkError> {
@@ -212,27 +209,25 @@ pub fn plan_on_bridge(request: &NicRequest<'_>) -> NicPlan {
 ///
 /// # Errors
 /// If the kernel or `nft` refuses.
-pub fn prepare_on_bridge(plan: &NicPlan) -> Result<(), NetworkError> {
+pub fn prepare_on_bridge(firewall: &Firewall, plan: &NicPlan) -> Result<(), NetworkError> {
     let Some(bridge) = plan.bridge.as_deref().filter(|_| !plan.filter.is_empty()) else { return Ok(()) };
     let rules = Ports::of(bridge).rules(None);
-    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
-    if !rules.loaded(&mut nftables).map_err(kernel(bridge, "reading its rules"))? {
+    if !firewall.with(bridge, |nftables| rules.loaded(nftables).map_err(kernel(bridge, "reading its rules")))? {
         let loaded = firewall::load(&[&rules]);
         loaded.map_err(|cause| NetworkError::Program { network: bridge.to_owned(), doing: "loading filters", cause })?;
     }
-    add_filter(bridge, plan)
+    add_filter(firewall, bridge, plan)
 }
 
 /// Takes away what [`prepare_on_bridge`] made; with the last NIC go the filters' rules too.
 ///
 /// # Errors
 /// If the kernel or `nft` refuses.
-pub fn detach_from_bridge(plan: &NicPlan) -> Result<(), NetworkError> {
+pub fn detach_from_bridge(firewall: &Firewall, plan: &NicPlan) -> Result<(), NetworkError> {
     let Some(bridge) = plan.bridge.as_deref().filter(|_| !plan.filter.is_empty()) else { return Ok(()) };
-    remove_filter(bridge, plan)?;
+    remove_filter(firewall, bridge, plan)?;
     let ports = Ports::of(bridge);
-    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
-    if ports.is_unused(&mut nftables).map_err(kernel(bridge, "reading its filters"))? {
+    if firewall.with(bridge, |nftables| ports.is_unused(nftables).map_err(kernel(bridge, "reading its filters")))? {
         let unloaded = firewall::unload(&[(ports.rules(None).family, ports.rules(None).table)]);
         unloaded.map_err(|cause| NetworkError::Program { network: bridge.to_owned(), doing: "removing filters", cause })?;
     }
@@ -302,20 +297,22 @@ fn fixed<A>(address: Address<A>) -> Option<A> {
     }
 }
 
-fn add_filter(bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
+fn add_filter(firewall: &Firewall, bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
     if plan.filter.is_empty() {
         return Ok(());
     }
-    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
-    let added = Ports::of(bridge).add(&mut nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
-    added.map_err(kernel(bridge, "filling its filters"))
+    firewall.with(bridge, |nftables| {
+        let added = Ports::of(bridge).add(nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
+        added.map_err(kernel(bridge, "filling its filters"))
+    })
 }
 
-fn remove_filter(bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
+fn remove_filter(firewall: &Firewall, bridge: &str, plan: &NicPlan) -> Result<(), NetworkError> {
     if plan.filter.is_empty() {
         return Ok(());
     }
-    let mut nftables = Nftables::open().map_err(kernel(bridge, "opening nftables"))?;
-    let removed = Ports::of(bridge).remove(&mut nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
-    removed.map_err(kernel(bridge, "emptying its filters"))
+    firewall.with(bridge, |nftables| {
+        let removed = Ports::of(bridge).remove(nftables, plan.host_name.as_str(), plan.hwaddr, &plan.filter);
+        removed.map_err(kernel(bridge, "emptying its filters"))
+    })
 }

@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use coffer_sys::netlink::nftables::Nftables;
 use coffer_sys::netlink::{Destination, Link, LinkChange, Namespace, NewBridge, RouteSocket, Scope};
 
 use super::{BridgeNetwork, NicPlan, Occupants, Warnings, sysctl};
@@ -19,12 +18,11 @@ impl BridgeNetwork {
     /// The walk: every step is repeatable, and each stands on the ones before it.
     pub(super) fn ensure(&self, occupants: Option<Occupants<'_>>) -> Result<Warnings, NetworkError> {
         let mut routes = RouteSocket::open().map_err(kernel(&self.name, "opening netlink"))?;
-        let mut nftables = Nftables::open().map_err(kernel(&self.name, "opening nftables"))?;
         self.ensure_files()?;
         let link = self.ensure_link(&mut routes)?;
         // Rules first, so that nothing passes before it is judged.
         let running = occupants.map(|occupants| occupants.running);
-        self.ensure_rules(&mut nftables, running)?;
+        self.ensure_rules(running)?;
         self.ensure_addresses(&mut routes, &link)?;
         self.ensure_forwarding(&mut routes)?;
         self.ensure_ports(&mut routes, &link, running.unwrap_or_default())?;
@@ -33,7 +31,7 @@ impl BridgeNetwork {
             self.reservations().reconcile(&reservations)?;
         }
         self.ensure_dnsmasq()?;
-        self.warnings(&mut nftables)
+        self.warnings()
     }
 
     fn ensure_files(&self) -> Result<(), NetworkError> {
@@ -121,12 +119,13 @@ impl BridgeNetwork {
         Ok(())
     }
 
-    fn ensure_rules(&self, nftables: &mut Nftables, nics: Option<&[NicPlan]>) -> Result<(), NetworkError> {
+    fn ensure_rules(&self, nics: Option<&[NicPlan]>) -> Result<(), NetworkError> {
         let ports = Ports::of(self.name.as_str());
         let all = [routing_rules(self.name.as_str(), &self.config), ports.rules(self.config.ipv6.as_ref().map(|v6| v6.address))];
         let mut missing = Vec::new();
         for rules in &all {
-            if !rules.loaded(nftables).map_err(kernel(&self.name, "reading its rules"))? {
+            let loaded = |nftables: &mut _| rules.loaded(nftables).map_err(kernel(&self.name, "reading its rules"));
+            if !self.firewall.with(&self.name, loaded)? {
                 missing.push(rules);
             }
         }
@@ -135,14 +134,16 @@ impl BridgeNetwork {
             loaded.map_err(|cause| NetworkError::Program { network: self.name.to_string(), doing: "loading its rules", cause })?;
         }
         let own = self.own_ipv6();
-        let filled = match nics {
-            Some(nics) => {
-                let nics: Vec<_> = nics.iter().map(|nic| (nic.host_name.as_str(), nic.hwaddr, &nic.filter)).collect();
-                ports.reconcile(nftables, &nics, &own)
-            }
-            None => ports.reserve(nftables, &own),
-        };
-        filled.map_err(kernel(&self.name, "filling its filters"))
+        self.firewall.with(&self.name, |nftables| {
+            let filled = match nics {
+                Some(nics) => {
+                    let nics: Vec<_> = nics.iter().map(|nic| (nic.host_name.as_str(), nic.hwaddr, &nic.filter)).collect();
+                    ports.reconcile(nftables, &nics, &own)
+                }
+                None => ports.reserve(nftables, &own),
+            };
+            filled.map_err(kernel(&self.name, "filling its filters"))
+        })
     }
 
     /// The bridge's IPv6 addresses, which nobody else may claim.
@@ -199,7 +200,7 @@ impl BridgeNetwork {
         Dnsmasq::find(&self.files).map_or(Ok(()), |running| running.stop(&self.name))
     }
 
-    fn warnings(&self, nftables: &mut Nftables) -> Result<Warnings, NetworkError> {
+    fn warnings(&self) -> Result<Warnings, NetworkError> {
         let mut warnings = Warnings::new();
         if self.config.addresses().next().is_some() && !reachable(self.files.dir()) {
             let dir = self.files.dir().display();
@@ -211,7 +212,8 @@ impl BridgeNetwork {
         if self.config.is_isolated() {
             return Ok(warnings);
         }
-        let chains = firewall::foreign_forward_drops(nftables).map_err(kernel(&self.name, "reading other rules"))?;
+        let foreign = |nftables: &mut _| firewall::foreign_forward_drops(nftables).map_err(kernel(&self.name, "reading other rules"));
+        let chains = self.firewall.with(&self.name, foreign)?;
         let warning = |chain| {
             format!(
                 "nftables chain {chain} drops forwarded packets that nobody allowed, so instances on {0} may not reach the outside; allow interface {0} there",

@@ -4,6 +4,7 @@
 //! The tables are written by `nft`, once, in one transaction. What changes with each NIC are only elements of sets, which
 //! go to the kernel by netlink: no program runs when an instance starts, and the work per packet does not grow with their number.
 
+mod connection;
 mod ports;
 mod redirection;
 mod routing;
@@ -14,6 +15,7 @@ use coffer_base::run::{Program, RunError};
 pub use coffer_sys::netlink::nftables::Family;
 use coffer_sys::netlink::nftables::Nftables;
 
+pub use connection::Firewall;
 pub use ports::{Ipv6Filter, PortFilter, Ports};
 pub use redirection::{Redirection, redirection_table};
 pub use routing::routing_rules;

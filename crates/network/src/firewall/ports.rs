@@ -82,8 +82,6 @@ impl Ports {
 
     /// Removes a NIC's port. Its IPv6 addresses stay its own, as a NIC that comes back has another port but the same addresses.
     ///
-    /// The kernel takes some 10 ms for it.
-    ///
     /// # Errors
     /// What the kernel reports, but not that the table or an element is gone.
     pub fn remove(&self, nftables: &mut Nftables, port: &str, hwaddr: HwAddr, filter: &PortFilter) -> io::Result<()> {

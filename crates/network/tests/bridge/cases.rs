@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use coffer_model::device::{Address, NicParent};
 use coffer_network::bridge::{detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
+use coffer_network::firewall::Firewall;
 use coffer_network::links::{Reach, host_link, host_links, host_networks};
 use coffer_network::{BridgeNetwork, HwAddr, Inspector, LeaseKind, NicPlan, NicRequest};
 
@@ -449,17 +450,18 @@ fn other_bridges() {
     };
     let plan = plan_on_bridge(&request);
     let container = Machine::new();
-    prepare_on_bridge(&plan).unwrap();
+    let firewall = Firewall::default();
+    prepare_on_bridge(&firewall, &plan).unwrap();
     make_link(&plan, container.inside()).unwrap();
     assert!(ip(&["link", "show", "vethweb"]).contains("master other0"));
     assert!(nft(&["list", "table", "bridge", "coffer_other0"]).contains("vethweb"));
     drop(container);
-    detach_from_bridge(&plan).unwrap();
+    detach_from_bridge(&firewall, &plan).unwrap();
     assert_eq!(nft(&["list", "ruleset"]), "");
     // Alone: both ends are there and nothing else.
     let container = Machine::new();
     let free = NicPlan { host_name: "vethfree".parse().unwrap(), bridge: None, ..plan };
-    prepare_on_bridge(&free).unwrap();
+    prepare_on_bridge(&firewall, &free).unwrap();
     make_link(&free, container.inside()).unwrap();
     assert!(!ip(&["link", "show", "vethfree"]).contains("master"));
     container.must(&["ip", "link", "show", "eth0"]);

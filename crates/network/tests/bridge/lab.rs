@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use coffer_model::device::{Address, Nic, NicParent};
+use coffer_network::firewall::Firewall;
 use coffer_network::{BridgeConfig, BridgeNetwork, HwAddr, Inside, NicPlan, NicRequest, Occupants};
 
 /// Says why the cases cannot run here, if so.
@@ -198,7 +199,7 @@ pub fn network(dir: &Path, keys: &[(&str, &str)]) -> BridgeNetwork {
     use std::os::unix::fs::PermissionsExt;
     // Somebody else's dnsmasq must get through.
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711)).unwrap();
-    BridgeNetwork::new("br0".parse().unwrap(), config(keys), &dir.join("networks/br0"), "seed")
+    BridgeNetwork::new("br0".parse().unwrap(), config(keys), &dir.join("networks/br0"), "seed", Firewall::default())
 }
 
 pub fn config(keys: &[(&str, &str)]) -> BridgeConfig {

@@ -1,0 +1,37 @@
+//! The one connection to nftables that all networks share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coffer_sys::netlink::nftables::Nftables;
+
+use crate::error::{NetworkError, kernel};
+
+/// A connection to nftables that stays open, of the network namespace that it is first used in. Clones are the same connection.
+///
+/// When one is closed the kernel frees what was removed before, and waits a grace period for it (10 to 25 ms) under the lock
+/// that every other change needs. So a start that follows a stop would wait for the stop's filters; with a connection that is
+/// never closed the kernel frees them when it likes.
+#[derive(Debug, Clone, Default)]
+pub struct Firewall(Arc<Mutex<Option<Nftables>>>);
+
+impl Firewall {
+    /// Does some work over the connection, opening it if need be. `network` is for the error's text.
+    ///
+    /// # Errors
+    /// If there is no nftables, and what `work` returns. After an error the connection is made anew, as it may hold answers
+    /// that nobody waited for.
+    pub(crate) fn with<T>(
+        &self,
+        network: impl ToString,
+        work: impl FnOnce(&mut Nftables) -> Result<T, NetworkError>,
+    ) -> Result<T, NetworkError> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut nftables = match held.take() {
+            Some(open) => open,
+            None => Nftables::open().map_err(kernel(network, "opening nftables"))?,
+        };
+        let done = work(&mut nftables)?;
+        *held = Some(nftables);
+        Ok(done)
+    }
+}
