@@ -6,10 +6,11 @@ mod support;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use coffer_runtime::MonitorClient;
+use coffer_runtime::{Monitor, MonitorClient, Nursery};
 use coffer_runtime_spec::{
     Answer, ExecState, ExitReason, IdMap, RefusalKind, Report, Request, Root, Seccomp, Signal, Source, Stage, State, Streams, WindowSize,
 };
+use coffer_sys::process::{self, Ended};
 use support::{Place, check_clean, command, read_until};
 
 #[test]
@@ -214,7 +215,7 @@ fn a_monitor_outlives_its_caller() {
     exec.streams = Streams::Pty(WindowSize { columns: 80, rows: 24 });
     let (session, master) = running.exec(exec).unwrap();
     // Everything that the caller holds is gone at once, as after kill -9.
-    let support::Running { client, mut child, .. } = running;
+    let support::Running { client, child, .. } = running;
     drop((client, fds, master));
     let mut client = MonitorClient::connect(&place.socket()).unwrap();
     client.call(Request::Subscribe, &[]).unwrap();
@@ -226,7 +227,7 @@ fn a_monitor_outlives_its_caller() {
     // The next one finds only the record.
     client.call(Request::Kill { signal: Signal::KILL }, &[]).unwrap();
     drop(client);
-    assert!(child.0.wait().unwrap().success());
+    assert_eq!(process::wait(child.0.pidfd.as_fd()).unwrap(), Ended::Exited(0));
     let record = place.record().unwrap();
     assert_eq!((record.name, record.reason), (place.spec.name.clone(), ExitReason::Signal(Signal::KILL)));
     assert!(MonitorClient::connect(&place.socket()).is_err());
@@ -238,8 +239,8 @@ fn an_instance_ends_with_its_monitor() {
     let place = Place::idle();
     let mut running = place.start();
     let pid = running.status().pid;
-    let init = coffer_sys::process::pidfd_open(pid).unwrap();
-    running.child.0.kill().unwrap();
+    let init = process::pidfd_open(pid).unwrap();
+    process::signal(running.child.0.pidfd.as_fd(), 9).unwrap();
     support::wait_readable(&init);
     drop(running);
     // The next start of that name finds what is left and removes it.
@@ -249,9 +250,38 @@ fn an_instance_ends_with_its_monitor() {
 
 #[test]
 fn a_caller_that_goes_before_a_start_leaves_no_monitor() {
-    let mut monitor = support::program().spawn().unwrap();
+    let monitor = support::program().spawn().unwrap();
     drop(monitor.connection);
-    assert!(monitor.child.wait().unwrap().success());
+    assert_eq!(process::wait(monitor.process.pidfd.as_fd()).unwrap(), Ended::Exited(0));
+}
+
+#[test]
+fn a_nursery_survives_the_death_of_its_nurse() {
+    let parent = format!("coffer-test-nursery-{}", std::process::id());
+    let nursery = Nursery::new(support::load_program(), &parent);
+    // What is waited for below is a child of ours, or waiting would fail.
+    let use_up = |monitor: Monitor| {
+        drop(monitor.connection);
+        assert_eq!(process::wait(monitor.process.pidfd.as_fd()).unwrap(), Ended::Exited(0));
+    };
+    nursery.prepare().unwrap();
+    use_up(nursery.take().unwrap());
+    use_up(nursery.take().unwrap());
+    let first = nurse_of(&parent).unwrap();
+    process::signal(process::pidfd_open(first).unwrap().as_fd(), 9).unwrap();
+    use_up(nursery.take().unwrap());
+    let second = nurse_of(&parent).unwrap();
+    assert_ne!(first, second);
+    let nurse = process::pidfd_open(second).unwrap();
+    drop(nursery);
+    assert_eq!(process::wait(nurse.as_fd()).unwrap(), Ended::Exited(0));
+}
+
+/// Finds the nurse that works for this control group.
+fn nurse_of(parent: &str) -> Option<u32> {
+    let wanted = format!("coffer-monitor\0nurse\0{parent}/.monitors\0");
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.into_iter().find(|pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted.as_bytes()))
 }
 
 #[test]

@@ -96,8 +96,9 @@ struct Inner {
     images_configured: tokio::sync::Notify,
     facts: instance::resolve::HostFacts,
     hierarchies: coffer_runtime::cgroup::Hierarchies,
-    monitor_program: coffer_runtime::MonitorProgram,
     file_program: coffer_file_server::FileProgram,
+    /// Where monitors come from.
+    nursery: coffer_runtime::Nursery,
     /// The number of the next connection to a monitor.
     next_connection: AtomicU64,
     ready: AtomicBool,
@@ -145,6 +146,7 @@ impl Engine {
         let events = Events::default();
         let files = |cause| EngineError::system(format!("loading the file server {}", settings.files.display()), cause);
         let file_program = coffer_file_server::FileProgram::load(&settings.files).map_err(files)?;
+        let nursery = coffer_runtime::Nursery::new(monitor_program, &facts.cgroup_parent);
         let inner = Inner {
             operations: Operations::new(events.clone()),
             unpacker: coffer_image::Unpacker::at(&settings.unpack),
@@ -160,8 +162,8 @@ impl Engine {
             networks: network::Networks::default(),
             facts,
             hierarchies,
-            monitor_program,
             file_program,
+            nursery,
             next_connection: AtomicU64::new(1),
             ready: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),

@@ -52,6 +52,7 @@ impl Engine {
         self.inner.events.lifecycle(None, "daemon-started", "/1.0".into(), None);
         self.keep_snapshots();
         self.start_wanted(wanted);
+        self.prepare_monitor();
     }
 
     fn recover_pools(&self) {

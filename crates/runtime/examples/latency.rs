@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ fn round(
     weight: &mut String,
 ) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
-    let mut monitor = program.spawn()?;
+    let monitor = program.spawn()?;
     let mut client = MonitorClient::new(monitor.connection);
     times.entry("spawn").or_default().push(begun.elapsed());
     client.call(Request::Start { spec: Box::new(spec.clone()), listen: None }, &[])?;
@@ -72,7 +73,7 @@ fn round(
         client.call(Request::ExecWait { id }, &[])?;
         times.entry("exec").or_default().push(begun.elapsed());
     }
-    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", monitor.child.id()))?;
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", monitor.process.pid))?;
     *weight = rollup
         .lines()
         .filter(|line| ["Rss", "Pss:", "Private_Dirty"].iter().any(|key| line.starts_with(key)))
@@ -82,7 +83,7 @@ fn round(
     client.call(Request::Kill { signal: Signal::KILL }, &[])?;
     while !matches!(client.next_report()?, Report::Exited { .. }) {}
     times.entry("kill").or_default().push(begun.elapsed());
-    monitor.child.wait()?;
+    coffer_sys::process::wait(monitor.process.pidfd.as_fd())?;
     times.entry("gone").or_default().push(begun.elapsed());
     Ok(())
 }

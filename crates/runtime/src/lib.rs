@@ -4,7 +4,7 @@
 //! a process identified by its number. Everything in the monitor runs in one event loop that nothing inside an instance
 //! can make wait.
 //!
-//! The life of a start: [`MonitorProgram::spawn`] executes `coffer-monitor` afresh; it gets a
+//! The life of a start: [`Nursery`] has `coffer-monitor` executed afresh; it gets a
 //! [`Request::Start`](coffer_runtime_spec::Request::Start), makes control groups, clones, and both sides do their part:
 //! `parent` outside, `init` inside, one file a stage.
 
@@ -17,6 +17,7 @@ mod init;
 mod link;
 mod lsm;
 mod monitor;
+mod nursery;
 mod parent;
 mod proxy;
 mod seccomp;
@@ -25,4 +26,5 @@ mod terminal;
 
 pub use client::{ClientError, MonitorClient};
 pub use failed::Failed;
+pub use nursery::Nursery;
 pub use spawn::{Monitor, MonitorProgram};

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use coffer_runtime_spec::Connection;
-use coffer_sys::process;
+use coffer_sys::process::{self, Child};
 use coffer_sys::socket::PacketSocket;
 
 /// The monitor's program, copied into memory and sealed.
@@ -32,24 +32,32 @@ impl MonitorProgram {
         Ok(Self(copy.into()))
     }
 
-    /// Starts a monitor. It waits for its first request on the connection; when that closes before a start, it ends.
+    /// Starts a monitor in this process's own control groups. It waits for its first request on the connection; when that
+    /// closes before a start, it ends.
     ///
     /// # Errors
     /// `EAGAIN`, `EMFILE`, `ENOMEM`.
     pub fn spawn(&self) -> io::Result<Monitor> {
         let (ours, theirs) = PacketSocket::pair()?;
+        let process = self.execute(&["serve"], theirs)?;
+        Ok(Monitor { connection: Connection::new(ours), process })
+    }
+
+    /// Executes the program with these arguments and the socket as its standard input.
+    pub(crate) fn execute(&self, arguments: &[&str], socket: PacketSocket) -> io::Result<Child> {
         // Executed by its descriptor, so the path that it is known by cannot be swapped; no closure runs between fork and
         // exec, so the standard library uses posix_spawn, which does not copy our page tables.
         let child = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
             .arg0("coffer-monitor")
-            .arg("serve")
+            .args(arguments)
             .env_clear()
             .current_dir("/")
-            .stdin(theirs.into_fd())
+            .stdin(socket.into_fd())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Monitor { connection: Connection::new(ours), child })
+        // Nobody else waits for it, so its number is its own until then.
+        Ok(Child { pid: child.id(), pidfd: process::pidfd_open(child.id())? })
     }
 }
 
@@ -58,7 +66,7 @@ impl MonitorProgram {
 pub struct Monitor {
     /// The conversation with it. It ends when the monitor does.
     pub connection: Connection,
-    /// The process. Whoever lives on must wait for it after the connection has ended ([`Child::wait`] is short then), or
-    /// it stays as a zombie; when this process ends before, init takes it over.
-    pub child: Child,
+    /// The process, a child of this one. Whoever lives on must wait for it after the connection has ended
+    /// ([`process::wait`] is short then), or it stays as a zombie; when this process ends before, init takes it over.
+    pub process: Child,
 }

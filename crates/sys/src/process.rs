@@ -17,6 +17,8 @@ pub struct CloneOptions<'a> {
     pub namespaces: Namespaces,
     /// The v2 control group it starts in.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// Whether it is a child of this process's parent instead.
+    pub sibling: bool,
 }
 
 /// A child of this process.
@@ -56,6 +58,11 @@ pub fn clone(options: CloneOptions<'_>, child: impl FnOnce() -> u8) -> io::Resul
         exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
+    if options.sibling {
+        // The kernel wants no signal then: the parent gets the one that it gets for this process.
+        args.flags |= libc::CLONE_PARENT as u64;
+        args.exit_signal = 0;
+    }
     if let Some(cgroup) = options.cgroup {
         const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
         args.flags |= CLONE_INTO_CGROUP;

@@ -16,6 +16,7 @@ use coffer_runtime_spec::{
     Answer, Exec, ExecId, ExecState, ExitReason, ExitRecord, IdMap, IdRange, Init, Refusal, Report, Request, Root, Signal, Source, Spec,
     Status, Streams,
 };
+use coffer_sys::process::{self, Child, Ended};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// How long anything may take before a test gives up.
@@ -46,13 +47,13 @@ pub struct Running {
 }
 
 /// A monitor that does not outlive a test that failed; its instance dies with it.
-pub struct Guard(pub std::process::Child);
+pub struct Guard(pub Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
+        if matches!(process::try_wait(self.0.pidfd.as_fd()), Ok(None)) {
+            let _ = process::signal(self.0.pidfd.as_fd(), 9);
+            let _ = process::wait(self.0.pidfd.as_fd());
         }
     }
 }
@@ -120,7 +121,7 @@ impl Place {
 
     /// Starts it with these descriptors for the spec.
     pub fn try_start(&self, fds: &[OwnedFd]) -> Result<Running, Refusal> {
-        let Monitor { connection, child } = program().spawn().unwrap();
+        let Monitor { connection, process: child } = program().spawn().unwrap();
         let mut client = MonitorClient::new(connection);
         client.call(Request::Subscribe, &[]).unwrap();
         let dir = std::fs::File::open(self.dir.path()).unwrap();
@@ -136,7 +137,7 @@ impl Place {
             }
             Ok(other) => panic!("{other:?}"),
             Err(ClientError::Refused(refusal)) => {
-                assert!(running.child.0.wait().unwrap().success());
+                assert_eq!(process::wait(running.child.0.pidfd.as_fd()).unwrap(), Ended::Exited(0));
                 check_clean(&self.spec.cgroup, self.dir.path());
                 Err(refusal)
             }
@@ -172,7 +173,7 @@ impl Place {
     #[track_caller]
     pub fn end(&self, mut running: Running, expect: ExitReason) {
         assert_eq!(running.exit(), expect);
-        assert!(running.child.0.wait().unwrap().success());
+        assert_eq!(process::wait(running.child.0.pidfd.as_fd()).unwrap(), Ended::Exited(0));
         assert_eq!(self.record().map(|record| record.reason), Some(expect));
         assert!(!self.socket().exists());
         check_clean(&running.cgroup, self.dir.path());
@@ -277,7 +278,11 @@ pub fn command(argv: &[&str]) -> Exec {
 /// The sealed monitor, one for all tests of a file.
 pub fn program() -> &'static MonitorProgram {
     static PROGRAM: std::sync::OnceLock<MonitorProgram> = std::sync::OnceLock::new();
-    PROGRAM.get_or_init(|| MonitorProgram::load(Path::new(env!("CARGO_BIN_EXE_coffer-monitor"))).unwrap())
+    PROGRAM.get_or_init(load_program)
+}
+
+pub fn load_program() -> MonitorProgram {
+    MonitorProgram::load(Path::new(env!("CARGO_BIN_EXE_coffer-monitor"))).unwrap()
 }
 
 /// Checks that nothing of an instance is left: no control group, no mount of its directory.

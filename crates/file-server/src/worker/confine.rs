@@ -34,7 +34,7 @@ const LIMITS: [(&str, u64); 4] = [("as", 2 << 30), ("core", 0), ("nofile", 4096)
 /// Starts the process that serves. It says that it is ready, or what failed, on `control`.
 pub(super) fn start(order: Order, descriptor: OwnedFd, control: &PacketSocket) -> Result<Child, Failure> {
     let (gate, inner) = PacketSocket::pair().map_err(Failure::of("making its gate"))?;
-    let child = clone(CloneOptions { namespaces: apart(order), cgroup: None }, || {
+    let child = clone(CloneOptions { namespaces: apart(order), ..CloneOptions::default() }, || {
         let locked = let_in(&inner).and_then(|root| lock(order, root));
         let line = match &locked {
             Ok((_, confinement)) => Line::Ready(*confinement),

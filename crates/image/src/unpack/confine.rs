@@ -122,7 +122,7 @@ struct Worker {
 
 fn start(namespaces: Namespaces, sight: Sight<'_>, work: Work<'_>, confinement: Confinement) -> Result<Worker, Failure> {
     let (gate, inner) = PacketSocket::pair().map_err(|error| Failure::confine("making its gate", error))?;
-    let options = CloneOptions { namespaces, cgroup: None };
+    let options = CloneOptions { namespaces, ..CloneOptions::default() };
     let (count, calls) = (sight.directories.len(), if sight.reads { filter::READING } else { filter::WRITING });
     let child = clone(options, || match lock(&inner, count, calls) {
         Ok(directories) => work(confinement, directories),

@@ -231,12 +231,10 @@ fn inherit_cpuset(above: &OwnedFd, dir: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves this process out of its caller's control groups into one beside the instances', where a service manager that
-/// stops the caller does not look. A process that is in no service's group stays where it is.
-pub(crate) fn leave_callers(instance: &str) {
+/// Moves this process out of its caller's control groups into `ours`, where a service manager that stops the caller does
+/// not look. A process that is in no service's group stays where it is.
+pub(crate) fn leave_callers(ours: &str) {
     let Ok(listed) = std::fs::read_to_string("/proc/self/cgroup") else { return };
-    let Some((above, _)) = instance.rsplit_once('/') else { return };
-    let ours = format!("{above}/.monitors");
     for line in listed.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
@@ -246,7 +244,7 @@ pub(crate) fn leave_callers(instance: &str) {
             continue;
         }
         let Some(hierarchy) = Hierarchy::open(controllers) else { continue };
-        if let Ok(dir) = hierarchy.ensure(&ours) {
+        if let Ok(dir) = hierarchy.ensure(ours) {
             let file = if hierarchy.version == Version::V1 { "tasks" } else { "cgroup.procs" };
             // Where this is not permitted the unit's `KillMode=process` does the same.
             let _ = write(dir.as_fd(), file, "0");

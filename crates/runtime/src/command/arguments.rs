@@ -28,6 +28,8 @@ The spec is a JSON file; docs/runtime.md describes it and docs/examples/busybox.
 pub(super) enum Verb {
     /// Be a monitor for the caller at standard input.
     Serve,
+    /// Start monitors for the caller at standard input.
+    Nurse,
     /// Start an instance.
     Run,
     /// Execute a command.
@@ -70,6 +72,7 @@ impl Arguments {
         let mut rest = arguments.iter();
         let verb = match rest.next().map(String::as_str) {
             Some("serve") => Verb::Serve,
+            Some("nurse") => Verb::Nurse,
             Some("run") => Verb::Run,
             Some("exec") => Verb::Exec,
             Some("console") => Verb::Console,
@@ -99,6 +102,7 @@ impl Arguments {
                 (Verb::Exec, "--env") => parsed.env.push(variable(&value()?)?),
                 (Verb::Exec, "--tty") => parsed.tty = true,
                 (Verb::Stop, "--force") => parsed.force = true,
+                (Verb::Nurse, _) if !name.starts_with('-') => parsed.command.push(argument.clone()),
                 (Verb::Exec, "--") => parsed.command = rest.by_ref().cloned().collect(),
                 (Verb::Exec, _) if !name.starts_with('-') => {
                     parsed.command = std::iter::once(argument).chain(rest.by_ref()).cloned().collect();

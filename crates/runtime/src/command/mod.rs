@@ -2,12 +2,13 @@
 
 mod arguments;
 mod exec;
+mod nurse;
 mod relay;
 mod run;
 mod talk;
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use coffer_runtime_spec::{Connection, SpecError};
@@ -77,6 +78,10 @@ pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
     let done = Arguments::parse(&arguments).map_err(CommandError::Usage).and_then(|arguments| match arguments.verb {
         Verb::Serve => serve(),
+        Verb::Nurse => match arguments.command.as_slice() {
+            [group] => nurse::nurse(group),
+            _ => Err(CommandError::Usage("nurse needs a control group".into())),
+        },
         Verb::Help => say(arguments::HELP),
         Verb::Version => say(concat!("coffer-monitor ", env!("CARGO_PKG_VERSION"), "\n")),
         Verb::Run => run::run(&arguments),
@@ -97,6 +102,15 @@ pub fn main() -> ExitCode {
 /// Becomes the monitor that talks over standard input.
 fn serve() -> Result<u8, CommandError> {
     let system = |doing| move |cause: std::io::Error| CommandError::System { doing, cause };
+    let socket = take_socket()?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    monitor::serve(Connection::new(PacketSocket::from_fd(socket))).map_err(system("running the event loop"))?;
+    Ok(0)
+}
+
+/// Takes the daemon's socket from standard input, and takes leave of all else that was inherited.
+fn take_socket() -> Result<OwnedFd, CommandError> {
+    let system = |doing| move |cause: std::io::Error| CommandError::System { doing, cause };
     // Whatever whoever started the daemon left open would stay open as long as the instance runs.
     process::close_from(3).map_err(system("closing what was left open"))?;
     let socket = process::take_stdin().map_err(CommandError::NoSocket)?;
@@ -105,9 +119,7 @@ fn serve() -> Result<u8, CommandError> {
     process::set_name(c"coffer-monitor").map_err(system("setting the process name"))?;
     // A session of our own: signals for the daemon's terminal or group are not for us.
     rustix::process::setsid().map_err(|error| system("starting a session")(error.into()))?;
-    rustix::process::umask(rustix::fs::Mode::empty());
-    monitor::serve(Connection::new(PacketSocket::from_fd(socket))).map_err(system("running the event loop"))?;
-    Ok(0)
+    Ok(socket)
 }
 
 /// Writes to standard output.

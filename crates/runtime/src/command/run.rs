@@ -9,7 +9,7 @@ use coffer_sys::path::Root;
 
 use super::arguments::Arguments;
 use super::{CommandError, relay};
-use crate::{ClientError, MonitorClient, MonitorProgram};
+use crate::{ClientError, MonitorClient, MonitorProgram, Nursery};
 
 /// Starts an instance from a file and stays with it.
 pub(super) fn run(arguments: &Arguments) -> Result<u8, CommandError> {
@@ -21,7 +21,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, CommandError> {
         return Err(CommandError::Usage(format!("spec {path} names descriptors; from a file only paths can be meant")));
     }
     let program = MonitorProgram::load(Path::new("/proc/self/exe")).map_err(CommandError::Spawn)?;
-    let monitor = program.spawn().map_err(CommandError::Spawn)?;
+    let beside = spec.cgroup.rsplit_once('/').map_or(spec.cgroup.as_str(), |(above, _)| above);
+    let monitor = Nursery::new(program, beside).take().map_err(CommandError::Spawn)?;
     let mut client = MonitorClient::new(monitor.connection);
     if !arguments.detach {
         client.call(Request::Subscribe, &[])?;

@@ -152,9 +152,6 @@ impl Monitor {
         }
         self.answer(starting.asker, Ok(Answer::Started { pid, warnings: starting.warnings }), Vec::new());
         self.report(&Report::Started { pid });
-        if let Some(instance) = &self.instance {
-            crate::cgroup::leave_callers(&instance.spec.cgroup);
-        }
     }
 
     /// Takes everything back and says why.
@@ -224,7 +221,7 @@ fn begin_in(asker: Asker, spec: &Spec, fds: &mut Fds, group: &Group) -> Result<(
     let (sync, childs_sync) = PacketSocket::pair().at(Stage::Clone, || "making a socket pair".into())?;
     let (status, childs_status) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Stage::Clone, || "making a pipe".into())?;
     let cgroup = group.unified().map(|member| member.dir.as_fd());
-    let options = CloneOptions { namespaces: parent::namespaces(&spec.idmap), cgroup };
+    let options = CloneOptions { namespaces: parent::namespaces(&spec.idmap), cgroup, sibling: false };
     let child = process::clone(options, || {
         // So that a monitor that dies is noticed: its ends must not live on in us.
         for ours in [sync.as_fd(), status.as_fd()] {

@@ -21,7 +21,7 @@ use crate::failed::{At, Failed};
 pub(crate) fn lock_restrictions(sources: &[&OwnedFd], userns: &OwnedFd) -> Result<Vec<OwnedFd>, Failed> {
     let stage = Stage::IdMappedMounts;
     let (ours, theirs) = PacketSocket::pair().at(stage, || "making a socket pair".into())?;
-    let child = process::clone(CloneOptions { namespaces: Namespaces::MOUNT, cgroup: None }, || match lock(sources, userns) {
+    let child = process::clone(CloneOptions { namespaces: Namespaces::MOUNT, ..CloneOptions::default() }, || match lock(sources, userns) {
         Ok(locked) => u8::from(theirs.send(&[b"k"], &borrow(&locked)).is_err()),
         Err(error) => {
             let _ = theirs.send(&[error.text.as_bytes()], &[]);

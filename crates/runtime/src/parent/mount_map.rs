@@ -36,7 +36,7 @@ pub(super) fn userns(idmap: &IdMap, shift: bool, owner: &MountOwner) -> Result<O
 fn namespace(maps: &IdMap) -> Result<OwnedFd, Failed> {
     let stage = Stage::IdMappedMounts;
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(stage, || "making a pipe".into())?;
-    let child = process::clone(CloneOptions { namespaces: Namespaces::USER, cgroup: None }, || {
+    let child = process::clone(CloneOptions { namespaces: Namespaces::USER, ..CloneOptions::default() }, || {
         // Our own copy of the other end must not keep us waiting when the monitor is gone.
         let _ = process::die_with_parent();
         let _ = rustix::io::read(&theirs, &mut [0; 1]);
