@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,13 +94,17 @@ impl Monitor {
     /// # Errors
     /// See [`MonitorError`].
     pub fn ask_within(&self, request: Request, fds: &[BorrowedFd<'_>], patience: Duration) -> Result<(Answer, Vec<OwnedFd>), MonitorError> {
+        self.begin(request, fds)?.wait(patience)
+    }
+
+    /// Asks; the answer is waited for later.
+    ///
+    /// # Errors
+    /// If the request cannot be sent.
+    pub fn begin(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<Pending, MonitorError> {
         let (sender, receiver) = sync_channel(1);
         self.ask_then(request, fds, move |answered| drop(sender.try_send(answered)))?;
-        match receiver.recv_timeout(patience) {
-            Ok((result, fds)) => Ok((result?, fds)),
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Err(MonitorError::Gone),
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => Err(MonitorError::Silent),
-        }
+        Ok(Pending(receiver))
     }
 
     /// Asks, and does something with the answer when it comes, on a thread that must not be blocked.
@@ -150,6 +154,23 @@ impl Monitor {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<HashMap<u64, Then>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question that is not answered yet.
+pub struct Pending(Receiver<Answered>);
+
+impl Pending {
+    /// Waits for the answer at most for `patience`. Blocks the thread.
+    ///
+    /// # Errors
+    /// See [`MonitorError`].
+    pub fn wait(self, patience: Duration) -> Result<(Answer, Vec<OwnedFd>), MonitorError> {
+        match self.0.recv_timeout(patience) {
+            Ok((result, fds)) => Ok((result?, fds)),
+            Err(RecvTimeoutError::Disconnected) => Err(MonitorError::Gone),
+            Err(RecvTimeoutError::Timeout) => Err(MonitorError::Silent),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! What happens when an instance has ended, whoever wanted it.
 
-use std::process::Child;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use coffer_base::{chain, fault};
 use coffer_model::{Instance, InstanceName, ProjectName, Status};
 use coffer_runtime_spec::{Connection, ExitReason, Report};
+use coffer_sys::process::{self, Child};
 
 use crate::Engine;
 use crate::error::EngineError;
@@ -27,9 +28,9 @@ impl Engine {
         let (engine, (project, name)) = (self.clone(), key);
         let gone = move || {
             engine.ended_later(&project, &name, number, None);
-            if let Some(mut child) = child {
+            if let Some(child) = child {
                 // It has closed its connection, so this is short; without it a zombie would stay.
-                engine.inner.runtime.spawn_blocking(move || drop(child.wait()));
+                engine.inner.runtime.spawn_blocking(move || drop(process::wait(child.pidfd.as_fd())));
             }
         };
         Monitor::new(number, connection, report, gone)

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use coffer_base::{Undo, fault};
 use coffer_model::{Config, Instance, Profile, Status, Time};
 use coffer_runtime_spec as spec;
+use coffer_sys::path::Root;
 
 use super::modules;
 use super::resolve::{self, Parts};
@@ -61,6 +62,7 @@ impl Engine {
         fault::point("start.volume-mounted").map_err(|cause| EngineError::system("starting", cause))?;
         self.write_templates(&loaded, &volume)?;
 
+        self.warm_up(&volume.rootfs);
         let mut fds = vec![volume.rootfs];
         let logs = self.log_files(&loaded.instance)?;
         let console_log = device::add_fd(&mut fds, logs.console);
@@ -84,7 +86,7 @@ impl Engine {
             &self.inner.facts,
         );
         let cgroup = spec.cgroup.clone();
-        let running = self.run_monitor(claim, &loaded.instance, spec, fds)?;
+        let running = self.run_monitor(&loaded.instance, spec, fds, &volatile)?;
         claim.cell().change(|live| {
             live.status = Status::Running;
             live.stop_asked = false;
@@ -97,12 +99,18 @@ impl Engine {
         {
             self.ended_later(&loaded.instance.project, &loaded.instance.name, running.monitor.number, None);
         }
-        self.remember_start(&loaded.instance, &volatile)?;
+        self.prepare_monitor();
         fault::point("start.running").map_err(|cause| EngineError::system("starting", cause))
     }
 
-    /// Spawns the monitor and has it start the instance.
-    fn run_monitor(&self, claim: &Claim, instance: &Instance, spec: spec::Spec, mut fds: Vec<OwnedFd>) -> Result<Running, EngineError> {
+    /// Takes a monitor and has it start the instance; meanwhile writes down what is to be remembered of this start.
+    fn run_monitor(
+        &self,
+        instance: &Instance,
+        spec: spec::Spec,
+        mut fds: Vec<OwnedFd>,
+        volatile: &[(String, String)],
+    ) -> Result<Running, EngineError> {
         let directory = self.fresh_run_directory(instance)?;
         let directory = device::add_fd(&mut fds, directory);
         let listen = spec::request::Listen { directory, name: SOCKET.to_owned() };
@@ -110,22 +118,33 @@ impl Engine {
 
         let spawned = self
             .inner
-            .monitor_program
-            .spawn()
+            .nursery
+            .take()
             .map_err(|cause| EngineError::system(format!("instance {}: starting its monitor", instance.name), cause))?;
         fault::point("start.monitor-spawned").map_err(|cause| EngineError::system("starting", cause))?;
-        let monitor = self.watch(spawned.connection, instance, Some(spawned.child))?;
+        let monitor = self.watch(spawned.connection, instance, Some(spawned.process))?;
         let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "starting it", cause };
         // The log of warnings and the end of the instance are reported; a monitor that is told nothing ends with us.
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let request = spec::Request::Start { spec: Box::new(spec), listen: Some(listen) };
-        let (answer, _) = monitor.ask_within(request, &borrowed, START_PATIENCE).map_err(failed)?;
-        let spec::Answer::Started { pid, warnings } = answer else { return Err(failed(crate::MonitorError::Mismatch)) };
+        let pending = monitor.begin(request, &borrowed).map_err(failed)?;
+        let remembered = self.remember_start(instance, volatile);
+        let (pid, warnings) = match pending.wait(START_PATIENCE) {
+            Ok((spec::Answer::Started { pid, warnings }, _)) => (pid, warnings),
+            other => {
+                self.forget_start(instance);
+                return Err(failed(other.err().unwrap_or(crate::MonitorError::Mismatch)));
+            }
+        };
+        if let Err(error) = remembered {
+            // What the next daemon does not know of must not run.
+            monitor.tell(spec::Request::Kill { signal: spec::Signal::KILL }, &[]).map_err(failed)?;
+            return Err(error);
+        }
         for warning in warnings {
             tracing::warn!(instance = %instance.key(), "{warning}");
         }
         monitor.tell(spec::Request::Subscribe, &[]).map_err(failed)?;
-        let _ = claim;
         self.describe(monitor, pid, Time::now(), cgroup).map_err(failed)
     }
 
@@ -157,6 +176,37 @@ impl Engine {
             coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())
         })?;
         Ok(())
+    }
+
+    /// Remembers that a start came to nothing.
+    fn forget_start(&self, instance: &Instance) {
+        let keys = [("volatile.last_state.power", Some("STOPPED"))];
+        let forgotten =
+            self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys));
+        if let Err(error) = forgotten {
+            tracing::warn!(instance = %instance.key(), "remembering that its start failed: {}", coffer_base::chain(&error));
+        }
+    }
+
+    /// Has the next start's monitor made while nobody waits for it.
+    pub(crate) fn prepare_monitor(&self) {
+        let engine = self.clone();
+        self.inner.runtime.spawn_blocking(move || {
+            if let Err(error) = engine.inner.nursery.prepare() {
+                tracing::warn!("making a monitor ready: {error}");
+            }
+        });
+    }
+
+    /// Has the kernel read init's program while the monitor prepares: on a fresh volume it lies in nobody's cache yet.
+    fn warm_up(&self, root: &OwnedFd) {
+        let Ok(root) = root.try_clone() else { return };
+        self.inner.runtime.spawn_blocking(move || {
+            if let Ok(init) = Root::from_fd(root).open_file("sbin/init") {
+                // Only a hint: what cannot be read early is read when it is executed.
+                let _ = rustix::fs::fadvise(&init, 0, None, rustix::fs::Advice::WillNeed);
+            }
+        });
     }
 }
 
