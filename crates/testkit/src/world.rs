@@ -69,12 +69,20 @@ fn firewall(pen: &Pen, facts: &mut BTreeSet<String>) {
     }
 }
 
+/// Says whether a process is the daemon's nurse, or the monitor that it keeps ready: those come at any time and go with the
+/// daemon. A monitor that has an instance makes its children in that one's process namespace.
+fn waits_for_a_start(pid: &str, command: &str) -> bool {
+    let namespace = |name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
+    let serves = command.starts_with("coffer-monitor serve") && namespace("pid_for_children") == namespace("pid");
+    command.starts_with("coffer-monitor nurse ") || serves
+}
+
 /// Notes the cgroups below a pen's, and the processes in them by name: numbers would differ from run to run.
 fn cgroups(group: &Path, facts: &mut BTreeSet<String>) {
     for pid in fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default().lines() {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        if !command.is_empty() && !command.contains("coffer-test-pen") {
+        if !command.is_empty() && !command.contains("coffer-test-pen") && !waits_for_a_start(pid, &command) {
             facts.insert(format!("process {}", command.trim()));
         }
     }
