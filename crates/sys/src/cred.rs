@@ -120,6 +120,18 @@ pub fn lower_limits(limits: &[(&str, u64)]) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets a resource limit of process `pid`, a child of ours that was not waited for; absent means unlimited.
+///
+/// # Errors
+/// As [`set_limit`]; `ESRCH` if `pid` is no process.
+///
+/// Source: prlimit(2).
+pub fn set_limit_of(pid: u32, resource: Resource, soft: Option<u64>, hard: Option<u64>) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    rustix::process::prlimit(Some(pid), resource, Rlimit { current: soft, maximum: hard })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

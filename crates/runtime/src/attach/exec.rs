@@ -23,9 +23,10 @@ pub(crate) enum Standard {
 /// Becomes the command, in the child.
 pub(crate) fn exec(door: &Door, spec: &Spec, exec: &Exec, standard: &Standard) -> Result<Infallible, Failed> {
     let program = init::Program::new(&exec.argv, &exec.env)?;
-    door.enter(spec)?;
     let mut ignored = Vec::new();
+    // Outside still: root of the instance may not raise them.
     init::set_rlimits(&spec.rlimits, &mut ignored)?;
+    door.enter(spec)?;
     init::new_keyring(&mut ignored)?;
     take(standard).at(Stage::Console, || "setting the standard streams".into())?;
     init::set_label(spec, &door.proc)?;

@@ -26,6 +26,9 @@ impl Group {
     }
 }
 
+/// The sizes of huge pages that limits are known by.
+const PAGES: [&str; 4] = ["64KB", "1MB", "2MB", "1GB"];
+
 struct Setter<'a> {
     group: &'a Group,
     fresh: bool,
@@ -47,7 +50,7 @@ impl Setter<'_> {
     fn memory(&self, limits: &Limits) -> Result<(), Failed> {
         let wanted = limits.memory.is_some() || limits.memory_soft.is_some() || limits.swap.is_some() || limits.swappiness.is_some();
         self.one("memory", wanted, |member| match member.hierarchy.version() {
-            Version::V1 => memory_v1(member, limits),
+            Version::V1 => memory_v1(member, limits, self.fresh),
             Version::V2 => memory_v2(member, limits),
         })
     }
@@ -91,14 +94,15 @@ impl Setter<'_> {
 
     fn hugepages(&self, limits: &Limits) -> Result<(), Failed> {
         self.one("hugetlb", !limits.hugepages.is_empty(), |member| {
-            for (size, most) in &limits.hugepages {
-                let file = match member.hierarchy.version() {
-                    Version::V1 => format!("hugetlb.{size}.limit_in_bytes"),
-                    Version::V2 => format!("hugetlb.{size}.max"),
-                };
-                put(member, &file, &most.to_string())?;
+            let (ending, unlimited) = match member.hierarchy.version() {
+                Version::V1 => ("limit_in_bytes", "-1"),
+                Version::V2 => ("max", "max"),
+            };
+            let file = |size: &str| format!("hugetlb.{size}.{ending}");
+            for size in PAGES.iter().filter(|size| !self.fresh && !limits.hugepages.contains_key(**size) && member.has(&file(size))) {
+                put(member, &file(size), unlimited)?;
             }
-            Ok(())
+            limits.hugepages.iter().try_for_each(|(size, most)| put(member, &file(size), &most.to_string()))
         })
     }
 
@@ -115,7 +119,7 @@ impl Setter<'_> {
     }
 }
 
-fn memory_v1(member: &Member, limits: &Limits) -> Result<(), Failed> {
+fn memory_v1(member: &Member, limits: &Limits, fresh: bool) -> Result<(), Failed> {
     let text = |bytes: Option<u64>| bytes.map_or_else(|| "-1".to_owned(), |bytes| bytes.to_string());
     // Memory and swap together may never be below memory alone: widen before narrowing.
     let has_swap = member.has("memory.memsw.limit_in_bytes");
@@ -126,14 +130,18 @@ fn memory_v1(member: &Member, limits: &Limits) -> Result<(), Failed> {
     let both = limits.memory.zip(limits.swap).map(|(memory, swap)| memory.saturating_add(swap));
     match both {
         Some(both) if has_swap => put(member, "memory.memsw.limit_in_bytes", &both.to_string())?,
-        // Without accounting of swap, forbidding it is all that can be done.
-        Some(_) if limits.swap == Some(0) => put(member, "memory.swappiness", "0")?,
         Some(_) | None => {}
     }
     put(member, "memory.soft_limit_in_bytes", &text(limits.memory_soft))?;
-    match limits.swappiness {
+    // Without a limit or without accounting of swap, not wanting to is all that can be said against it.
+    let swappiness = if limits.swap == Some(0) { Some(0) } else { limits.swappiness };
+    match swappiness {
         Some(swappiness) => put(member, "memory.swappiness", &swappiness.to_string()),
-        None => Ok(()),
+        None if fresh => Ok(()),
+        None => {
+            let above = read(member.dir.as_fd(), "../memory.swappiness").at(Stage::Cgroup, || "reading ../memory.swappiness".into())?;
+            put(member, "memory.swappiness", above.trim())
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) use exec::{Program, enter};
 pub(crate) use keyring::new_keyring;
 pub(crate) use label::set_label;
 pub(crate) use mounts::attach_mount;
-pub(crate) use rlimits::set as set_rlimits;
+pub(crate) use rlimits::{set as set_rlimits, set_of as set_rlimits_of};
 pub(crate) use seccomp::install as install_filter;
 
 /// What the two processes say to each other, one packet each.
@@ -93,7 +93,6 @@ pub(crate) fn run(mut inside: Inside<'_>) -> Result<Infallible, Failed> {
     sysctl::set(&inside, &proc)?;
     time::make_namespace(&inside)?;
     inside.ready(&devpts, &console, &proc)?;
-    rlimits::set(&inside.spec.rlimits, &mut inside.warnings)?;
     new_keyring(&mut inside.warnings)?;
     let program = exec::program(&inside.spec.init, &Root::open("/").at(Stage::Exec, || "opening /".into())?)?;
     inside.go()?;

@@ -12,7 +12,7 @@ use crate::failed::{At, Failed};
 const OWN: [&str; 4] = ["net.", "fs.mqueue.", "user.", "kernel.domainname"];
 
 /// Single parameters of the IPC namespace.
-const OWN_IPC: [&str; 11] = [
+const OWN_IPC: [&str; 12] = [
     "kernel.auto_msgmni",
     "kernel.msg_next_id",
     "kernel.msgmax",
@@ -24,6 +24,7 @@ const OWN_IPC: [&str; 11] = [
     "kernel.shm_rmid_forced",
     "kernel.shmall",
     "kernel.shmmax",
+    "kernel.shmmni",
 ];
 
 /// Sets kernel parameters through our own `/proc`, walking over no link and no other mount.
@@ -31,6 +32,11 @@ pub(super) fn set(inside: &Inside<'_>, proc: &OwnedFd) -> Result<(), Failed> {
     for (name, value) in &inside.spec.sysctls {
         if !is_own(name) {
             return Err(Failed::new(Stage::Sysctl, format!("{name} belongs to the host, not to an instance")));
+        }
+        if name == "kernel.domainname" {
+            // Its file is the host root's whoever owns the namespace; the call asks the namespace's owner.
+            rustix::system::setdomainname(value.as_bytes()).at(Stage::Sysctl, || format!("setting {name} to {value:?}"))?;
+            continue;
         }
         let path = format!("sys/{}", path(name));
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;

@@ -107,7 +107,9 @@ impl Monitor {
         } else if let Some(warnings) = packet.bytes.strip_prefix(b"warnings\n") {
             let warnings = String::from_utf8_lossy(warnings);
             starting.warnings.extend(warnings.lines().filter(|line| !line.is_empty()).map(str::to_owned));
-            if let Err(error) = parent::set_clocks(instance.init.pid, &instance.spec) {
+            let pid = instance.init.pid;
+            let limited = init::set_rlimits_of(pid, &instance.spec.rlimits, &mut starting.warnings);
+            if let Err(error) = limited.and_then(|()| parent::set_clocks(pid, &instance.spec)) {
                 return self.start_failed(error.refusal());
             }
             // If the child is gone its pipe says why.
