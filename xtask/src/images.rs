@@ -1,6 +1,6 @@
 //! Making test images by hand.
 
-use coffer_test_images::{Image, Release, busybox, debian, have_debian};
+use coffer_test_images::{Image, Release, busybox, cloud, debian, have_cloud, have_debian};
 
 use crate::Outcome;
 use crate::run::build_directory;
@@ -10,11 +10,17 @@ use crate::run::build_directory;
 /// # Errors
 /// An unknown name, or a tool's failure.
 pub fn make(names: &[&str]) -> Outcome {
-    let all = ["busybox", "bookworm", "trixie"];
+    let all = ["busybox", "bookworm", "trixie", "cloud"];
     let cache = build_directory()?.join("images");
     for name in if names.is_empty() { &all[..] } else { names } {
         let image = match *name {
             "busybox" => busybox(&cache),
+            "cloud" => {
+                if !have_cloud(&cache) {
+                    println!("Making the image cloud; mmdebstrap takes about a minute.");
+                }
+                cloud(&cache)
+            }
             other => {
                 let release = Release::ALL.into_iter().find(|release| release.name() == other);
                 let release = release.ok_or_else(|| format!("no image {other}; there are {}", all.join(", ")))?;

@@ -38,7 +38,8 @@ impl Release {
     }
 }
 
-const PACKAGES: &str = "systemd,systemd-sysv,systemd-resolved,libnss-resolve,dbus,udev,iproute2,iputils-ping";
+/// What boots and finds its address.
+pub const PACKAGES: &str = "systemd,systemd-sysv,systemd-resolved,libnss-resolve,dbus,udev,iproute2,iputils-ping";
 
 /// DHCP on the first interfaces, sending the host name so that neighbours find us.
 const NETWORK: &str = "[Match]\nName=eth*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=ipv6\n\n[DHCPv4]\nUseDomains=yes\nSendHostname=yes\n";
@@ -51,9 +52,15 @@ pub fn recipe(release: Release) -> String {
 /// Makes `work/image`.
 pub fn make(work: &Path, release: Release) -> Result<(), ImageError> {
     let image = work.join("image");
+    install(&image, release, PACKAGES)?;
+    write_metadata(&image, "Debian", release.name(), release.version())
+}
+
+/// Makes the root file system of an image with these packages and a few things that make it an image.
+pub fn install(image: &Path, release: Release, packages: &str) -> Result<(), ImageError> {
     let root = image.join("rootfs");
-    at("creating", &image, fs::create_dir_all(&image))?;
-    let include = format!("--include={PACKAGES}");
+    at("creating", image, fs::create_dir_all(image))?;
+    let include = format!("--include={packages}");
     let keyring = "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg";
     // Documentation and translations are half of the files and none of the behaviour.
     let lean = [
@@ -66,8 +73,7 @@ pub fn make(work: &Path, release: Release) -> Result<(), ImageError> {
     let target = root.display().to_string();
     args.extend([release.name(), &target, "http://deb.debian.org/debian"]);
     run("mmdebstrap", args)?;
-    at("preparing", &root, prepare(&root))?;
-    write_metadata(&image, "Debian", release.name(), release.version())
+    at("preparing", &root, prepare(&root))
 }
 
 /// Takes out what must differ from one instance to the next, and sets the network up.

@@ -5,6 +5,7 @@
 
 mod busybox;
 mod cache;
+mod cloud;
 mod debian;
 mod tool;
 
@@ -55,6 +56,20 @@ pub fn debian(cache: &Path, release: Release) -> Result<Image, ImageError> {
 #[must_use]
 pub fn have_debian(cache: &Path, release: Release) -> bool {
     cache::find(cache, release.name(), &debian::recipe(release)).is_some()
+}
+
+/// Makes the Debian image with cloud-init and an ssh server, or finds it made; takes a minute and the distribution's mirrors.
+///
+/// # Errors
+/// A missing tool or a failed one, by name.
+pub fn cloud(cache: &Path) -> Result<Image, ImageError> {
+    cache::ensure(cache, "cloud", &cloud::recipe(), cloud::make)
+}
+
+/// Says whether [`cloud`] would find its image made.
+#[must_use]
+pub fn have_cloud(cache: &Path) -> bool {
+    cache::find(cache, "cloud", &cloud::recipe()).is_some()
 }
 
 /// Finds the folder where images are kept: `images` in the build directory that the running program was built into.

@@ -36,6 +36,16 @@ pub fn debian(release: Release) -> Option<Image> {
     coffer_test_images::debian(&cache(), release).ok()
 }
 
+/// Returns the Debian image with cloud-init and an ssh server if it is made already; else says that the test is skipped.
+#[must_use]
+pub fn cloud() -> Option<Image> {
+    if !coffer_test_images::have_cloud(&cache()) {
+        skipped("the image cloud is not made; `cargo xtask images cloud` makes it");
+        return None;
+    }
+    coffer_test_images::cloud(&cache()).ok()
+}
+
 /// The folder where images are kept.
 fn cache() -> PathBuf {
     match std::env::var_os("COFFER_TEST_IMAGES") {
