@@ -4,6 +4,7 @@
 
 mod backups;
 mod bad_input;
+mod cloud_init;
 mod compatibility_names;
 mod copies;
 mod debian;
@@ -14,8 +15,11 @@ mod faults;
 mod files;
 mod first_launch;
 mod genuine_lxc;
+mod guest_api;
 mod https;
 mod image_servers;
+mod keys;
+mod lifecycle;
 mod limits;
 mod network;
 mod outlive;

@@ -39,6 +39,11 @@ pub const EXTENSIONS: &[&str] = &[
     "backup_compression_algorithm",
     "container_protection_shift",
     "container_edit_metadata",
+    "restrict_devlxd",
+    "devlxd_events",
+    "devlxd_images",
+    "instance_ready_state",
+    "cloud_init",
     "image_types",
     // Snapshots.
     "snapshot_expiry",

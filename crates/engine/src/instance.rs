@@ -1,7 +1,9 @@
 //! Instances: one use case a file.
 
+pub mod cloud_init;
 pub mod console;
 pub mod copy;
+pub mod cpus;
 pub mod create;
 mod create_remote;
 pub mod delete;

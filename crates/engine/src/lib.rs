@@ -12,6 +12,7 @@ pub mod request;
 
 mod backup;
 mod defaults;
+mod guest;
 mod image;
 mod instance;
 mod kinds;
@@ -46,6 +47,7 @@ pub use coffer_storage::config::tables as storage_keys;
 pub use error::{EngineError, ErrorKind};
 pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
 pub use files::{FileInfo, FileKind, Files, NewFile, SftpDoor};
+pub use guest::{Door, Guest, GuestEvent, GuestEventBody};
 pub use image::ExportedFile;
 pub use monitor::MonitorError;
 pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
@@ -89,6 +91,8 @@ struct Inner {
     volumes: volume::Claims,
     warnings: warning::Warnings,
     networks: network::Networks,
+    guests: guest::Guests,
+    cpus: instance::cpus::Assigned,
     unpacker: coffer_image::Unpacker,
     trust: trust::Trust,
     pulls: image::pull::Pulls,
@@ -119,6 +123,7 @@ const DIRECTORIES: &[(&str, u32)] = &[
     ("backups/instances", 0o700),
     ("database", 0o700),
     ("devices", 0o711),
+    ("devlxd", 0o711),
     ("disks", 0o700),
     ("images", 0o700),
     ("logs", 0o700),
@@ -160,6 +165,8 @@ impl Engine {
             volumes: volume::Claims::default(),
             warnings: warning::Warnings::default(),
             networks: network::Networks::default(),
+            guests: guest::Guests::default(),
+            cpus: instance::cpus::Assigned::default(),
             facts,
             hierarchies,
             file_program,

@@ -44,6 +44,8 @@ pub struct Live {
     pub restarting: bool,
     /// Whether the end that is coming was asked for.
     pub stop_asked: bool,
+    /// Whether it has said through the guest API that it is ready.
+    pub ready: bool,
 }
 
 /// A running instance.
@@ -92,6 +94,13 @@ impl Cells {
         self.map.lock().unwrap_or_else(PoisonError::into_inner).remove(&(project.clone(), name.clone()));
     }
 
+    /// Whether an instance has said that it is ready, without waiting for anybody.
+    #[must_use]
+    pub fn is_ready(&self, project: &ProjectName, name: &InstanceName) -> bool {
+        let cell = self.map.lock().unwrap_or_else(PoisonError::into_inner).get(&(project.clone(), name.clone())).cloned();
+        cell.is_some_and(|cell| cell.lock().ready)
+    }
+
     /// The state and what runs, without waiting for anybody.
     #[must_use]
     pub fn peek(&self, project: &ProjectName, name: &InstanceName) -> (Status, Option<Arc<Running>>) {
@@ -105,7 +114,7 @@ impl Cells {
 
 impl Cell {
     fn new(name: InstanceName) -> Self {
-        let live = Live { status: Status::Stopped, running: None, files: None, busy: None, restarting: false, stop_asked: false };
+        let live = Live { status: Status::Stopped, running: None, files: None, busy: None, restarting: false, stop_asked: false, ready: false };
         Self { name, live: Mutex::new(live), changed: Condvar::new(), opening: Mutex::new(()) }
     }
 

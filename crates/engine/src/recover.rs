@@ -41,6 +41,7 @@ impl Engine {
         let found = self.find_instances();
         // After the instances: the NICs of those that run stay on their bridges, what else hangs there goes.
         self.recover_networks();
+        self.rebalance_cpus();
         let wanted = self.settle_instances(found);
         // After the instances: a restore that is finished may need what is half deleted.
         self.recover_snapshots();
@@ -91,6 +92,10 @@ impl Engine {
                 tracing::error!(instance = %instance.name, "looking for its monitor: {}", chain(&error));
                 Found::Vanished
             });
+            match found {
+                Found::Runs => {}
+                Found::Ended(_) | Found::Vanished => self.close_door(&instance),
+            }
             (instance, found)
         };
         all.into_iter().map(find).collect()
@@ -173,9 +178,14 @@ impl Engine {
         let running: Running = self.describe(monitor, status.pid, started_at, status.cgroup.clone()).map_err(failed)?;
         self.inner.cells.get(&instance.project, &instance.name).change(|live| {
             live.status = state;
+            live.ready = instance.config.flag(crate::guest::facts::READY, false);
             live.running = Some(Arc::new(running));
         });
         self.nics_run(instance);
+        if let Err(error) = self.reopen_door(instance, status.pid, &status.cgroup) {
+            tracing::error!(instance = %instance.name, "{}", chain(&error));
+        }
+        self.recall_cpus(&self.load(&instance.project, &instance.name)?);
         tracing::info!(instance = %instance.name, pid = status.pid, "found running");
         Ok(())
     }

@@ -44,6 +44,8 @@ pub struct InstanceView {
     pub expanded_devices: Devices,
     /// What it is doing.
     pub status: Status,
+    /// Whether it has said that it is ready.
+    pub ready: bool,
     /// Its state, where [`Detail::Full`] was asked for.
     pub state: Option<InstanceState>,
     /// Its snapshots, the oldest first, where [`Detail::Full`] was asked for.
@@ -88,6 +90,8 @@ pub enum Expiry {
 pub struct InstanceState {
     /// What it is doing.
     pub status: Status,
+    /// Whether it has said that it is ready.
+    pub ready: bool,
     /// Its init's pid on the host; 0 when it does not run.
     pub pid: u32,
     /// Number of processes; -1 when it does not run.

@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, Phase};
+use crate::guest;
 use crate::listener::{ListenError, Listener};
 use crate::logging::Log;
 use crate::network::{self, Network};
@@ -118,6 +119,9 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
     log.connect(engine.events().clone());
     let (mut terminate, mut interrupt) = (ending_signal(SignalKind::terminate())?, ending_signal(SignalKind::interrupt())?);
     let app = App::new(engine, dir.clone(), network(&dir)?);
+    if let Some(doors) = app.engine.guest_doors() {
+        tokio::spawn(guest::serve(app.clone(), doors));
+    }
     let listener = Listener::bind(&dir, options.group.as_deref())?;
     let serving = tokio::spawn(listener.serve(route::router(app.clone()), app.watch_phase()));
     tracing::info!(dir = %dir.display(), "listening");

@@ -9,6 +9,7 @@ mod daemon;
 mod envelope;
 mod etag;
 mod extract;
+mod guest;
 mod host;
 mod identity;
 mod listener;

@@ -7,7 +7,7 @@ mod console;
 mod copies;
 mod events;
 mod exec;
-mod export;
+pub(crate) mod export;
 mod file_headers;
 mod files;
 mod image_aliases;

@@ -79,6 +79,8 @@ impl Engine {
         fault::point("stop.ended").map_err(cut)?;
         let loaded = self.load(project, name)?;
         self.device_end(&loaded);
+        self.close_door(&loaded.instance);
+        self.free_cpus(loaded.id);
         self.unmount_root(&loaded.instance)?;
         fault::point("stop.devices-removed").map_err(cut)?;
         // An exit record that is there tells the next daemon of an end that nobody has cleaned up after.
@@ -90,7 +92,7 @@ impl Engine {
         }
         // Instances that stop because the host goes down start again with it.
         if !self.shutting_down() {
-            let keys = [("volatile.last_state.power", Some("STOPPED"))];
+            let keys = [("volatile.last_state.power", Some("STOPPED")), (crate::guest::facts::READY, None)];
             self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, project, name, &keys))?;
         }
         Ok(loaded.instance)

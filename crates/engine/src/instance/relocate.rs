@@ -16,6 +16,7 @@ use coffer_model::{Checked, Config, DeviceName, Devices, Instance, InstanceName,
 use coffer_storage::{Volume, copy_between};
 use coffer_store::project::Feature;
 
+use super::cloud_init::{INSTANCE_ID, new_id};
 use super::start::Loaded;
 use super::templates::DEFERRED;
 use crate::Engine;
@@ -138,6 +139,9 @@ impl Engine {
             // What has not run yet since the creation or copy runs with the new name anyway.
             if old.name != new.name && old.config.get(DEFERRED).is_none() {
                 keys.push((DEFERRED, Some(coffer_image::Trigger::Rename.as_str().to_owned())));
+            }
+            if old.name != new.name {
+                keys.push((INSTANCE_ID, Some(new_id())));
             }
             coffer_store::instance::set_volatile(tx, &new.project, &new.name, &keys)?;
             for snapshot in coffer_store::snapshot::of_instance(tx, &new.project, &new.name)? {

@@ -23,8 +23,8 @@ pub struct HostFacts {
 pub struct Parts<'a> {
     /// The instance.
     pub instance: &'a Instance,
-    /// Its number in the store, which spreads instances over processors.
-    pub id: i64,
+    /// The processors that were chosen for it, if it asks for some.
+    pub cpus: Option<Vec<u32>>,
     /// Its configuration with its profiles'.
     pub config: &'a Config,
     /// Its id map; `None` is privileged.
@@ -57,7 +57,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         devices: parts.devices.devices,
         nics: parts.devices.nics,
         proxies: parts.devices.proxies,
-        limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.id, host) },
+        limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.cpus.as_deref(), host) },
         rlimits: rlimits(config),
         sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         security: security(config),
@@ -73,9 +73,9 @@ pub fn cgroup(host: &HostFacts, key: &str) -> String {
     format!("{}/{key}", host.cgroup_parent)
 }
 
-/// The limits, also for a change while the instance runs.
+/// The limits, also for a change while the instance runs. `cpus` are those that were chosen for it.
 #[must_use]
-pub fn limits(config: &Config, id: i64, host: &HostFacts) -> spec::Limits {
+pub fn limits(config: &Config, cpus: Option<&[u32]>, host: &HostFacts) -> spec::Limits {
     let memory = config.get("limits.memory").and_then(|text| memory(text, host.memory));
     let soft = config.get("limits.memory.enforce") == Some("soft");
     let swap_allowed = config.flag("limits.memory.swap", true);
@@ -85,7 +85,7 @@ pub fn limits(config: &Config, id: i64, host: &HostFacts) -> spec::Limits {
         swap: (!swap_allowed).then_some(0),
         // Priority 10 is swapped out last: 60 less five for each step is where LXD puts it too.
         swappiness: config.parse::<u8>("limits.memory.swap.priority").map(|priority| 60 - 5 * priority.min(10)),
-        cpuset: config.get("limits.cpu").and_then(|text| key::Cpus::parse(text).ok()).map(|cpus| cpuset(&cpus, id, host)),
+        cpuset: cpus.map(set),
         cpuset_memory: None,
         cpu_allowance: config.get("limits.cpu.allowance").and_then(|text| key::CpuAllowance::parse(text).ok()).map(|allowance| {
             match allowance {
@@ -101,21 +101,10 @@ pub fn limits(config: &Config, id: i64, host: &HostFacts) -> spec::Limits {
     }
 }
 
-/// A number of CPUs becomes a set: a window over the online ones, placed by the instance's number, so that instances
-/// with few CPUs do not all sit on the first ones. Choosing here, once, keeps starts free of a scheduler's scan.
-fn cpuset(cpus: &key::Cpus, id: i64, host: &HostFacts) -> String {
-    let chosen: Vec<u32> = match cpus {
-        key::Cpus::Set(set) => set.clone(),
-        key::Cpus::Count(count) => {
-            let online = &host.processors;
-            let count = (*count as usize).min(online.len());
-            let start = usize::try_from(id.unsigned_abs()).unwrap_or(0) * count % online.len().max(1);
-            let mut window: Vec<u32> = (0..count).map(|at| online[(start + at) % online.len()]).collect();
-            window.sort_unstable();
-            window
-        }
-    };
-    chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+/// A set of processors as the kernel writes it.
+#[must_use]
+pub fn set(cpus: &[u32]) -> String {
+    cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Bytes of a memory limit; a share is the host's.
@@ -162,7 +151,8 @@ fn environment(config: &Config) -> BTreeMap<String, String> {
 }
 
 /// The instance's range with the entries of `raw.idmap` laid over it.
-fn id_map(map: IdMap, config: &Config) -> spec::IdMap {
+#[must_use]
+pub fn id_map(map: IdMap, config: &Config) -> spec::IdMap {
     let entries = config.get("raw.idmap").and_then(|text| raw_idmap::parse(text).ok()).unwrap_or_default();
     let ranges = |wanted: fn(&raw_idmap::RawEntry) -> bool| {
         let runs = raw_idmap::laid_over(map.host.start, map.host.size, entries.iter().copied().filter(wanted));
@@ -180,35 +170,40 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(config: &[(&str, &str)], id: i64, expect: impl FnOnce(spec::Limits) -> bool) {
+    fn check(config: &[(&str, &str)], cpus: Option<&[u32]>, expect: impl FnOnce(spec::Limits) -> bool) {
         let config = config.iter().copied().collect();
-        let limits = limits(&config, id, &host());
+        let limits = limits(&config, cpus, &host());
         assert!(expect(limits.clone()), "{limits:?}");
     }
 
     #[test]
     fn nothing_asked_is_nothing_limited() {
-        check(&[], 1, |limits| limits == spec::Limits::default());
+        check(&[], None, |limits| limits == spec::Limits::default());
     }
 
     #[test]
     fn memory_limits() {
-        check(&[("limits.memory", "50%")], 1, |limits| limits.memory == Some((8 << 30) / 100 * 50));
-        check(&[("limits.memory", "512MiB")], 1, |limits| limits.memory == Some(512 << 20));
-        check(&[("limits.memory", "1GiB"), ("limits.memory.enforce", "soft")], 1, |limits| {
+        check(&[("limits.memory", "50%")], None, |limits| limits.memory == Some((8 << 30) / 100 * 50));
+        check(&[("limits.memory", "512MiB")], None, |limits| limits.memory == Some(512 << 20));
+        check(&[("limits.memory", "1GiB"), ("limits.memory.enforce", "soft")], None, |limits| {
             limits.memory.is_none() && limits.memory_soft == Some(1 << 30)
         });
-        check(&[("limits.memory.swap", "false")], 1, |limits| limits.swap == Some(0));
+        check(&[("limits.memory.swap", "false")], None, |limits| limits.swap == Some(0));
     }
 
     #[test]
-    fn cpu_counts_are_spread_and_sets_are_kept() {
-        check(&[("limits.cpu", "1")], 1, |limits| limits.cpuset.as_deref() == Some("1"));
-        check(&[("limits.cpu", "2")], 3, |limits| limits.cpuset.as_deref() == Some("2,3"));
-        check(&[("limits.cpu", "99")], 1, |limits| limits.cpuset.as_deref() == Some("0,1,2,3"));
-        check(&[("limits.cpu", "0-1,3")], 1, |limits| limits.cpuset.as_deref() == Some("0,1,3"));
-        check(&[("limits.cpu.allowance", "20ms/100ms")], 1, |limits| {
+    fn cpus_are_what_was_chosen() {
+        check(&[("limits.cpu", "2")], Some(&[1, 3]), |limits| limits.cpuset.as_deref() == Some("1,3"));
+        check(&[("limits.cpu.allowance", "20ms/100ms")], None, |limits| {
             limits.cpu_allowance == Some(spec::CpuAllowance::Quota { quota: 20_000, period: 100_000 })
         });
+    }
+
+    #[test]
+    fn single_ids_are_laid_over_the_range() {
+        let map = IdMap { host: coffer_model::IdRange { start: 100_000, size: 65536 } };
+        let config = [("raw.idmap", "uid 1000 1000")].into_iter().collect();
+        let spec = id_map(map, &config);
+        assert_eq!((spec.host_uid(1000), spec.host_gid(1000), spec.host_uid(1001)), (Some(1000), Some(101_000), Some(101_001)));
     }
 }

@@ -13,6 +13,7 @@ use crate::Engine;
 use crate::device::{self, RunConfig};
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::guest;
 use crate::live::{Claim, Running};
 
 /// What a start needs to know of the instance.
@@ -51,6 +52,7 @@ impl Engine {
 
     fn start_stopped(&self, claim: &Claim, instance: &Instance) -> Result<(), EngineError> {
         let mut loaded = self.load(&instance.project, &instance.name)?;
+        claim.cell().change(|live| live.ready = false);
         loaded.may_start()?;
         modules::ensure_loaded(&loaded)?;
         let id_map = self.ensure_ids(&mut loaded)?;
@@ -67,14 +69,17 @@ impl Engine {
         let logs = self.log_files(&loaded.instance)?;
         let console_log = device::add_fd(&mut fds, logs.console);
         let log = device::add_fd(&mut fds, logs.monitor);
-        let devices = self.device_start(&loaded, &mut fds, &mut undo)?;
+        let mut devices = self.device_start(&loaded, &mut fds, &mut undo)?;
+        self.guest_start(&loaded, id_map, &mut fds, &mut devices, &mut undo)?;
+        let cpus = self.assign_cpus(&loaded);
+        undo.push("giving its CPUs back", || Ok::<_, EngineError>(self.free_cpus(loaded.id)));
         fault::point("start.devices-ready").map_err(|cause| EngineError::system("starting", cause))?;
 
         let volatile = device_volatile(&devices);
         let spec = resolve::resolve(
             Parts {
                 instance: &loaded.instance,
-                id: loaded.id,
+                cpus,
                 config: &loaded.config,
                 id_map,
                 root: 0,
@@ -86,7 +91,7 @@ impl Engine {
             &self.inner.facts,
         );
         let cgroup = spec.cgroup.clone();
-        let running = self.run_monitor(&loaded.instance, spec, fds, &volatile)?;
+        let running = self.run_monitor(claim, &loaded.instance, spec, fds, &volatile)?;
         claim.cell().change(|live| {
             live.status = Status::Running;
             live.stop_asked = false;
@@ -100,12 +105,32 @@ impl Engine {
             self.ended_later(&loaded.instance.project, &loaded.instance.name, running.monitor.number, None);
         }
         self.prepare_monitor();
+        self.rebalance_cpus();
         fault::point("start.running").map_err(|cause| EngineError::system("starting", cause))
+    }
+
+    /// Gives an instance that is about to start its guest API, unless it is to have none.
+    fn guest_start<'a>(
+        &'a self,
+        loaded: &Loaded,
+        id_map: Option<coffer_model::IdMap>,
+        fds: &mut Vec<OwnedFd>,
+        devices: &mut RunConfig,
+        undo: &mut Undo<'a>,
+    ) -> Result<(), EngineError> {
+        let idmap = id_map.map_or(spec::IdMap::Privileged, |map| resolve::id_map(map, &loaded.config));
+        let cgroup = resolve::cgroup(&self.inner.facts, &loaded.instance.key());
+        let Some(directory) = self.open_door(loaded, &idmap, &cgroup)? else { return Ok(()) };
+        let instance = loaded.instance.clone();
+        undo.push("closing its guest API", move || Ok::<_, EngineError>(self.close_door(&instance)));
+        devices.mounts.push(guest::door::mount(device::add_fd(fds, directory)));
+        Ok(())
     }
 
     /// Takes a monitor and has it start the instance; meanwhile writes down what is to be remembered of this start.
     fn run_monitor(
         &self,
+        claim: &Claim,
         instance: &Instance,
         spec: spec::Spec,
         mut fds: Vec<OwnedFd>,
@@ -128,7 +153,7 @@ impl Engine {
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let request = spec::Request::Start { spec: Box::new(spec), listen: Some(listen) };
         let pending = monitor.begin(request, &borrowed).map_err(failed)?;
-        let remembered = self.remember_start(instance, volatile);
+        let remembered = self.remember_start(instance, volatile, claim);
         let (pid, warnings) = match pending.wait(START_PATIENCE) {
             Ok((spec::Answer::Started { pid, warnings }, _)) => (pid, warnings),
             other => {
@@ -167,10 +192,12 @@ impl Engine {
     }
 
     /// Keeps what the next start and the next daemon need to know of this one.
-    fn remember_start(&self, instance: &Instance, volatile: &[(String, String)]) -> Result<(), EngineError> {
+    fn remember_start(&self, instance: &Instance, volatile: &[(String, String)], claim: &Claim) -> Result<(), EngineError> {
         let mut keys: Vec<(&str, Option<&str>)> = volatile.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
         keys.push(("volatile.last_state.power", Some("RUNNING")));
         keys.push((super::templates::DEFERRED, None));
+        // It may have been quicker than we are.
+        keys.push((guest::facts::READY, claim.cell().lock().ready.then_some("true")));
         self.inner.store.write(|tx| {
             coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
             coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())

@@ -7,8 +7,8 @@ use coffer_runtime_spec::Request;
 
 use super::create::new_hwaddrs;
 use super::refresh::REFRESHED_FROM;
-use super::resolve;
 use super::start::Loaded;
+use super::{cloud_init, resolve};
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::operations::{NewOperation, OperationView};
@@ -112,15 +112,22 @@ impl Engine {
         new: &'a Loaded,
         undo: &mut Undo<'a>,
     ) -> Result<Vec<(String, String)>, EngineError> {
+        let mut volatile = cloud_init_again(old, new);
         let Ok(running) = claim.cell().running() else {
             let size = new.root_size()?;
             if size != old.root_size()? {
                 self.resize_root(&new.instance, size)?;
             }
-            return Ok(Vec::new());
+            return Ok(volatile);
         };
-        let volatile = self.device_change(&running, old, new, undo)?;
-        let (before, after) = (self.live_limits(old), self.live_limits(new)?);
+        volatile.extend(self.device_change(&running, old, new, undo)?);
+        let cpus_before = self.cpus_of(old.id);
+        let other_cpus = old.config.get("limits.cpu") != new.config.get("limits.cpu");
+        let cpus = if other_cpus { self.assign_cpus(new) } else { cpus_before.clone() };
+        if other_cpus {
+            undo.push("choosing its earlier CPUs", || Ok::<_, EngineError>(drop(self.assign_cpus(old))));
+        }
+        let (before, after) = (self.live_limits(old, cpus_before.as_deref()), self.live_limits(new, cpus.as_deref())?);
         if before.as_ref().ok() != Some(&after) {
             let failed = |cause| EngineError::Monitor { instance: new.instance.name.clone(), doing: "changing its limits", cause };
             let request = |limits| Request::SetLimits { limits: Box::new(limits) };
@@ -129,13 +136,27 @@ impl Engine {
                 undo.push("going back to the earlier limits", move || running.monitor.tell(request(before), &[]));
             }
         }
+        if other_cpus {
+            self.rebalance_cpus();
+        }
+        self.tell_guest(old, new);
         Ok(volatile)
     }
 
-    /// The limits of an instance, those of its disks included.
-    fn live_limits(&self, loaded: &Loaded) -> Result<coffer_runtime_spec::Limits, EngineError> {
+    /// The limits of an instance, those of its disks included; `cpus` are those that were chosen for it.
+    pub(super) fn live_limits(&self, loaded: &Loaded, cpus: Option<&[u32]>) -> Result<coffer_runtime_spec::Limits, EngineError> {
         let io = self.disk_limits(loaded)?;
-        Ok(coffer_runtime_spec::Limits { io, ..resolve::limits(&loaded.config, loaded.id, &self.inner.facts) })
+        Ok(coffer_runtime_spec::Limits { io, ..resolve::limits(&loaded.config, cpus, &self.inner.facts) })
+    }
+}
+
+/// What to remember where cloud-init inside has to run again.
+fn cloud_init_again(old: &Loaded, new: &Loaded) -> Vec<(String, String)> {
+    let devices = |loaded: &Loaded| loaded.instance.expanded_devices(&loaded.profiles);
+    if cloud_init::differs((&old.config, &devices(old)), (&new.config, &devices(new))) {
+        vec![(cloud_init::INSTANCE_ID.to_owned(), cloud_init::new_id())]
+    } else {
+        Vec::new()
     }
 }
 

@@ -26,6 +26,7 @@ impl Engine {
     pub(crate) fn usage(&self, instance: &Instance, status: Status, running: Option<&Running>) -> InstanceState {
         let mut state = InstanceState {
             status,
+            ready: self.inner.cells.is_ready(&instance.project, &instance.name),
             pid: 0,
             processes: -1,
             cpu_usage: 0,

@@ -76,6 +76,7 @@ impl Engine {
         InstanceView {
             expanded_config: instance.expanded_config(profiles),
             expanded_devices: instance.expanded_devices(profiles),
+            ready: self.inner.cells.is_ready(&instance.project, &instance.name),
             status,
             state,
             snapshots: Vec::new(),

@@ -32,13 +32,17 @@ pub async fn download(
         let fingerprint = images::visible(engine, &peer, &project, &prefix, secret.as_deref(), true)?.image.fingerprint;
         engine.export_image(&project, fingerprint.as_str())
     });
-    let mut files = opened.await?;
+    Ok(answer(opened.await?))
+}
+
+/// Answers an image's one or two files.
+pub fn answer(mut files: Vec<ExportedFile>) -> axum::response::Response {
     if files.len() == 1
         && let Some(file) = files.pop()
     {
-        return Ok(single(file));
+        return single(file);
     }
-    Ok(form(files))
+    form(files)
 }
 
 fn single(file: ExportedFile) -> axum::response::Response {

@@ -12,7 +12,7 @@ use super::{NO_MEMBER, config, devices, names, when};
 /// An instance.
 #[must_use]
 pub fn instance(view: &InstanceView) -> Instance {
-    let InstanceView { instance, expanded_config, expanded_devices, status, .. } = view;
+    let InstanceView { instance, expanded_config, expanded_devices, status, ready, .. } = view;
     Instance {
         architecture: instance.architecture.clone(),
         config: config(&instance.config),
@@ -26,8 +26,8 @@ pub fn instance(view: &InstanceView) -> Instance {
         expanded_config: config(expanded_config),
         expanded_devices: devices(expanded_devices),
         name: instance.name.to_string(),
-        status: status.to_string(),
-        status_code: code(*status),
+        status: word(*status, *ready).text().to_owned(),
+        status_code: word(*status, *ready),
         last_used_at: when(instance.last_used_at),
         location: NO_MEMBER.into(),
         kind: "container".into(),
@@ -41,7 +41,8 @@ pub fn instance_full(view: &InstanceView) -> InstanceFull {
     let state = match &view.state {
         Some(state) => instance_state(state),
         None => {
-            InstanceState { status: view.status.to_string(), status_code: code(view.status), processes: -1, ..InstanceState::default() }
+            let code = word(view.status, view.ready);
+            InstanceState { status: code.text().to_owned(), status_code: code, processes: -1, ..InstanceState::default() }
         }
     };
     instance(view).into_full(state, view.snapshots.iter().map(snapshot).collect(), view.backups.iter().map(super::backup).collect())
@@ -73,8 +74,8 @@ pub fn snapshot(view: &SnapshotView) -> InstanceSnapshot {
 pub fn instance_state(state: &coffer_engine::InstanceState) -> InstanceState {
     let disk = state.disk.iter().map(|(name, bytes)| (name.clone(), InstanceStateDisk { usage: signed(*bytes) }));
     InstanceState {
-        status: state.status.to_string(),
-        status_code: code(state.status),
+        status: word(state.status, state.ready).text().to_owned(),
+        status_code: word(state.status, state.ready),
         disk: disk.collect(),
         memory: InstanceStateMemory {
             usage: signed(state.memory_usage),
@@ -87,6 +88,11 @@ pub fn instance_state(state: &coffer_engine::InstanceState) -> InstanceState {
         processes: state.processes,
         cpu: InstanceStateCpu { usage: signed(state.cpu_usage) },
     }
+}
+
+/// What an instance is doing; one that runs and has said that it is ready is `Ready`.
+fn word(status: coffer_model::Status, ready: bool) -> StatusCode {
+    if ready && status == coffer_model::Status::Running { StatusCode::READY } else { code(status) }
 }
 
 fn code(status: coffer_model::Status) -> StatusCode {

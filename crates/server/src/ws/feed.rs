@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use coffer_engine::Event;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at};
@@ -13,7 +12,7 @@ use super::line::PING_INTERVAL;
 use super::reader::Input;
 
 /// Sends each event that `write` has a text for, until the listener closes or nothing more can happen.
-pub async fn feed(socket: Socket, mut events: broadcast::Receiver<Arc<Event>>, write: impl Fn(&Event) -> Option<String>) {
+pub async fn feed<E: Send + Sync + 'static>(socket: Socket, mut events: broadcast::Receiver<Arc<E>>, write: impl Fn(&E) -> Option<String>) {
     let Socket { mut reader, mut writer } = socket;
     let (pings, mut pongs) = mpsc::channel(4);
     let receiving = tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! Keys of what keeps an instance inside.
 
-use super::super::{LATER, LIVE, NEXT_START, VM, row};
+use super::super::{LIVE, NEXT_START, VM, row};
 use crate::key::Class::{Free, LowLevel, Nesting, Privilege};
 use crate::key::Key;
 use crate::key::Support::{No, Yes};
@@ -101,7 +101,7 @@ pub(super) const KEYS: &[Key] = &[
         "What of bpf() is delegated to the instance.",
     ),
     row("security.devlxd", Bool, "true", NEXT_START, Free, Yes, "Whether the instance gets the guest API."),
-    row("security.devlxd.images", Bool, "false", LIVE, Free, LATER, "Whether the guest API hands out images."),
+    row("security.devlxd.images", Bool, "false", LIVE, Free, Yes, "Whether the guest API hands out images."),
     row(
         "security.devlxd.management.volumes",
         Bool,
