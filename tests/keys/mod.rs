@@ -232,6 +232,34 @@ fn a_range_of_ids_can_be_chosen_and_shared() {
 }
 
 #[test]
+fn no_key_gives_an_instance_what_is_the_host_s_or_another_s() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    daemon.run_instance("small", "c2");
+    let other = daemon.coffer(["exec", "c2", "--", "cat", "/proc/self/uid_map"]).clean();
+    let other: u32 = other.split_whitespace().nth(1).and_then(|base| base.parse().ok()).expect("a map has a base");
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    for (key, value) in [
+        ("raw.idmap", format!("both {other} 5")),
+        ("raw.idmap", format!("uid {} 5", other + 70_000)),
+        ("raw.idmap", "both 0 5".to_owned()),
+        ("linux.sysctl.kernel.core_pattern", "|/x".to_owned()),
+        ("linux.sysctl.net.//.kernel.core_pattern", "|/x".to_owned()),
+        ("linux.sysctl.fs.binfmt_misc.register", "x".to_owned()),
+        ("linux.sysctl.kernel.shm_rmid_forced", "1\n+kernel.core_pattern=|/x".to_owned()),
+        ("linux.kernel_modules", "loop;reboot".to_owned()),
+        ("linux.kernel_modules", "--remove".to_owned()),
+        ("linux.kernel_modules", "../../x".to_owned()),
+        ("environment.A=B", "x\0y".to_owned()),
+        ("user.user-data", "x".repeat((1 << 20) + 1)),
+    ] {
+        let told = patch(&daemon, &json!({ key: value })).expect_err(key);
+        assert!(told.contains(key), "{key}: {told}");
+    }
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), pattern);
+}
+
+#[test]
 fn a_kernel_module_that_is_not_there_fails_the_start_by_name() {
     let Some(daemon) = ready_daemon() else { return };
     daemon.create_instance("small", "c1");

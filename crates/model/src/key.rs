@@ -152,6 +152,9 @@ pub fn check(entity: &'static str, table: &'static [Key], name: &str, value: &st
     if let Support::No(why) = row.support {
         return Err(KeyError::Unsupported { entity, key: name.to_owned(), why });
     }
+    if name.strip_prefix("linux.sysctl.").is_some_and(|parameter| !is_parameter(parameter)) {
+        return Err(KeyError::Unsupported { entity, key: name.to_owned(), why: "it is not the name of a kernel parameter" });
+    }
     row.value.check(value).map_err(|why| KeyError::Value {
         entity,
         key: name.to_owned(),
@@ -232,6 +235,13 @@ impl Value {
             }
         }
     }
+}
+
+/// Whether a kernel parameter's dotted name leads where it says: each part is a name, and a slash, which stands for a dot
+/// within one, makes none that leads up.
+fn is_parameter(name: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && !part.bytes().all(|byte| byte == b'/') && !part.chars().any(|c| c.is_control() || c == ' ');
+    name.split('.').all(part)
 }
 
 /// A name of letters, digits and a few more characters.
@@ -470,6 +480,25 @@ mod tests {
         check(Value::IoRate, "30MB", true);
         check(Value::IoRate, "200iops", true);
         check(Value::IoRate, "0iops", false);
+    }
+
+    #[test]
+    fn a_kernel_parameter_leads_nowhere_else() {
+        let fine = |name: &str| super::check("instance", crate::keys::INSTANCE, name, "1").is_ok();
+        for name in ["linux.sysctl.net.ipv4.ip_forward", "linux.sysctl.net.ipv4.conf.eth0/1.forwarding", "linux.sysctl.kernel.shmmax"] {
+            assert!(fine(name), "{name}");
+        }
+        for name in [
+            "linux.sysctl.kernel.core_pattern",
+            "linux.sysctl.vm.swappiness",
+            "linux.sysctl.net.//.kernel.core_pattern",
+            "linux.sysctl.net../.x",
+            "linux.sysctl.net..x",
+            "linux.sysctl.net.x\n",
+            "linux.sysctl.kernel.shmmax.x",
+        ] {
+            assert!(!fine(name), "{name}");
+        }
     }
 
     #[test]

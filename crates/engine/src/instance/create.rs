@@ -132,6 +132,7 @@ impl Engine {
                 instance.name, instance.pool
             )));
         }
+        self.check_raw_ids(&instance.name, &instance.expanded_config(profiles))?;
         let home = coffer_store::project::home(conn, &instance.project, Feature::Networks)?;
         let devices = instance.expanded_devices(profiles).parse();
         let devices =

@@ -1,7 +1,7 @@
 //! Which host ids an instance gets.
 
 use coffer_model::idmap::{self, DEFAULT_SIZE};
-use coffer_model::{Config, IdMap, IdRange, InstanceName};
+use coffer_model::{Config, IdMap, IdRange, InstanceName, raw_idmap};
 
 use super::start::Loaded;
 use crate::error::EngineError;
@@ -32,6 +32,21 @@ impl Engine {
         })?;
         loaded.instance.config.set("volatile.idmap.next", map.to_volatile());
         Ok(Some(map))
+    }
+
+    /// Refuses entries of `raw.idmap` that would give the instance ids of another, or of one to come.
+    pub(crate) fn check_raw_ids(&self, instance: &InstanceName, config: &Config) -> Result<(), EngineError> {
+        let Some(entries) = config.get("raw.idmap").and_then(|text| raw_idmap::parse(text).ok()) else { return Ok(()) };
+        let available = host::id_ranges()?;
+        let wanted = |entry: &raw_idmap::RawEntry| IdRange { start: entry.host, size: entry.count };
+        match entries.iter().find(|entry| available.iter().any(|range| range.overlaps(wanted(entry)))) {
+            None => Ok(()),
+            Some(entry) => Err(EngineError::Refused(format!(
+                "instance {instance}: raw.idmap asks for host id {}, which is among those that instances are given ranges of; \
+                 name ids of the host's own users",
+                entry.host
+            ))),
+        }
     }
 
     /// Whether an instance gets a range of its own: its key, or else the server's.

@@ -72,7 +72,10 @@ impl Engine {
         let mut devices = self.device_start(&loaded, &mut fds, &mut undo)?;
         self.guest_start(&loaded, id_map, &mut fds, &mut devices, &mut undo)?;
         let cpus = self.assign_cpus(&loaded);
-        undo.push("giving its CPUs back", || Ok::<_, EngineError>(self.free_cpus(loaded.id)));
+        undo.push("giving its CPUs back", || {
+            self.free_cpus(loaded.id);
+            Ok::<_, EngineError>(())
+        });
         fault::point("start.devices-ready").map_err(|cause| EngineError::system("starting", cause))?;
 
         let volatile = device_volatile(&devices);
@@ -122,7 +125,10 @@ impl Engine {
         let cgroup = resolve::cgroup(&self.inner.facts, &loaded.instance.key());
         let Some(directory) = self.open_door(loaded, &idmap, &cgroup)? else { return Ok(()) };
         let instance = loaded.instance.clone();
-        undo.push("closing its guest API", move || Ok::<_, EngineError>(self.close_door(&instance)));
+        undo.push("closing its guest API", move || {
+            self.close_door(&instance);
+            Ok::<_, EngineError>(())
+        });
         devices.mounts.push(guest::door::mount(device::add_fd(fds, directory)));
         Ok(())
     }

@@ -125,7 +125,10 @@ impl Engine {
         let other_cpus = old.config.get("limits.cpu") != new.config.get("limits.cpu");
         let cpus = if other_cpus { self.assign_cpus(new) } else { cpus_before.clone() };
         if other_cpus {
-            undo.push("choosing its earlier CPUs", || Ok::<_, EngineError>(drop(self.assign_cpus(old))));
+            undo.push("choosing its earlier CPUs", || {
+                drop(self.assign_cpus(old));
+                Ok::<_, EngineError>(())
+            });
         }
         let (before, after) = (self.live_limits(old, cpus_before.as_deref()), self.live_limits(new, cpus.as_deref())?);
         if before.as_ref().ok() != Some(&after) {

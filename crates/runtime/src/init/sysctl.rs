@@ -47,7 +47,13 @@ pub(super) fn set(inside: &Inside<'_>, proc: &OwnedFd) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Whether a parameter is one of ours. A slash stands for a dot in a name, so that dots and slashes could make a way up.
 fn is_own(name: &str) -> bool {
+    let leads_down = path(name).split('/').all(|part| !matches!(part, "" | "." | ".."));
+    leads_down && is_named(name)
+}
+
+fn is_named(name: &str) -> bool {
     OWN.iter().any(|own| if own.ends_with('.') { name.starts_with(own) } else { name == *own }) || OWN_IPC.contains(&name)
 }
 
@@ -71,7 +77,16 @@ mod tests {
         for name in ["net.ipv4.ip_forward", "kernel.shmmax", "fs.mqueue.msg_max", "kernel.domainname"] {
             assert!(is_own(name), "{name}");
         }
-        for name in ["kernel.core_pattern", "vm.swappiness", "kernel.domainname2", "fs.file-max", "network.x"] {
+        for name in [
+            "kernel.core_pattern",
+            "vm.swappiness",
+            "kernel.domainname2",
+            "fs.file-max",
+            "network.x",
+            "net.//.kernel.core_pattern",
+            "net./.x",
+            "net..x",
+        ] {
             assert!(!is_own(name), "{name}");
         }
         assert_eq!(path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
