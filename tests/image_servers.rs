@@ -222,6 +222,34 @@ fn an_image_follows_its_alias() {
 }
 
 #[test]
+fn a_pool_that_has_an_image_unpacked_has_the_newer_one_at_once() {
+    let Some((mut daemon, server, first)) = daemon_and_server() else { return };
+    daemon.api().expect("POST", "/1.0/storage-pools", Some(&json!({"name": "fast", "driver": "btrfs", "config": {"size": "512MiB"}})));
+    let mut body = copy(&server, "busybox");
+    body["auto_update"] = json!(true);
+    daemon.api().expect("POST", "/1.0/images", Some(&body));
+    let device = json!({"root": {"type": "disk", "path": "/", "pool": "fast"}});
+    let instance = json!({"name": "c1", "source": {"type": "image", "fingerprint": first}, "devices": device});
+    daemon.api().expect("POST", "/1.0/instances", Some(&instance));
+    let unpacked = |daemon: &Daemon| daemon.api().get("/1.0/storage-pools/fast/volumes/image");
+    let only = |fingerprint: &str| json!([format!("/1.0/storage-pools/fast/volumes/image/{fingerprint}")]);
+    assert_eq!(unpacked(&daemon), only(&first));
+    let second = server.offer(&version("2"), Offer { serial: "20261102_0000", ..Offer::default() });
+    daemon.api().expect("POST", &format!("/1.0/images/{first}/refresh"), None);
+    assert_eq!(unpacked(&daemon), only(&second), "nobody made an instance from it yet");
+
+    // One that was missed when its image went is removed when the pool is opened next.
+    let images = daemon.state().join("storage-pools/fast/images");
+    let stray = images.join("e".repeat(64)).display().to_string();
+    daemon.inside("btrfs", ["subvolume", "create", &stray]).ok();
+    daemon.restart();
+    assert!(daemon.inside("test", ["-e", &stray]).run().code != 0, "the stray volume is still there");
+    assert_eq!(unpacked(&daemon), only(&second));
+    daemon.api().expect("DELETE", &format!("/1.0/images/{second}"), None);
+    assert_eq!(unpacked(&daemon), json!([]));
+}
+
+#[test]
 fn the_genuine_client_lists_launches_and_copies_from_a_server() {
     if !coffer_testkit::can_run() || !has_genuine_client() {
         return;

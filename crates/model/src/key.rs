@@ -188,7 +188,7 @@ impl Value {
             Self::Cpus => Cpus::parse(text).map(drop),
             Self::CpuAllowance => CpuAllowance::parse(text).map(drop),
             Self::ResourceLimit => ResourceLimit::parse(text).map(drop),
-            Self::Modules => text.split(',').try_for_each(|name| word(name.trim(), "a kernel module", b"_-")),
+            Self::Modules => text.split(',').try_for_each(|name| word(name.trim_matches(' '), "a kernel module", b"_-")),
             Self::SystemCalls => text.split_whitespace().try_for_each(|name| word(name, "a system call", b"_")),
             Self::IdMapEntries => crate::raw_idmap::parse(text).map(drop),
             Self::Choice(words) => {

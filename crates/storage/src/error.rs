@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use coffer_base::Bytes;
 use coffer_base::run::RunError;
 use coffer_model::PoolName;
 use coffer_model::key::KeyError;
@@ -151,6 +152,20 @@ pub enum StorageError {
         /// The volume.
         volume: Volume,
     },
+    /// There is not enough room for what is to be made.
+    #[error(
+        "storage pool {pool} has no room for {volume}: it needs at least {need}, and {free} are free; make room there, or use another pool"
+    )]
+    NoRoom {
+        /// The pool.
+        pool: PoolName,
+        /// What was to be made.
+        volume: Volume,
+        /// What it needs.
+        need: Bytes,
+        /// What is there.
+        free: Bytes,
+    },
     /// A volume that is to be removed has snapshots.
     #[error("{volume} in storage pool {pool} still has snapshots, {snapshot} for one: delete them first")]
     HasSnapshots {
@@ -255,6 +270,7 @@ impl StorageError {
             Self::PoolExists { .. } | Self::VolumeExists { .. } => Class::Exists,
             Self::NotEmpty { .. } | Self::HasSnapshots { .. } | Self::MountedInside { .. } => Class::InUse,
             Self::Unavailable { .. } => Class::Unavailable,
+            Self::NoRoom { .. } => Class::NoSpace,
             Self::Mount { cause, .. } | Self::Pool { cause, .. } | Self::Volume { cause, .. } => of_io(cause),
             Self::Tree { cause, .. } | Self::PoolTree { cause, .. } | Self::Reclaim { cause, .. } => of_io(&cause.cause),
             Self::Fill { cause, .. } => of_chain(cause.as_ref()),

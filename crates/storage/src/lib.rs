@@ -27,6 +27,6 @@ pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
     Enforcement, Fill, FillError, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage, copy_between, create_from_image, create_pool,
-    leftovers, open_pool,
+    leftovers, open_pool, require_room,
 };
 pub use volume::Volume;

@@ -273,10 +273,24 @@ pub fn create_from_image(pool: &dyn Pool, volume: &Volume, image: &Fingerprint, 
     }
 }
 
+/// Refuses to begin something for which there is certainly no room in a pool.
+///
+/// # Errors
+/// [`StorageError::NoRoom`].
+pub fn require_room(pool: &dyn Pool, volume: &Volume, need: u64) -> Result<(), StorageError> {
+    let resources = pool.resources()?;
+    let free = resources.space_total.saturating_sub(resources.space_used);
+    if need <= free {
+        return Ok(());
+    }
+    let (need, free) = (Bytes(need), Bytes(free));
+    Err(StorageError::NoRoom { pool: pool.name().clone(), volume: volume.clone(), need, free })
+}
+
 /// Makes a volume with the content of one in another pool, and the named snapshots of that too.
 ///
 /// # Errors
-/// Those of [`Pool::mount`] on one side and [`Pool::create`] on the other; then there is no new volume.
+/// [`StorageError::NoRoom`] before anything is made; those of [`Pool::mount`] on one side and [`Pool::create`] on the other; then there is no new volume.
 pub fn copy_between(
     source: &dyn Pool,
     from: &Volume,
@@ -285,6 +299,12 @@ pub fn copy_between(
     snapshots: &[SnapshotName],
     progress: &Progress,
 ) -> Result<(), StorageError> {
+    let directory = source.mount(from)?;
+    let measured = tree::measure(directory.as_fd());
+    let need =
+        measured.map_err(|cause| StorageError::Tree { pool: source.name().clone(), volume: from.clone(), doing: "measuring", cause })?;
+    require_room(target, to, need)?;
+    drop(directory);
     let copy = |from: &Volume, to: &Volume| {
         let directory = source.mount(from)?;
         target.create(to, &mut |new| Ok(tree::copy(directory.as_fd(), new, progress)?))

@@ -55,6 +55,7 @@ impl Engine {
         if newer.fingerprint == image.fingerprint {
             return Ok(None);
         }
+        self.renew_image_volumes(&image.fingerprint, &newer, operation)?;
         self.replace_image(image, &newer)?;
         self.tell_image(&newer, "image-refreshed", caller);
         Ok(Some(newer))

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use coffer_base::Progress;
 use coffer_image::{Limits, UnpackRequest};
 use coffer_model::{Fingerprint, Image};
 use coffer_storage::{Pool, Volume, create_from_image};
@@ -20,22 +21,32 @@ impl Engine {
         image: &Image,
         operation: &OperationHandle,
     ) -> Result<(), EngineError> {
+        self.require_room_for(pool, image)?;
+        let mut fill = self.filler(image, operation.progress())?;
+        Ok(create_from_image(pool, volume, &image.fingerprint, &mut fill)?)
+    }
+
+    /// What unpacks an image into an empty directory.
+    pub(crate) fn filler(
+        &self,
+        image: &Image,
+        progress: Progress,
+    ) -> Result<impl FnMut(BorrowedFd<'_>) -> Result<(), coffer_storage::FillError>, EngineError> {
         let directory = self.images_directory()?;
         let (metadata, rootfs) = coffer_image::receive::names(&image.fingerprint);
-        let open = |name: &str| {
-            rustix::fs::openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-                .map_err(|cause| EngineError::system(format!("image {}: opening its file", image.fingerprint), cause))
-        };
-        let progress = operation.progress();
-        let mut fill = |target: BorrowedFd<'_>| -> Result<(), coffer_storage::FillError> {
+        let (fingerprint, split) = (&image.fingerprint, image.split);
+        Ok(move |target: BorrowedFd<'_>| {
+            let open = |name: &str| {
+                rustix::fs::openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+                    .map_err(|cause| EngineError::system(format!("image {fingerprint}: opening its file"), cause))
+            };
             let metadata = open(&metadata)?;
-            let rootfs = if image.split { Some(open(&rootfs)?) } else { None };
+            let rootfs = if split { Some(open(&rootfs)?) } else { None };
             let request =
                 UnpackRequest { metadata: metadata.as_fd(), rootfs: rootfs.as_ref().map(AsFd::as_fd), target, limits: Limits::default() };
             self.inner.unpacker.unpack(&request, &progress)?;
             Ok(())
-        };
-        Ok(create_from_image(pool, volume, &image.fingerprint, &mut fill)?)
+        })
     }
 
     /// The directory that holds the images' files.

@@ -13,6 +13,9 @@ use crate::error::EngineError;
 impl Engine {
     /// Finishes or removes what was cut off in a pool. What cannot be settled is logged and tried again at the next start.
     pub(crate) fn settle_volumes(&self, driver: &dyn Driver, pool: &PoolName) {
+        if let Err(error) = self.sweep_image_volumes(driver) {
+            tracing::error!(%pool, "removing the volumes of images that are gone: {}", chain(&error));
+        }
         let all = self.inner.store.read(|conn| coffer_store::volume::list(conn, Some(pool), None));
         for volume in all.inspect_err(|error| tracing::error!(%pool, "listing its volumes: {}", chain(error))).unwrap_or_default() {
             if let Err(error) = self.settle_volume(driver, &volume) {

@@ -3,14 +3,18 @@
 use std::os::fd::AsFd;
 
 use coffer_base::Progress;
-use coffer_storage::{DriverKind, Pool, Volume, copy_between, create_pool};
+use coffer_storage::{Class, DriverKind, Pool, Volume, copy_between, create_pool};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 
-use crate::cases::instance;
+use crate::cases::{check_class, instance};
 use crate::ground::Ground;
 use crate::sample::{self, check_same, describe, path_of};
 
 /// The rules, by name.
-pub const ALL: &[(&str, fn())] = &[("between::copies_are_equal", copies_are_equal)];
+pub const ALL: &[(&str, fn())] = &[
+    ("between::copies_are_equal", copies_are_equal),
+    ("between::what_does_not_fit_is_refused_before_it_is_begun", what_does_not_fit_is_refused_before_it_is_begun),
+];
 
 fn copies_are_equal() {
     if !DriverKind::Btrfs.available() {
@@ -39,6 +43,32 @@ fn copies_are_equal() {
         source.delete_volume(&volume).unwrap();
     }
     for pool in pools {
+        pool.delete().unwrap();
+    }
+}
+
+fn what_does_not_fit_is_refused_before_it_is_begun() {
+    if !DriverKind::Btrfs.available() {
+        return println!("     (skipped: no btrfs on this host)");
+    }
+    let grounds = [Ground::new(DriverKind::Dir), Ground::new(DriverKind::Btrfs).with("size", "128MiB")];
+    let [source, target] = grounds.each_ref().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap());
+    let (volume, copy, snapshot) = (instance("web"), instance("copy"), "s0".parse().unwrap());
+    source
+        .create(&volume, &mut |top| {
+            let flags = OFlags::WRONLY | OFlags::CREATE;
+            let file = rustix::fs::openat(top, "big", flags, Mode::RUSR | Mode::WUSR)?;
+            Ok(rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 200 << 20)?)
+        })
+        .unwrap();
+    source.snapshots().unwrap().snapshot(&volume, &snapshot).unwrap();
+    let snapshots = std::slice::from_ref(&snapshot);
+    let refused = copy_between(source.as_ref(), &volume, target.as_ref(), &copy, snapshots, &Progress::default());
+    check_class(refused, Class::NoSpace, "has no room for instance volume copy: it needs at least 200.00MiB");
+    assert_eq!(target.list().unwrap(), []);
+    source.delete_volume(&volume.snapshot(&snapshot)).unwrap();
+    source.delete_volume(&volume).unwrap();
+    for pool in [source, target] {
         pool.delete().unwrap();
     }
 }
