@@ -219,6 +219,8 @@ fn configuration_names_dates_and_takes_snapshots() {
 fn a_schedule_is_kept() {
     let Some(daemon) = ready_daemon() else { return };
     daemon.create_instance("small", "c1");
+    let expiring = ["snapshots.schedule=* * * * *", "snapshots.expiry=1d", "snapshots.pattern=auto%d"];
+    daemon.coffer([&["storage", "volume", "create", "default", "data"][..], &expiring].concat()).ok();
     daemon.coffer(["config", "set", "c1", "snapshots.schedule=* * * * *", "snapshots.schedule.stopped=true"]).ok();
     // The next full minute is at most sixty seconds away.
     let mut taken = false;
@@ -228,4 +230,13 @@ fn a_schedule_is_kept() {
     assert!(taken, "{}", daemon.log());
     let at: jiff::Timestamp = daemon.api().get("/1.0/instances/c1/snapshots/snap0")["created_at"].as_str().unwrap().parse().unwrap();
     assert!(at.as_second() % 60 < 20, "{at}: it is taken when the minute begins");
+    let of_volume = "/1.0/storage-pools/default/volumes/custom/data/snapshots/auto0";
+    assert!(
+        daemon.eventually(|| daemon.api().request("GET", of_volume, None).is_ok_and(|answer| answer.status == 200)),
+        "{}",
+        daemon.log()
+    );
+    let of_volume = daemon.api().get(of_volume);
+    let moment = |key: &str| of_volume[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(moment("expires_at") - moment("created_at"), jiff::SignedDuration::from_hours(24));
 }

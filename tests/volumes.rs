@@ -188,6 +188,30 @@ fn disks_are_kept_but_not_given_to_containers() {
 }
 
 #[test]
+fn snapshots_that_expire_go_by_themselves() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.coffer(["storage", "volume", "create", "default", "data", "snapshots.expiry=1y", "snapshots.expiry.manual=1d"]).ok();
+    let snapshots = format!("{VOLUMES}/data/snapshots");
+    let soon = || (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(300)).to_string();
+    let take =
+        |name: &str, expires_at: Value| daemon.api().expect("POST", &snapshots, Some(&json!({"name": name, "expires_at": expires_at})));
+    take("stays", Value::Null);
+    take("never", json!("0001-01-01T00:00:00Z"));
+    take("goes", json!(soon()));
+    take("changed", json!("2100-01-01T00:00:00Z"));
+    daemon.api().expect("PATCH", &format!("{snapshots}/changed"), Some(&json!({"expires_at": soon()})));
+    let left = || daemon.api().get(&snapshots).as_array().map_or(0, Vec::len);
+    assert!(daemon.eventually(|| left() == 2), "{}", daemon.api().get(&snapshots));
+    assert_eq!(daemon.api().get(&format!("{snapshots}/never"))["expires_at"], Value::Null);
+    let expires = daemon.api().get(&format!("{snapshots}/stays"))["expires_at"].clone();
+    let expires: jiff::Timestamp = expires.as_str().and_then(|text| text.parse().ok()).expect("the volume's own time");
+    assert!(expires < jiff::Timestamp::now() + jiff::SignedDuration::from_hours(25));
+    for bad in ["snapshots.schedule=@sometimes", "snapshots.expiry=soon", "snapshots.pattern=a/b"] {
+        daemon.coffer(["storage", "volume", "set", "default", "data", bad]).fails();
+    }
+}
+
+#[test]
 fn projects_have_volumes_of_their_own_or_the_default_ones() {
     let Some(daemon) = ready_daemon() else { return };
     let create = |project: &str, config: Value| {

@@ -137,6 +137,8 @@ pub const EXTENSIONS: &[&str] = &[
     "storage_unmapped",
     "custom_volume_refresh",
     "custom_block_volumes",
+    "custom_volume_snapshot_expiry",
+    "volume_snapshot_scheduling",
     "resources",
     "resources_v2",
     // Projects: the default one is listed and shown.

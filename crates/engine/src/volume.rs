@@ -1,6 +1,7 @@
 //! Users' storage volumes: the use cases, and what they share.
 
 mod claim;
+mod clock;
 mod content;
 mod copy;
 mod create;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use coffer_base::Bytes;
 use coffer_model::key::{self, Class, Key, Support, Value};
-use coffer_model::{Config, Expiry, PoolName, VolumeKind};
+use coffer_model::{Config, Expiry, PoolName, Schedule, SnapshotPattern, VolumeKind};
 
 use crate::btrfs;
 use crate::error::StorageError;
@@ -296,19 +296,16 @@ fn expiry(text: &str) -> Result<(), &'static str> {
 }
 
 fn pattern(text: &str) -> Result<(), &'static str> {
-    if text.contains('/') { Err("it must not contain a slash") } else { Ok(()) }
+    match text.parse::<SnapshotPattern>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("it must make a snapshot's name, with at most one %d or a {{ creation_date }}"),
+    }
 }
 
 fn schedule(text: &str) -> Result<(), &'static str> {
-    const WORDS: [&str; 8] = ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@annually", "@yearly", "@startup"];
-    let word = |part: &str| WORDS.contains(&part.trim());
-    let field = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"*/,-?".contains(&byte));
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    let cron = fields.len() == 5 && fields.into_iter().all(field);
-    if cron || text.split(',').all(word) {
-        Ok(())
-    } else {
-        Err("it must be a cron expression of five fields, or words such as @daily, separated by commas")
+    match text.parse::<Schedule>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("it must be a cron expression of five fields, or words such as @daily, separated by commas"),
     }
 }
 

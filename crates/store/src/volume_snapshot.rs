@@ -1,6 +1,6 @@
 //! Snapshots of users' storage volumes.
 
-use coffer_model::{CustomVolume, Phase, PoolName, ProjectName, SnapshotName, Time, VolumeName, VolumeSnapshot};
+use coffer_model::{CustomVolume, Phase, PoolName, SnapshotName, Time, VolumeKey, VolumeSnapshot};
 use rusqlite::params;
 
 use crate::conn::{Columns, Conn, Tx, json};
@@ -53,20 +53,25 @@ pub fn list(conn: &Conn, of: &CustomVolume) -> Result<Vec<VolumeSnapshot>, Store
     conn.all(Entity::VolumeSnapshot, &sql, [of.pool.as_str(), of.project.as_str(), of.name.as_str()], decode)
 }
 
-/// The snapshots that should have gone by a moment, each with the pool, project and name of its volume.
+/// A snapshot that goes by itself: the pool and the key of its volume, its name, and when it goes.
+pub type Expiring = ((PoolName, VolumeKey), SnapshotName, Time);
+
+/// The whole snapshots that go by themselves, the next one first.
 ///
 /// # Errors
 /// Only the database's.
-pub fn expired(conn: &Conn, now: Time) -> Result<Vec<(PoolName, ProjectName, VolumeName, SnapshotName)>, StoreError> {
+pub fn expiring(conn: &Conn) -> Result<Vec<Expiring>, StoreError> {
     let sql = "SELECT s.name, p.name, v.name, t.name, t.expires_at FROM volume_snapshots t JOIN volumes v ON v.id = t.volume_id
-        JOIN pools s ON s.id = v.pool_id JOIN projects p ON p.id = v.project_id WHERE t.expires_at IS NOT NULL
-        ORDER BY s.name, p.name, v.name, t.name";
+        JOIN pools s ON s.id = v.pool_id JOIN projects p ON p.id = v.project_id
+        WHERE t.expires_at IS NOT NULL AND t.phase = 'ready' ORDER BY s.name, p.name, v.name, t.name";
     let read = |columns: &mut Columns<'_>| {
-        let place = (columns.parse()?, columns.parse()?, columns.parse()?, columns.parse()?);
-        Ok((place, columns.parse::<Time>()?))
+        let place = (columns.parse()?, VolumeKey { project: columns.parse()?, name: columns.parse()? });
+        Ok((place, columns.parse()?, columns.parse::<Time>()?))
     };
-    let all = conn.all(Entity::VolumeSnapshot, sql, [], read)?;
-    Ok(all.into_iter().filter(|(_, expires_at)| *expires_at <= now).map(|(place, _)| place).collect())
+    let mut all = conn.all(Entity::VolumeSnapshot, sql, [], read)?;
+    // As text, times with and without a fraction of a second are not in order.
+    all.sort_by_key(|(_, _, at)| *at);
+    Ok(all)
 }
 
 /// Replaces the description and expiry of a snapshot.

@@ -71,7 +71,9 @@ impl Engine {
         let done = || -> Result<Option<Time>, EngineError> {
             let expiry = self.delete_expired(now)?;
             let schedule = self.take_scheduled(since, now)?;
-            Ok(expiry.into_iter().chain(schedule).min())
+            let expiry_of_volumes = self.delete_expired_of_volumes(now, AGAIN)?;
+            let schedule_of_volumes = self.take_scheduled_of_volumes(since, now)?;
+            Ok(expiry.into_iter().chain(schedule).chain(expiry_of_volumes).chain(schedule_of_volumes).min())
         };
         let next = done().unwrap_or_else(|error| {
             tracing::error!("looking after snapshots: {}", chain(&error));

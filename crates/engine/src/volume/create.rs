@@ -89,6 +89,8 @@ impl Engine {
             coffer_store::volume::set_phase(tx, &new.pool, &new.project, &new.name, Phase::Ready)
         })?;
         undo.keep();
+        // A copy brings snapshots that may expire.
+        self.look_at_snapshots_again();
         Ok(())
     }
 

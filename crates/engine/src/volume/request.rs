@@ -91,8 +91,10 @@ pub struct RenameVolume {
 /// When a new snapshot goes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotExpiry {
-    /// When `snapshots.expiry` says.
+    /// When `snapshots.expiry.manual` says, or else `snapshots.expiry`.
     Configured,
+    /// When `snapshots.expiry` says: the schedule takes it.
+    Scheduled,
     /// Never.
     Never,
     /// At this moment.

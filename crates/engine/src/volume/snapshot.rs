@@ -82,6 +82,7 @@ impl Engine {
         }
         let new = VolumeSnapshot { description, expires_at, ..now };
         self.inner.store.write(|tx| volume_snapshot::update(tx, &volume, &new))?;
+        self.look_at_snapshots_again();
         self.tell_snapshot(place, name, "storage-volume-snapshot-updated", caller);
         Ok(())
     }
@@ -158,6 +159,7 @@ impl Engine {
         let now = Time::now();
         let expires_at = match expiry {
             SnapshotExpiry::Configured => super::schedule::expiry_by_hand(&volume.config, now),
+            SnapshotExpiry::Scheduled => super::schedule::expiry(&volume.config, now),
             SnapshotExpiry::Never => None,
             SnapshotExpiry::At(time) => Some(time),
         };
@@ -186,6 +188,7 @@ impl Engine {
                 tracing::warn!("taking back a snapshot of volume {}: {}", volume.name, coffer_base::chain(&error));
             }
         }
+        self.look_at_snapshots_again();
         made.map(|()| snapshot.name)
     }
 

@@ -43,6 +43,7 @@ impl Engine {
             self.resize_volume(self.pool_driver(&place.pool)?.as_ref(), &new)?;
         }
         self.inner.store.write(|tx| coffer_store::volume::update(tx, &new))?;
+        self.schedule_may_have_changed(&new.config);
         self.tell_volume(place, "storage-volume-updated", Some(caller));
         Ok(())
     }
