@@ -3,6 +3,7 @@
 //! Never: a heavy dependency (it compiles in seconds); a step that CI does and a developer cannot.
 
 mod arrows;
+mod bed;
 mod bench;
 mod cargo;
 mod ci;
@@ -23,7 +24,10 @@ const HELP: &str = "\
 cargo xtask try [--built]        build, start a private daemon, run a container in it, clean up
 cargo xtask test [FILTER] [--fast]
                                  install what tests need, build, run them all (or those whose name holds FILTER)
-cargo xtask ci                   what CI runs: fmt, lint, arrows, rules, licences, gen --check, test
+cargo xtask bed build            make the testbed: a Debian guest under emulation, with what this host's kernel lacks
+cargo xtask bed test [SUITE[:WORD]...]
+                                 run suites of tests in it
+cargo xtask ci                   what CI runs: fmt, lint, arrows, rules, licences, gen --check, test, bed
 cargo xtask fmt [--check]        format
 cargo xtask lint                 clippy, warnings are errors
 cargo xtask arrows               hold the dependencies between crates against xtask/arrows.txt
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         ["try"] => try_it::run(false),
         ["try", "--built"] => try_it::run(true),
         ["test", rest @ ..] => test::run(rest),
+        ["bed", rest @ ..] => bed::run(rest),
         ["ci"] => ci::run(),
         ["fmt"] => cargo::format(false),
         ["fmt", "--check"] => cargo::format(true),

@@ -28,6 +28,15 @@ pub fn command<A: AsRef<std::ffi::OsStr>>(program: impl AsRef<std::ffi::OsStr>, 
     command
 }
 
+/// Prepares a program that runs at the top of the repository, without standard input and with nothing but a path to
+/// find programs by: what it does must not hang on who runs it.
+pub fn quiet<A: AsRef<std::ffi::OsStr>>(program: impl AsRef<std::ffi::OsStr>, args: impl IntoIterator<Item = A>) -> Command {
+    let mut command = command(program, args);
+    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+    command.envs(std::env::vars_os().filter(|(name, _)| name.to_string_lossy().to_lowercase().ends_with("_proxy")));
+    command
+}
+
 /// Says what is run, and runs it with this program's own output.
 ///
 /// # Errors
@@ -78,6 +87,11 @@ pub fn installed(program: &str) -> bool {
 /// Returns the words that a command needing root starts with: none as root, else `sudo`.
 pub fn as_root() -> Vec<&'static str> {
     if is_root() { Vec::new() } else { vec!["sudo"] }
+}
+
+/// Says whether this machine has this kind of processor.
+pub fn on_this_processor(kind: &str) -> bool {
+    std::env::consts::ARCH == kind
 }
 
 /// Says whether this process runs as root.

@@ -10,6 +10,8 @@ pub struct Tally {
     skipped_themselves: usize,
     /// Marked as ignored in the source.
     ignored: usize,
+    /// Whole test programs that could not run.
+    left_out: usize,
     /// Test programs that began and that gave a summary: the difference crashed.
     began: usize,
     summed_up: usize,
@@ -31,6 +33,30 @@ impl Tally {
         }
     }
 
+    /// Takes the end of a test program in: one that failed without saying which test did counts as one.
+    pub fn ended(&mut self, well: bool) {
+        if !well && self.failed() == 0 {
+            self.failed += 1;
+        }
+    }
+
+    /// Counts and names something that could not run at all.
+    pub fn leave_out(&mut self, what: &str, why: &str) {
+        println!("skipped {what}: {why}");
+        self.left_out += 1;
+    }
+
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.ended_well += other.ended_well;
+        self.failed += other.failed;
+        self.skipped_themselves += other.skipped_themselves;
+        self.ignored += other.ignored;
+        self.left_out += other.left_out;
+        self.began += other.began;
+        self.summed_up += other.summed_up;
+    }
+
     /// How many tests failed; a test program that crashed counts as one.
     #[must_use]
     pub fn failed(&self) -> usize {
@@ -41,7 +67,7 @@ impl Tally {
     #[must_use]
     pub fn sentence(&self) -> String {
         let passed = self.ended_well.saturating_sub(self.skipped_themselves);
-        format!("{passed} passed, {} failed, {} skipped", self.failed(), self.skipped_themselves + self.ignored)
+        format!("{passed} passed, {} failed, {} skipped", self.failed(), self.skipped_themselves + self.ignored + self.left_out)
     }
 }
 

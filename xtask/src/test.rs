@@ -10,13 +10,23 @@ use crate::{Outcome, images, packages};
 /// Failure points are compiled in, so that tests can cut the daemon anywhere; they do nothing unless asked.
 const FEATURES: [&str; 2] = ["--features", "cofferd/fault"];
 
+/// Runs tests and says how many did what; see [`count`].
+///
+/// # Errors
+/// Anything of that failed.
+pub fn run(words: &[&str]) -> Outcome {
+    let tally = count(words)?;
+    println!("{}", tally.sentence());
+    if tally.failed() == 0 { Ok(()) } else { Err("tests failed".into()) }
+}
+
 /// Installs what the tests need, builds everything, makes the images, runs the tests.
 ///
 /// With a filter only tests whose name holds it run; `--fast` leaves the end-to-end tests out.
 ///
 /// # Errors
-/// Anything of that failed.
-pub fn run(words: &[&str]) -> Outcome {
+/// Anything before the tests failed.
+pub fn count(words: &[&str]) -> Result<Tally, String> {
     let fast = words.contains(&"--fast");
     let filter: Vec<_> = words.iter().copied().filter(|word| !word.starts_with("--")).collect();
     packages::ensure(if fast { &["build"] } else { &["build", "run", "test"] })?;
@@ -25,9 +35,7 @@ pub fn run(words: &[&str]) -> Outcome {
         show("cargo", ["build", "--workspace", "--bins"].into_iter().chain(FEATURES))?;
         make_images();
     }
-    let tally = tests(fast, &filter)?;
-    println!("{}", tally.sentence());
-    if tally.failed() == 0 { Ok(()) } else { Err("tests failed".into()) }
+    tests(fast, &filter)
 }
 
 /// Makes the Debian images if that can be done here; tests that want one that is missing skip themselves and say so.

@@ -1,0 +1,77 @@
+//! The testbed: a small Debian guest under emulation, in which our own test programs meet what this host's kernel lacks:
+//! device-mapper, ZFS, Ceph, cgroup v2 alone.
+//!
+//! The guest has three parts, each made once and kept under the hash of its recipe: a root file system made of Debian
+//! packages, modules built for its kernel, and a drive with the programs of this very build. No part of it touches the
+//! host: the drives are files, the guest's writes to its root go with it, there is no network.
+
+mod guest;
+mod machine;
+mod payload;
+mod suite;
+mod zfs;
+
+use std::time::Duration;
+
+use crate::run::{is_root, on_this_processor};
+use crate::tally::Tally;
+use crate::{Outcome, packages};
+
+use self::suite::Suite;
+
+/// How long the guest may run before it is ended: what did not come to its turn by then counts as skipped.
+const DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// Does what `cargo xtask bed WORDS` asks for.
+///
+/// # Errors
+/// An unknown word, a step of building that failed, a test that failed.
+pub fn run(words: &[&str]) -> Outcome {
+    match words {
+        ["build"] => prepare().and_then(|guest| {
+            let modules = zfs::ensure(&guest)?;
+            println!("{}\n{}", guest.root.display(), modules.display());
+            Ok(())
+        }),
+        ["test", names @ ..] => {
+            let mut tally = Tally::default();
+            test(names, &mut tally)?;
+            println!("{}", tally.sentence());
+            if tally.failed() == 0 { Ok(()) } else { Err("tests failed in the bed".into()) }
+        }
+        _ => Err(format!("say `bed build` or `bed test [SUITE[:WORD]…]`; the suites are {}", suite::names())),
+    }
+}
+
+/// Runs the suites that continuous integration wants and adds what they did to the count; what cannot run is named there.
+///
+/// # Errors
+/// Tests failed.
+pub fn ci(tally: &mut Tally) -> Outcome {
+    let before = tally.failed();
+    if let Err(why) = test(&[], tally) {
+        for suite in suite::wanted(&[])? {
+            tally.leave_out(suite.name, &why);
+        }
+    }
+    if tally.failed() == before { Ok(()) } else { Err("tests failed in the bed".into()) }
+}
+
+fn test(names: &[&str], tally: &mut Tally) -> Outcome {
+    let suites: Vec<Suite> = suite::wanted(names)?;
+    let guest = prepare()?;
+    let drive = payload::make(&guest, &suites)?;
+    machine::run(&guest, &drive, &suites, DEADLINE, tally)
+}
+
+/// Installs what building and running the guest needs, and builds what is not there yet.
+fn prepare() -> Result<guest::Guest, String> {
+    if !is_root() {
+        return Err("the bed is built by root".into());
+    }
+    if !on_this_processor("x86_64") {
+        return Err("the bed is emulated on x86_64 only".into());
+    }
+    packages::ensure(&["build", "bed"])?;
+    guest::ensure()
+}

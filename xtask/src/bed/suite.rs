@@ -1,0 +1,62 @@
+//! What can be run in the bed, by name.
+
+/// One test program and how it is run there.
+#[derive(Debug, Clone)]
+pub struct Suite {
+    /// What it is called in `bed test NAME`.
+    pub name: &'static str,
+    /// The package that it belongs to.
+    pub package: &'static str,
+    /// The test target in it.
+    pub target: &'static str,
+    /// Words that only tests hold which make sense to run there.
+    pub words: Vec<String>,
+    /// Programs of the workspace that it starts.
+    pub programs: &'static [&'static str],
+}
+
+/// A row of the table: name, package, target, words, programs.
+type Row = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+/// Every suite, in the order in which they run.
+const ALL: [Row; 2] =
+    [("lvm", "coffer-storage", "conformance", LVM, &[]), ("pools", "coffer-storage", "conformance", &["between::", "pools::"], &[])];
+
+/// All rules for thin and thick volumes; with other file systems than ext4 those in which they differ.
+const LVM: &[&str] = &[
+    "lvm_thin_in_file::",
+    "lvm_thick_in_file::",
+    "lvm_thin_on_device_with_xfs::snapshots",
+    "lvm_thin_on_device_with_xfs::sizes",
+    "lvm_thin_on_device_with_xfs::delete_pool",
+    "lvm_thin_in_file_with_btrfs::snapshots",
+    "lvm_thin_in_file_with_btrfs::sizes",
+    "lvm_thin_in_file_with_btrfs::delete_pool",
+    "killed::lvm",
+];
+
+/// The names of all suites, for a sentence.
+pub fn names() -> String {
+    ALL.map(|(name, ..)| name).join(", ")
+}
+
+/// The suites of these names, or all. `NAME:WORD` runs only the tests of that suite whose names hold the word.
+///
+/// # Errors
+/// An unknown name.
+pub fn wanted(names: &[&str]) -> Result<Vec<Suite>, String> {
+    if names.is_empty() {
+        return Ok(ALL.map(|row| suite(row, None)).into());
+    }
+    let find = |name: &&str| {
+        let (name, word) = name.split_once(':').map_or((*name, None), |(name, word)| (name, Some(word)));
+        let row = ALL.into_iter().find(|(known, ..)| *known == name);
+        row.map(|row| suite(row, word)).ok_or_else(|| format!("no suite {name}; there are {}", self::names()))
+    };
+    names.iter().map(find).collect()
+}
+
+fn suite((name, package, target, words, programs): Row, word: Option<&str>) -> Suite {
+    let words = word.map_or_else(|| words.iter().map(|&word| word.to_owned()).collect(), |word| vec![word.to_owned()]);
+    Suite { name, package, target, words, programs }
+}
