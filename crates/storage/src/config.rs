@@ -6,9 +6,10 @@ use coffer_base::Bytes;
 use coffer_model::key::{self, Class, Key, Support, Value};
 use coffer_model::{Config, Expiry, PoolName, Schedule, SnapshotPattern, VolumeKind};
 
-use crate::btrfs;
+use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
+use crate::{btrfs, lvm};
 
 const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
     Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
@@ -85,6 +86,57 @@ pub static BTRFS_POOL: &[Key] = &[
     row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
     row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
     refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
+];
+
+/// The keys of an `lvm` pool.
+pub static LVM_POOL: &[Key] = &[
+    row(
+        "source",
+        Value::Line,
+        "a file that the server makes",
+        "A block device that becomes a volume group, or the name of a volume group that is there and empty.",
+    ),
+    row("source.wipe", Value::Bool, "false", "Whether what is on the block device is overwritten when the pool is made."),
+    row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
+    row(
+        "size",
+        Value::Size,
+        "20% of the free space, at least 5 GiB and at most 30 GiB",
+        "The size of the file that the server makes. It can grow.",
+    ),
+    row(
+        "lvm.use_thinpool",
+        Value::Bool,
+        "true",
+        "Whether volumes share their data with their copies, in a thin pool. Without it copies and snapshots are full copies.",
+    ),
+    row("lvm.thinpool_name", Value::Line, "LXDThinPool", "The name of the thin pool."),
+    row("lvm.thinpool_metadata_size", Value::Size, "0 (LVM chooses)", "The size of the thin pool's own data."),
+    row("lvm.vg_name", Value::Line, "the pool's name", "The name of the volume group."),
+    row("lvm.vg.force_reuse", Value::Bool, "false", "Whether a volume group is used that is not empty or that another pool stands on."),
+    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
+    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+    row("volume.block.filesystem", Value::Choice(FileSystem::NAMES), "ext4", "The file system of new volumes."),
+    row(
+        "volume.block.mount_options",
+        Value::Line,
+        "discard",
+        "Mount options of volumes, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
+    ),
+    row("volume.lvm.stripes", Value::Int(1, 128), "1", "Over how many devices a new thick volume is spread."),
+    row(
+        "volume.lvm.stripes.size",
+        Value::Size,
+        "LVM's own",
+        "How much of a striped volume lies on one device before it goes on on the next.",
+    ),
+    row("volume.size", Value::Size, "10GiB", "The size of new volumes."),
+    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
+    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
+    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
+    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
+    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
     row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
@@ -168,6 +220,7 @@ pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
     match driver {
         DriverKind::Dir => DIR_POOL,
         DriverKind::Btrfs => BTRFS_POOL,
+        DriverKind::Lvm => LVM_POOL,
     }
 }
 
@@ -202,8 +255,12 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     }
     let refuse = |key, why: String| Err(StorageError::Value { pool: pool.clone(), key, why });
     if let Some(source) = config.get("source") {
-        let identity = driver == DriverKind::Btrfs && source.parse::<uuid::Uuid>().is_ok();
-        if !identity && !Path::new(source).is_absolute() {
+        let name = match driver {
+            DriverKind::Dir => false,
+            DriverKind::Btrfs => source.parse::<uuid::Uuid>().is_ok(),
+            DriverKind::Lvm => lvm::is_name(source),
+        };
+        if !name && !Path::new(source).is_absolute() {
             return refuse("source", format!("{source:?} is no absolute path"));
         }
         if Path::new(source).components().any(|part| part == std::path::Component::ParentDir) {
@@ -211,9 +268,22 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
         }
     }
     if let Some(size) = config.parse::<Bytes>("size")
-        && size < btrfs::LEAST_SIZE
+        && let Some((what, least)) = least_size(driver)
+        && size < least
     {
-        return refuse("size", format!("a btrfs file system needs at least {}", btrfs::LEAST_SIZE));
+        return refuse("size", format!("{what} needs at least {least}"));
+    }
+    if let Some(options) = config.get("volume.block.mount_options")
+        && let Err(why) = block::check(options)
+    {
+        return refuse("volume.block.mount_options", why);
+    }
+    for key in ["lvm.vg_name", "lvm.thinpool_name"] {
+        if let Some(name) = config.get(key)
+            && !lvm::is_name(name)
+        {
+            return refuse(key, format!("{name:?} is no name that LVM takes: it may hold letters, digits and + _ . -"));
+        }
     }
     if let Some(options) = config.get("btrfs.mount_options")
         && let Err(why) = btrfs::check_options(options)
@@ -223,6 +293,27 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     check_volume_rules(pool, config, "volume.")
 }
 
+/// The least size of a pool's file, and what needs it.
+fn least_size(driver: DriverKind) -> Option<(&'static str, Bytes)> {
+    match driver {
+        DriverKind::Dir => None,
+        DriverKind::Btrfs => Some(("a btrfs file system", btrfs::LEAST_SIZE)),
+        DriverKind::Lvm => Some(("a volume group", lvm::LEAST_SIZE)),
+    }
+}
+
+/// The keys that say what a pool is made of.
+const FIXED: [&str; 8] = [
+    "source",
+    "source.wipe",
+    "volatile.initial_source",
+    "lvm.use_thinpool",
+    "lvm.thinpool_name",
+    "lvm.thinpool_metadata_size",
+    "lvm.vg_name",
+    "lvm.vg.force_reuse",
+];
+
 /// Checks that a pool's configuration may be changed from `old` to `new`.
 ///
 /// # Errors
@@ -230,7 +321,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
 pub fn check_change(pool: &PoolName, driver: DriverKind, old: &Config, new: &Config) -> Result<(), StorageError> {
     check_pool(pool, driver, new)?;
     let refuse = |key, why: &str| Err(StorageError::Value { pool: pool.clone(), key, why: why.into() });
-    for key in ["source", "source.wipe", "volatile.initial_source"] {
+    for key in FIXED {
         if old.get(key) != new.get(key) {
             return refuse(key, "it cannot be changed once the pool is made");
         }

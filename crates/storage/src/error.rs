@@ -8,6 +8,7 @@ use coffer_base::run::RunError;
 use coffer_model::PoolName;
 use coffer_model::key::KeyError;
 
+use crate::kind::DriverKind;
 use crate::pool::FillError;
 use crate::tree::TreeError;
 use crate::volume::Volume;
@@ -16,13 +17,13 @@ use crate::volume::Volume;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// No driver has this name.
-    #[error("unknown storage driver {name:?}: use dir or btrfs")]
+    #[error("unknown storage driver {name:?}: use {}", DriverKind::names())]
     UnknownDriver {
         /// The name.
         name: String,
     },
     /// The driver exists elsewhere, but not here.
-    #[error("storage driver {name} is not supported yet: use dir or btrfs")]
+    #[error("storage driver {name} is not supported yet: use {}", DriverKind::names())]
     UnsupportedDriver {
         /// The name.
         name: &'static str,
@@ -199,6 +200,62 @@ pub enum StorageError {
         #[source]
         cause: io::Error,
     },
+    /// A program failed in a step on a volume.
+    #[error("{doing} {volume} in storage pool {pool}")]
+    VolumeTool {
+        /// The pool.
+        pool: PoolName,
+        /// The volume.
+        volume: Volume,
+        /// What was being done.
+        doing: &'static str,
+        /// What the program said.
+        #[source]
+        cause: RunError,
+    },
+    /// A volume is in use.
+    #[error("{volume} in storage pool {pool} is in use: {why}")]
+    VolumeBusy {
+        /// The pool.
+        pool: PoolName,
+        /// The volume.
+        volume: Volume,
+        /// By whom.
+        why: String,
+    },
+    /// A step on a volume makes no sense, or the driver cannot do it.
+    #[error("{doing} {volume} in storage pool {pool}: {why}")]
+    VolumeRefused {
+        /// The pool.
+        pool: PoolName,
+        /// The volume.
+        volume: Volume,
+        /// What was to be done.
+        doing: &'static str,
+        /// Why not, and what to do.
+        why: String,
+    },
+    /// A program failed in a step on a pool as a whole.
+    #[error("{doing} storage pool {pool}")]
+    PoolTool {
+        /// The pool.
+        pool: PoolName,
+        /// What was being done.
+        doing: &'static str,
+        /// What the program said.
+        #[source]
+        cause: RunError,
+    },
+    /// A step on a pool as a whole makes no sense, or something is in use.
+    #[error("{doing} storage pool {pool}: {why}")]
+    PoolRefused {
+        /// The pool.
+        pool: PoolName,
+        /// What was to be done.
+        doing: &'static str,
+        /// Why not, and what to do.
+        why: String,
+    },
     /// Walking through a volume failed.
     #[error("{doing} {volume} in storage pool {pool}")]
     Tree {
@@ -265,16 +322,21 @@ impl StorageError {
             | Self::DriverMissing { .. }
             | Self::Key { .. }
             | Self::Value { .. }
-            | Self::Source { .. } => Class::Invalid,
+            | Self::Source { .. }
+            | Self::VolumeRefused { .. } => Class::Invalid,
             Self::NoVolume { .. } => Class::NotFound,
             Self::PoolExists { .. } | Self::VolumeExists { .. } => Class::Exists,
-            Self::NotEmpty { .. } | Self::HasSnapshots { .. } | Self::MountedInside { .. } => Class::InUse,
+            Self::NotEmpty { .. }
+            | Self::HasSnapshots { .. }
+            | Self::MountedInside { .. }
+            | Self::VolumeBusy { .. }
+            | Self::PoolRefused { .. } => Class::InUse,
             Self::Unavailable { .. } => Class::Unavailable,
             Self::NoRoom { .. } => Class::NoSpace,
             Self::Mount { cause, .. } | Self::Pool { cause, .. } | Self::Volume { cause, .. } => of_io(cause),
             Self::Tree { cause, .. } | Self::PoolTree { cause, .. } | Self::Reclaim { cause, .. } => of_io(&cause.cause),
             Self::Fill { cause, .. } => of_chain(cause.as_ref()),
-            Self::Format { .. } => Class::Failed,
+            Self::Format { .. } | Self::VolumeTool { .. } | Self::PoolTool { .. } => Class::Failed,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which drivers there are.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::StorageError;
@@ -12,14 +13,16 @@ pub enum DriverKind {
     Dir,
     /// Subvolumes and snapshots of a btrfs file system.
     Btrfs,
+    /// Logical volumes with a file system on each.
+    Lvm,
 }
 
 /// LXD's drivers that this server does not have.
-const NOT_SUPPORTED: [&str; 6] = ["zfs", "lvm", "ceph", "cephfs", "cephobject", "overlay"];
+const NOT_SUPPORTED: [&str; 5] = ["zfs", "ceph", "cephfs", "cephobject", "overlay"];
 
 impl DriverKind {
     /// Every driver.
-    pub const ALL: [Self; 2] = [Self::Dir, Self::Btrfs];
+    pub const ALL: [Self; 3] = [Self::Dir, Self::Btrfs, Self::Lvm];
 
     /// The driver's name on the wire.
     #[must_use]
@@ -27,6 +30,7 @@ impl DriverKind {
         match self {
             Self::Dir => "dir",
             Self::Btrfs => "btrfs",
+            Self::Lvm => "lvm",
         }
     }
 
@@ -36,6 +40,7 @@ impl DriverKind {
         match self {
             Self::Dir => true,
             Self::Btrfs => crate::btrfs::available(),
+            Self::Lvm => crate::lvm::missing().is_none(),
         }
     }
 
@@ -45,6 +50,7 @@ impl DriverKind {
         match self {
             Self::Dir => "1".into(),
             Self::Btrfs => crate::btrfs::version(),
+            Self::Lvm => crate::lvm::version(),
         }
     }
 
@@ -53,9 +59,24 @@ impl DriverKind {
     pub fn shares_data(self) -> bool {
         match self {
             Self::Dir => false,
-            Self::Btrfs => true,
+            Self::Btrfs | Self::Lvm => true,
         }
     }
+
+    /// The names of all drivers, for a sentence.
+    pub(crate) fn names() -> String {
+        let (last, first) = Self::ALL.split_last().unwrap_or((&Self::Dir, &[]));
+        format!("{} or {last}", first.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Says whether the running kernel has a module at a path below `kernel/`, whatever its file's ending.
+pub(crate) fn has_module(path: &str) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let path = Path::new("/lib/modules").join(release.trim()).join("kernel").join(path);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return false };
+    let is = |file: std::fs::DirEntry| file.file_name().to_string_lossy().split('.').next() == Some(name);
+    std::fs::read_dir(folder).is_ok_and(|files| files.flatten().any(is))
 }
 
 impl fmt::Display for DriverKind {
@@ -92,7 +113,7 @@ mod tests {
     fn drivers_by_name() {
         check("dir", "dir");
         check("btrfs", "btrfs");
-        check("zfs", "storage driver zfs is not supported yet: use dir or btrfs");
-        check("floppy", "unknown storage driver \"floppy\": use dir or btrfs");
+        check("zfs", "storage driver zfs is not supported yet: use dir, btrfs or lvm");
+        check("floppy", "unknown storage driver \"floppy\": use dir, btrfs or lvm");
     }
 }

@@ -16,11 +16,15 @@ pub mod pool;
 pub mod tree;
 pub mod volume;
 
+mod block;
 mod btrfs;
 mod dir;
 mod idmap;
+mod lvm;
+mod mounted;
 mod mounts;
 mod place;
+mod unpacking;
 
 pub use error::{Class, StorageError};
 pub use idmap::supports_idmapped_mounts;

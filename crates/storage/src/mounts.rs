@@ -12,6 +12,17 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, O
 /// One option of a file system: a flag, or a key with a value.
 pub(crate) type MountOption = (String, Option<String>);
 
+/// How an option wants times of access to be kept, if it is about that: these belong to the mount, not to the file system.
+pub(crate) fn access_times(option: &str) -> Option<MountAttrFlags> {
+    match option {
+        "noatime" => Some(MountAttrFlags::MOUNT_ATTR_NOATIME),
+        "relatime" => Some(MountAttrFlags::empty()),
+        "strictatime" => Some(MountAttrFlags::MOUNT_ATTR_STRICTATIME),
+        "nodiratime" => Some(MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+        _ => None,
+    }
+}
+
 /// Says whether a directory is where something is mounted.
 pub(crate) fn is_mount(directory: BorrowedFd<'_>) -> io::Result<bool> {
     let stat = rustix::fs::statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())?;

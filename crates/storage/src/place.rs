@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use crate::error::StorageError;
 use crate::mounts;
-use crate::pool::{Found, Resources};
-use crate::tree;
+use crate::pool::{FillError, Found, Resources};
+use crate::tree::{self, TreeError};
 use crate::volume::Volume;
 
 /// What stands in every pool. Only root may look in: what instances wrote must not be reached by users of the host.
@@ -33,7 +33,7 @@ const OPEN: Mode = Mode::from_raw_mode(0o711);
 const KINDS: [VolumeKind; 3] = [VolumeKind::Container, VolumeKind::Image, VolumeKind::Custom];
 
 /// A pool's directory on the host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) pool: PoolName,
     pub(crate) path: PathBuf,
@@ -334,6 +334,20 @@ impl Place {
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.failed("removing the directory of", errno.into())),
+        }
+    }
+
+    /// Where something with a scratch name is mounted while it is filled.
+    pub(crate) fn scratch_path(&self, name: &str) -> PathBuf {
+        self.path.join(SCRATCH).join(name)
+    }
+
+    /// What a failed fill of a volume is as an error.
+    pub(crate) fn fill_failed(&self, volume: &Volume, cause: FillError) -> StorageError {
+        let (pool, volume) = (self.pool.clone(), volume.clone());
+        match cause.downcast::<TreeError>() {
+            Ok(cause) => StorageError::Tree { pool, volume, doing: "copying into", cause: *cause },
+            Err(cause) => StorageError::Fill { pool, volume, cause },
         }
     }
 

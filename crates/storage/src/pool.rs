@@ -10,7 +10,7 @@ use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::volume::Volume;
-use crate::{btrfs, config, dir, tree};
+use crate::{btrfs, config, dir, lvm, tree};
 
 /// What a pool is made of or opened from.
 #[derive(Debug, Clone)]
@@ -245,6 +245,7 @@ pub fn create_pool(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Resul
     match spec.driver {
         DriverKind::Dir => dir::create(spec, warn),
         DriverKind::Btrfs => btrfs::create(spec, warn),
+        DriverKind::Lvm => lvm::create(spec, warn),
     }
 }
 
@@ -256,6 +257,7 @@ pub fn open_pool(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
     match spec.driver {
         DriverKind::Dir => dir::open(spec),
         DriverKind::Btrfs => btrfs::open(spec),
+        DriverKind::Lvm => lvm::open(spec),
     }
 }
 

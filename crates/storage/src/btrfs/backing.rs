@@ -11,10 +11,11 @@ use coffer_base::{Bytes, Undo};
 use coffer_model::Config;
 use coffer_sys::btrfs;
 use coffer_sys::loop_device::LoopDevice;
-use rustix::fs::{FileType, IFlags, Mode, OFlags, XattrFlags};
+use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use uuid::Uuid;
 
 use super::{LEAST_SIZE, options, subvolume};
+use crate::block::{self, LoopFile, file_path};
 use crate::error::StorageError;
 use crate::mounts;
 use crate::place::Place;
@@ -205,24 +206,11 @@ impl Backing {
 
 fn create_file(place: &Place, spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Result<Backing, StorageError> {
     let file = file_path(spec);
-    let disks = file.parent().unwrap_or(Path::new("/")).to_owned();
     let failed = |cause| place.failed("making the file of", cause);
-    std::fs::create_dir_all(&disks).map_err(failed)?;
-    rustix::fs::chmod(&disks, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
-    let size = match spec.config.parse::<Bytes>("size") {
-        Some(size) => size,
-        None => default_size(&disks).map_err(failed)?,
-    };
+    let size = block::file_size(spec).map_err(failed)?;
     let mut undo = Undo::new(warn);
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(&file, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| failed(errno.into()))?;
+    LoopFile::new(file.clone()).create(size).map_err(failed)?;
     undo.push("removing the pool's file", || std::fs::remove_file(&file));
-    // On a btrfs host two layers of copy-on-write would only cost; elsewhere the flag does not exist.
-    if let Ok(flags) = rustix::fs::ioctl_getflags(&opened) {
-        let _ = rustix::fs::ioctl_setflags(&opened, flags | IFlags::NOCOW);
-    }
-    rustix::fs::ftruncate(&opened, size.0).map_err(|errno| failed(errno.into()))?;
-    drop(opened);
     format(place, &file, false)?;
     place.create_directory()?;
     undo.push("removing the pool's directory", || place.remove_directory());
@@ -238,13 +226,7 @@ fn create_file(place: &Place, spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync
 
 fn create_on_device(place: &Place, spec: &PoolSpec, device: &Path, warn: &(dyn Fn(String) + Sync)) -> Result<Backing, StorageError> {
     refuse_size(place, spec)?;
-    let exclusive = OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
-    match rustix::fs::open(device, exclusive, Mode::empty()).and_then(|opened| rustix::fs::seek(&opened, rustix::fs::SeekFrom::End(0))) {
-        Ok(size) if size < LEAST_SIZE.0 => return Err(refused(place, device, "the device is smaller than the 128 MiB that btrfs needs")),
-        Ok(_) => {}
-        Err(rustix::io::Errno::BUSY) => return Err(refused(place, device, "the device is in use")),
-        Err(_) => return Err(refused(place, device, "the device cannot be opened")),
-    }
+    block::require_fit(device, LEAST_SIZE).map_err(|why| refused(place, device, why))?;
     let mut undo = Undo::new(warn);
     format(place, device, spec.config.flag("source.wipe", false))?;
     undo.push("clearing the device", || clear(device));
@@ -428,16 +410,6 @@ fn find_device(identity: Uuid) -> Option<PathBuf> {
     }
     let devices = std::fs::read_dir("/sys/class/block").ok()?;
     devices.filter_map(|entry| Some(Path::new("/dev").join(entry.ok()?.file_name()))).find(holds)
-}
-
-/// A fifth of what is free, at least 5 and at most 30 GiB, in whole GiB.
-fn default_size(disks: &Path) -> io::Result<Bytes> {
-    let stat = rustix::fs::statvfs(disks)?;
-    Ok(Bytes(((stat.f_bavail * stat.f_frsize / 5) >> 30).clamp(5, 30) << 30))
-}
-
-fn file_path(spec: &PoolSpec) -> PathBuf {
-    spec.state_dir.join("disks").join(format!("{}.img", spec.name))
 }
 
 fn kind_of(path: &Path) -> Option<FileType> {

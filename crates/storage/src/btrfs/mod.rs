@@ -4,10 +4,9 @@ mod backing;
 mod options;
 mod subvolume;
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use coffer_base::{Bytes, Progress, run};
 use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
@@ -20,6 +19,7 @@ use crate::kind::DriverKind;
 use crate::place::{Place, Scratch};
 use crate::pool::{Enforcement, Fill, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage};
 use crate::tree::TreeError;
+use crate::unpacking::Unpacking;
 use crate::volume::Volume;
 
 /// The smallest file system that mkfs.btrfs makes with its defaults is a little smaller than this.
@@ -29,8 +29,7 @@ pub(crate) const LEAST_SIZE: Bytes = Bytes(128 << 20);
 struct BtrfsPool {
     place: Place,
     backing: Backing,
-    /// One lock for each image that is being unpacked.
-    images: Mutex<HashMap<Fingerprint, Arc<Mutex<()>>>>,
+    unpacking: Unpacking,
 }
 
 /// Says whether the kernel knows btrfs and the program that makes it is installed.
@@ -60,13 +59,13 @@ pub(crate) fn create(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Res
         return Err(StorageError::DriverMissing { driver: "btrfs", why });
     }
     let (place, backing) = backing::create(spec, warn)?;
-    Ok(Box::new(BtrfsPool { place, backing, images: Mutex::default() }))
+    Ok(Box::new(BtrfsPool { place, backing, unpacking: Unpacking::default() }))
 }
 
 /// Opens a pool that was made before.
 pub(crate) fn open(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
     let (place, backing) = backing::open(spec)?;
-    Ok(Box::new(BtrfsPool { place, backing, images: Mutex::default() }))
+    Ok(Box::new(BtrfsPool { place, backing, unpacking: Unpacking::default() }))
 }
 
 impl BtrfsPool {
@@ -123,11 +122,6 @@ impl BtrfsPool {
             }
         };
         inherit().map_err(|cause| self.place.volume_failed(volume, "limiting the size of", cause))
-    }
-
-    fn lock_of(&self, image: &Fingerprint) -> Arc<Mutex<()>> {
-        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.entry(image.clone()).or_default().clone()
     }
 }
 
@@ -191,12 +185,7 @@ impl Pool for BtrfsPool {
             Ok(directory)
         };
         let filled = make().map_err(failed).and_then(|directory| {
-            fill(directory.as_fd()).map_err(|cause| match cause.downcast::<TreeError>() {
-                Ok(cause) => {
-                    StorageError::Tree { pool: self.place.pool.clone(), volume: volume.clone(), doing: "copying into", cause: *cause }
-                }
-                Err(cause) => StorageError::Fill { pool: self.place.pool.clone(), volume: volume.clone(), cause },
-            })?;
+            fill(directory.as_fd()).map_err(|cause| self.place.fill_failed(volume, cause))?;
             crate::place::close_top(volume, directory.as_fd()).map_err(failed)
         });
         filled.and_then(|()| self.place.publish(&scratch, volume)).inspect_err(|_| {
@@ -337,18 +326,13 @@ impl Snapshots for BtrfsPool {
 impl Images for BtrfsPool {
     fn ensure(&self, image: &Fingerprint, fill: Fill<'_>) -> Result<bool, StorageError> {
         let volume = Volume::image(image);
-        let lock = self.lock_of(image);
-        let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = if self.place.exists(&volume)? { Ok(false) } else { self.create(&volume, fill).map(|()| true) };
-        let closed = made.and_then(|made| {
+        self.unpacking.once(image, || {
+            let made = if self.place.exists(&volume)? { false } else { self.create(&volume, fill).map(|()| true)? };
             let directory = self.place.open_volume(&volume)?;
             // Also for one that was made before: the server may have ended between the two steps.
             btrfs::set_read_only(directory.as_fd(), true).map_err(|cause| self.place.volume_failed(&volume, "closing", cause))?;
             Ok(made)
-        });
-        drop(guard);
-        self.images.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, lock| Arc::strong_count(lock) > 1);
-        closed
+        })
     }
 
     fn clone_image(&self, image: &Fingerprint, volume: &Volume) -> Result<(), StorageError> {

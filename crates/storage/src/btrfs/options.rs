@@ -2,7 +2,7 @@
 
 use rustix::mount::MountAttrFlags;
 
-use crate::mounts::MountOption;
+use crate::mounts::{MountOption, access_times};
 
 /// What a pool is mounted with when its configuration says nothing.
 const DEFAULT: &str = "user_subvol_rm_allowed";
@@ -33,14 +33,6 @@ const FLAGS: [&str; 22] = [
     "user_subvol_rm_allowed",
 ];
 
-/// How times of access are kept: these belong to the mount, not to the file system.
-const ACCESS_TIMES: [(&str, MountAttrFlags); 4] = [
-    ("noatime", MountAttrFlags::MOUNT_ATTR_NOATIME),
-    ("relatime", MountAttrFlags::empty()),
-    ("strictatime", MountAttrFlags::MOUNT_ATTR_STRICTATIME),
-    ("nodiratime", MountAttrFlags::MOUNT_ATTR_NODIRATIME),
-];
-
 /// Checks a list of options, separated by commas.
 ///
 /// # Errors
@@ -60,7 +52,7 @@ pub(super) fn parse(text: Option<&str>) -> Result<(Vec<MountOption>, MountAttrFl
     let mut options = Vec::new();
     let mut attributes = None;
     for option in text.unwrap_or(DEFAULT).split(',').map(str::trim).filter(|option| !option.is_empty()) {
-        if let Some((_, flags)) = ACCESS_TIMES.into_iter().find(|(name, _)| *name == option) {
+        if let Some(flags) = access_times(option) {
             attributes = Some(attributes.unwrap_or(MountAttrFlags::empty()) | flags);
             continue;
         }

@@ -13,7 +13,7 @@ use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::mounts;
 use crate::place::{Place, Scratch};
-use crate::pool::{Enforcement, Fill, FillError, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage};
+use crate::pool::{Enforcement, Fill, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage};
 use crate::tree;
 use crate::volume::Volume;
 
@@ -79,7 +79,7 @@ impl DirPool {
             Ok(top)
         };
         let filled = make().map_err(|cause| self.place.volume_failed(volume, "creating", cause)).and_then(|directory| {
-            fill(directory.as_fd()).map_err(|cause| self.fill_failed(volume, cause))?;
+            fill(directory.as_fd()).map_err(|cause| self.place.fill_failed(volume, cause))?;
             let closed = crate::place::close_top(volume, directory.as_fd());
             closed.map_err(|cause| self.place.volume_failed(volume, "closing", cause))
         });
@@ -89,14 +89,6 @@ impl DirPool {
             return Err(error);
         }
         Ok(scratch)
-    }
-
-    fn fill_failed(&self, volume: &Volume, cause: FillError) -> StorageError {
-        let (pool, volume) = (self.place.pool.clone(), volume.clone());
-        match cause.downcast::<tree::TreeError>() {
-            Ok(cause) => StorageError::Tree { pool, volume, doing: "copying into", cause: *cause },
-            Err(cause) => StorageError::Fill { pool, volume, cause },
-        }
     }
 
     fn duplicate(&self, from: &Volume, to: &Volume, progress: &Progress) -> Result<(), StorageError> {

@@ -1,0 +1,153 @@
+//! What a driver must do with volumes that are mounted one by one, and how it says why it could not.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use coffer_base::Bytes;
+use coffer_base::run::RunError;
+use coffer_model::{Config, PoolName, SnapshotName};
+use rustix::mount::MountAttrFlags;
+
+use super::Name;
+use crate::error::StorageError;
+use crate::kind::DriverKind;
+use crate::mounts::MountOption;
+use crate::pool::Resources;
+use crate::volume::Volume;
+
+/// What is known of a thing in a store without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Info {
+    /// The most it may hold, if that is limited.
+    pub(crate) limit: Option<u64>,
+    /// How much it held when it was last looked at.
+    pub(crate) used: Option<u64>,
+}
+
+/// What to mount a volume from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) file_system: &'static str,
+    pub(crate) device: PathBuf,
+    pub(crate) options: Vec<MountOption>,
+    pub(crate) attributes: MountAttrFlags,
+}
+
+/// A driver's volumes, by name. Nothing of it looks at mounts: that is the pool's work.
+pub(crate) trait Store: Send + Sync {
+    /// Which driver it is.
+    fn driver(&self) -> DriverKind;
+
+    /// Everything in the store that this server put there.
+    fn scan(&self) -> Result<Vec<(Name, Info)>, Fault>;
+
+    /// Makes an empty file system. `config` has the volume's keys, completed from the pool's.
+    fn create(&self, name: &Name, config: &Config) -> Result<Info, Fault>;
+
+    /// Gives a thing another name, and its snapshots of these names along with it.
+    fn rename(&self, from: &Name, to: &Name, snapshots: &[SnapshotName]) -> Result<(), Fault>;
+
+    /// Removes a thing that has no snapshots and is mounted nowhere.
+    fn remove(&self, name: &Name) -> Result<(), Fault>;
+
+    /// Lets a whole new state take the place of a volume, whose snapshots stay.
+    fn replace(&self, next: &Name, volume: &Name, scratch: &Name) -> Result<(), Fault>;
+
+    /// Makes a thing ready to be mounted.
+    fn attach(&self, name: &Name, config: &Config) -> Result<Source, Fault>;
+
+    /// Ends that, once it is mounted nowhere any more.
+    fn detach(&self, name: &Name) -> Result<(), Fault>;
+
+    /// How volumes are limited in size.
+    fn limits(&self) -> Limits<'_>;
+
+    /// Copies that share their data, if there are any.
+    fn clones(&self) -> Option<&dyn Clones>;
+
+    /// Space, in all and in use.
+    fn resources(&self) -> Result<Resources, Fault>;
+
+    /// Lets a changed configuration take effect.
+    fn update(&self, config: &Config) -> Result<(), Fault>;
+
+    /// Takes the store off the host; nothing of it is mounted.
+    fn close(&self) -> Result<(), Fault>;
+
+    /// Removes the store, in which no volume is left, and gives back what it was made of.
+    fn destroy(&self) -> Result<(), Fault>;
+}
+
+/// How a store limits the size of volumes.
+pub(crate) enum Limits<'a> {
+    /// Volumes are devices, whose file systems have to be changed with them.
+    Devices(&'a dyn Devices),
+}
+
+/// Volumes that are devices of some size.
+pub(crate) trait Devices {
+    /// Changes the size of a device and answers what it came to.
+    fn resize(&self, name: &Name, size: Bytes) -> Result<u64, Fault>;
+}
+
+/// Copies that share their data with what they were made from.
+pub(crate) trait Clones {
+    /// Makes a copy that can be written, or a snapshot that can be mounted.
+    fn clone_thing(&self, from: &Name, to: &Name) -> Result<(), Fault>;
+}
+
+/// Why a store could not do something.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// A program failed.
+    Tool(RunError),
+    /// The kernel said no.
+    Kernel(io::Error),
+    /// A mount failed; what the file system said about it.
+    Mount(PathBuf, io::Error, Option<String>),
+    /// It is in use.
+    Busy(String),
+    /// It makes no sense, or the driver cannot do it.
+    Refused(String),
+    /// There is no such thing.
+    Missing,
+}
+
+impl Fault {
+    /// As an error of a step on a volume.
+    pub(crate) fn of_volume(self, pool: &PoolName, volume: &Volume, doing: &'static str) -> StorageError {
+        let (pool, volume) = (pool.clone(), volume.clone());
+        match self {
+            Self::Tool(cause) => StorageError::VolumeTool { pool, volume, doing, cause },
+            Self::Kernel(cause) => StorageError::Volume { pool, volume, doing, cause },
+            Self::Mount(source_path, cause, said) => StorageError::Mount { pool, source_path, said, cause },
+            Self::Busy(why) => StorageError::VolumeBusy { pool, volume, why },
+            Self::Refused(why) => StorageError::VolumeRefused { pool, volume, doing, why },
+            Self::Missing => StorageError::NoVolume { pool, volume },
+        }
+    }
+
+    /// As an error of a step on a whole pool.
+    pub(crate) fn of_pool(self, pool: &PoolName, doing: &'static str) -> StorageError {
+        let pool = pool.clone();
+        match self {
+            Self::Tool(cause) => StorageError::PoolTool { pool, doing, cause },
+            Self::Kernel(cause) => StorageError::Pool { pool, doing, cause },
+            Self::Mount(source_path, cause, said) => StorageError::Mount { pool, source_path, said, cause },
+            Self::Busy(why) | Self::Refused(why) => StorageError::PoolRefused { pool, doing, why },
+            Self::Missing => StorageError::Unavailable { pool, why: "it is gone".into() },
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tool(error) => f.write_str(&coffer_base::chain(error)),
+            Self::Kernel(error) | Self::Mount(_, error, _) => write!(f, "{error}"),
+            Self::Busy(why) | Self::Refused(why) => f.write_str(why),
+            Self::Missing => f.write_str("it is not there"),
+        }
+    }
+}
