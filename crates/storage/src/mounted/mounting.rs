@@ -13,7 +13,7 @@ use rustix::mount::MountAttrFlags;
 use super::{Fault, MountedPool, Name, Store};
 use crate::error::StorageError;
 use crate::mounts;
-use crate::place::{Scratch, Spot, open_directory};
+use crate::place::{self, Scratch, Spot, open_directory};
 use crate::pool::{Fill, Usage};
 use crate::volume::Volume;
 
@@ -86,31 +86,41 @@ impl<S: Store> MountedPool<S> {
         }
     }
 
-    /// Fills something new, mounted at a scratch place while that lasts.
+    /// Fills something new.
     pub(super) fn fill(&self, name: &Name, scratch: &Scratch, volume: &Volume, fill: Fill<'_>) -> Result<u64, StorageError> {
         let failed = |cause| self.place.volume_failed(volume, "creating", cause);
-        let spot =
-            Spot { directory: rustix::io::dup(&scratch.directory).map_err(|errno| failed(errno.into()))?, name: scratch.name.clone() };
+        self.at_scratch(name, scratch, volume, &mut |top| {
+            // What the file system's maker left in it.
+            let _ = rustix::fs::unlinkat(top, "lost+found", AtFlags::REMOVEDIR);
+            place::begin_top(volume, top).map_err(failed)?;
+            fill(top).map_err(|cause| self.place.fill_failed(volume, cause))?;
+            place::close_top(volume, top).map_err(failed)?;
+            used(top).map_err(failed)
+        })
+    }
+
+    /// Works on something that is mounted at a scratch place while that lasts.
+    pub(super) fn at_scratch<T>(
+        &self,
+        name: &Name,
+        scratch: &Scratch,
+        volume: &Volume,
+        work: &mut dyn FnMut(BorrowedFd<'_>) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let failed = |cause| self.place.volume_failed(volume, "creating", cause);
+        let spot = Spot { directory: rustix::io::dup(&scratch.directory).map_err(|errno| failed(errno.into()))?, name: scratch.name.clone() };
         make_directory(&spot).map_err(failed)?;
         let point = open_directory(spot.directory.as_fd(), &spot.name).map_err(failed)?;
-        self.mount_at(name, point.as_fd(), false).map_err(self.fault(volume, "mounting"))?;
+        let mounted = self.mount_at(name, point.as_fd(), false);
         drop(point);
-        let mut filled = || -> Result<u64, StorageError> {
+        let done = mounted.map_err(self.fault(volume, "mounting")).and_then(|()| {
             let top = open_directory(spot.directory.as_fd(), &spot.name).map_err(failed)?;
-            // What the file system's maker left in it.
-            let _ = rustix::fs::unlinkat(&top, "lost+found", AtFlags::REMOVEDIR);
-            rustix::fs::fchmod(&top, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
-            fill(top.as_fd()).map_err(|cause| self.place.fill_failed(volume, cause))?;
-            // Whatever the content said about its top, only root looks in from the host.
-            rustix::fs::fchmod(&top, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
-            used(top.as_fd()).map_err(failed)
-        };
-        let filled = filled();
-        let unmounted =
-            self.leave_scratch(&spot).map_err(failed).and_then(|()| self.store.detach(name).map_err(self.fault(volume, "detaching")));
-        let used = filled?;
-        unmounted?;
-        Ok(used)
+            work(top.as_fd())
+        });
+        let left = self.leave_scratch(&spot).map_err(failed).and_then(|()| self.store.detach(name).map_err(self.fault(volume, "detaching")));
+        let done = done?;
+        left?;
+        Ok(done)
     }
 
     /// Takes the mount at a scratch place away, and the place.

@@ -160,9 +160,7 @@ impl<S: Store> MountedPool<S> {
             } else {
                 let scratch = self.place.scratch()?;
                 let path = self.place.scratch_path(&scratch.name);
-                self.fill(name, &scratch, volume, &mut |top| {
-                    block::grow(kind, &device, &path, top).map_err(|error| error.to_string().into())
-                })?;
+                self.at_scratch(name, &scratch, volume, &mut |top| block::grow(kind, &device, &path, top).map_err(fault))?;
             }
             reached
         };

@@ -20,11 +20,16 @@ fn copies_are_equal() {
     if !DriverKind::Btrfs.available() {
         return println!("     (skipped: no btrfs on this host)");
     }
-    let grounds = [
-        Ground::new(DriverKind::Dir),
-        Ground::new(DriverKind::Dir).mount("tmpfs", "tmpfs".as_ref(), "state", ""),
-        Ground::new(DriverKind::Btrfs).with("size", "512MiB"),
-    ];
+    let mut grounds = vec![Ground::new(DriverKind::Dir), Ground::new(DriverKind::Btrfs).with("size", "512MiB")];
+    let memory = Ground::new(DriverKind::Dir).mount("tmpfs", "tmpfs".as_ref(), "state", "");
+    let set = rustix::fs::setxattr(memory.path("state"), "user.note", b"1", rustix::fs::XattrFlags::empty());
+    match set {
+        Ok(()) => grounds.insert(1, memory),
+        Err(_) => println!("     (without tmpfs: it has no attributes of users before Linux 6.6)"),
+    }
+    if DriverKind::Lvm.available() {
+        grounds.push(Ground::new(DriverKind::Lvm).with("size", "1GiB").with("volume.size", "1GiB"));
+    }
     let pools: Vec<Box<dyn Pool>> = grounds.iter().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap()).collect();
     let (volume, copy, snapshot) = (instance("web"), instance("copy"), "s0".parse().unwrap());
     let tree = |pool: &dyn Pool, volume: &Volume| describe(&path_of(pool.mount(volume).unwrap().as_fd()));

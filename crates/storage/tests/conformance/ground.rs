@@ -34,6 +34,19 @@ pub const ALL: &[Maker] = &[
         name: "btrfs_in_place",
         make: || btrfs(|ground| Ok(ground.file_system("btrfs", &["-q"], "state")?.source("state/storage-pools/pool"))),
     },
+    Maker { name: "lvm_thin_in_file", make: || lvm(|ground| Ok(ground.with("size", "3GiB").with("volume.size", "192MiB"))) },
+    Maker {
+        name: "lvm_thick_in_file",
+        make: || lvm(|ground| Ok(ground.with("size", "5GiB").with("volume.size", "192MiB").with("lvm.use_thinpool", "false"))),
+    },
+    Maker {
+        name: "lvm_thin_on_device_with_xfs",
+        make: || lvm(|ground| Ok(ground.device()?.with("volume.size", "320MiB").with("volume.block.filesystem", "xfs"))),
+    },
+    Maker {
+        name: "lvm_thin_in_file_with_btrfs",
+        make: || lvm(|ground| Ok(ground.with("size", "3GiB").with("volume.size", "256MiB").with("volume.block.filesystem", "btrfs"))),
+    },
 ];
 
 /// Something to make a pool on, which goes when this value does.
@@ -53,11 +66,24 @@ fn btrfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
     if DriverKind::Btrfs.available() { make(Ground::new(DriverKind::Btrfs)) } else { Err("no btrfs on this host".into()) }
 }
 
+fn lvm(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
+    if !DriverKind::Lvm.available() {
+        return Err("no LVM on this host".into());
+    }
+    make(Ground::new(DriverKind::Lvm))
+}
+
 impl Ground {
     pub fn new(driver: DriverKind) -> Self {
         let directory = tempfile::Builder::new().prefix("coffer-storage-").tempdir().unwrap();
         std::fs::create_dir(directory.path().join("state")).unwrap();
-        Self { driver, config: Config::default(), mounts: Vec::new(), device: None, directory }
+        let mut config = Config::default();
+        if driver == DriverKind::Lvm {
+            // Groups are seen by the whole host, unlike what is mounted in this namespace.
+            let name = directory.path().file_name().unwrap().to_str().unwrap();
+            config.set("lvm.vg_name", name);
+        }
+        Self { driver, config, mounts: Vec::new(), device: None, directory }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -106,7 +132,7 @@ impl Ground {
     /// Takes a block device as the source.
     pub fn device(mut self) -> Result<Self, String> {
         let file = self.path("device.img");
-        File::create(&file).unwrap().set_len(1 << 30).unwrap();
+        File::create(&file).unwrap().set_len(3 << 30).unwrap();
         let device = LoopDevice::attach(open(&file).as_fd()).map_err(|error| format!("loop device: {error}"))?;
         self.config.set("source", device.path().to_str().unwrap());
         self.device = Some(device);
@@ -118,6 +144,9 @@ impl Ground {
         if let Some(device) = &self.device {
             let opened = open(&device.path());
             assert_eq!(coffer_sys::btrfs::superblock_id(opened.as_fd()).unwrap(), None, "the device still holds a file system");
+            let mut label = [0; 8];
+            std::os::unix::fs::FileExt::read_exact_at(&opened, &mut label, 512).unwrap();
+            assert_ne!(&label, b"LABELONE", "the device is still a physical volume");
         }
         let source = self.path("host/pool");
         if self.mounts.contains(&self.path("host")) {

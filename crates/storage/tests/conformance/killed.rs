@@ -15,24 +15,32 @@ use crate::ground::Ground;
 use crate::sample::path_of;
 
 /// The rules, by name.
-pub const ALL: &[(&str, fn())] = &[("killed::dir", || killed(DriverKind::Dir)), ("killed::btrfs", || killed(DriverKind::Btrfs))];
+pub const ALL: &[(&str, fn())] = &[
+    ("killed::dir", || killed(DriverKind::Dir)),
+    ("killed::btrfs", || killed(DriverKind::Btrfs)),
+    ("killed::lvm", || killed(DriverKind::Lvm)),
+];
 
-/// How often a server is killed.
-const ROUNDS: usize = 40;
+/// How often a server is killed; less often where each step starts programs, in the middle of which most kills come.
+fn rounds(driver: DriverKind) -> usize {
+    match driver {
+        DriverKind::Dir | DriverKind::Btrfs => 40,
+        DriverKind::Lvm => 5,
+    }
+}
 
 /// What every volume holds, the last of which is written last.
 const FILES: usize = 30;
 
 /// Works on a pool until it is killed, saying a byte before each step.
 pub fn victim(words: &[String]) -> ExitCode {
-    let [driver, state_dir, source] = words else { return ExitCode::FAILURE };
-    let mut spec = PoolSpec {
+    let [driver, state_dir, keys @ ..] = words else { return ExitCode::FAILURE };
+    let spec = PoolSpec {
         name: "pool".parse().unwrap(),
         driver: DriverKind::from_str(driver).unwrap(),
-        config: Default::default(),
+        config: keys.iter().filter_map(|key| key.split_once('=')).collect(),
         state_dir: state_dir.into(),
     };
-    spec.config.set("source", source);
     let pool = open_pool(&spec).unwrap();
     loop {
         work(pool.as_ref(), || std::io::stdout().write_all(b".").and_then(|()| std::io::stdout().flush()).unwrap());
@@ -77,13 +85,13 @@ fn killed(driver: DriverKind) {
         return println!("     (skipped: no {driver} on this host)");
     }
     let mut ground = Ground::new(driver);
-    if driver == DriverKind::Btrfs {
+    if driver != DriverKind::Dir {
         ground = ground.with("size", "512MiB");
     }
     let mut spec = ground.spec("pool");
     drop(create_pool(&mut spec, &|_| ()).unwrap());
     let mut found = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds(driver) {
         kill_in_step(&spec, round);
         let pool = open_pool(&spec).unwrap();
         found += pool.clear_temporaries().unwrap();
@@ -104,7 +112,8 @@ fn killed(driver: DriverKind) {
 /// Starts a victim and kills it some steps on, at another moment of the step each time.
 fn kill_in_step(spec: &PoolSpec, round: usize) {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["victim", spec.driver.as_str(), spec.state_dir.to_str().unwrap(), spec.config.get("source").unwrap()]);
+    child.args(["victim", spec.driver.as_str(), spec.state_dir.to_str().unwrap()]);
+    child.args(spec.config.iter().map(|(key, value)| format!("{key}={value}")));
     let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
     let mut said = vec![0; 1 + round % 11];
     child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();

@@ -37,13 +37,18 @@ fn unfit_sources_are_refused() {
         let ground = Ground::new(driver);
         let inside = ground.path("state/inside");
         fs::create_dir_all(&inside).unwrap();
-        refused(&ground, &[("source", inside.to_str().unwrap())], "inside the server's state directory");
+        let state = if driver == DriverKind::Lvm { "it is no block device" } else { "inside the server's state directory" };
+        refused(&ground, &[("source", inside.to_str().unwrap())], state);
         fs::create_dir(ground.path("full")).unwrap();
         fs::write(ground.path("full/file"), "").unwrap();
-        let full = if driver == DriverKind::Dir { "it is not empty" } else { "it is not on a btrfs" };
+        let full = match driver {
+            DriverKind::Dir => "it is not empty",
+            DriverKind::Btrfs => "it is not on a btrfs",
+            DriverKind::Lvm => "it is no block device",
+        };
         refused(&ground, &[("source", ground.path("full").to_str().unwrap())], full);
         refused(&ground, &[("source", ground.path("no/where").to_str().unwrap())], "source");
-        refused(&ground, &[("lvm.vg_name", "x")], "unknown storage pool configuration key \"lvm.vg_name\"");
+        refused(&ground, &[("no.such_key", "x")], "unknown storage pool configuration key \"no.such_key\"");
     }
     let ground = Ground::new(DriverKind::Dir);
     let open = ground.path("open");
