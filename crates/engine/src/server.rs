@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use coffer_model::{Config, Expiry, key, keys};
+use coffer_storage::DriverKind;
 
 use crate::error::EngineError;
 use crate::events::Caller;
@@ -141,9 +142,8 @@ fn check_values(config: &Config) -> Result<(), EngineError> {
 const DRIVER_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn supported_storage() -> Vec<(String, String)> {
-    let btrfs = std::fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.lines().any(|line| line.trim_end().ends_with("btrfs")));
-    let names = ["dir"].into_iter().chain(btrfs.then_some("btrfs"));
-    names.map(|name| (name.to_owned(), DRIVER_VERSION.to_owned())).collect()
+    let here = DriverKind::ALL.into_iter().filter(|kind| kind.available());
+    here.map(|kind| (kind.to_string(), DRIVER_VERSION.to_owned())).collect()
 }
 
 /// What clients ask the kernel for by these names. All are in every kernel that this server runs on (5.15 and later).

@@ -108,7 +108,8 @@ impl<S: Store> MountedPool<S> {
         work: &mut dyn FnMut(BorrowedFd<'_>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let failed = |cause| self.place.volume_failed(volume, "creating", cause);
-        let spot = Spot { directory: rustix::io::dup(&scratch.directory).map_err(|errno| failed(errno.into()))?, name: scratch.name.clone() };
+        let spot =
+            Spot { directory: rustix::io::dup(&scratch.directory).map_err(|errno| failed(errno.into()))?, name: scratch.name.clone() };
         make_directory(&spot).map_err(failed)?;
         let point = open_directory(spot.directory.as_fd(), &spot.name).map_err(failed)?;
         let mounted = self.mount_at(name, point.as_fd(), false);
@@ -117,7 +118,8 @@ impl<S: Store> MountedPool<S> {
             let top = open_directory(spot.directory.as_fd(), &spot.name).map_err(failed)?;
             work(top.as_fd())
         });
-        let left = self.leave_scratch(&spot).map_err(failed).and_then(|()| self.store.detach(name).map_err(self.fault(volume, "detaching")));
+        let left =
+            self.leave_scratch(&spot).map_err(failed).and_then(|()| self.store.detach(name).map_err(self.fault(volume, "detaching")));
         let done = done?;
         left?;
         Ok(done)
