@@ -114,7 +114,8 @@ impl Cells {
 
 impl Cell {
     fn new(name: InstanceName) -> Self {
-        let live = Live { status: Status::Stopped, running: None, files: None, busy: None, restarting: false, stop_asked: false, ready: false };
+        let live =
+            Live { status: Status::Stopped, running: None, files: None, busy: None, restarting: false, stop_asked: false, ready: false };
         Self { name, live: Mutex::new(live), changed: Condvar::new(), opening: Mutex::new(()) }
     }
 

@@ -220,7 +220,6 @@ impl Engine {
     }
 }
 
-
 fn key(instance: &Instance, name: &DeviceName) -> NicKey {
     (instance.project.clone(), instance.name.clone(), name.clone())
 }

@@ -214,8 +214,7 @@ impl Engine {
     /// Remembers that a start came to nothing.
     fn forget_start(&self, instance: &Instance) {
         let keys = [("volatile.last_state.power", Some("STOPPED"))];
-        let forgotten =
-            self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys));
+        let forgotten = self.inner.store.write(|tx| coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys));
         if let Err(error) = forgotten {
             tracing::warn!(instance = %instance.key(), "remembering that its start failed: {}", coffer_base::chain(&error));
         }
