@@ -27,7 +27,7 @@ cargo xtask test [FILTER] [--fast]
 cargo xtask bed build            make the testbed: a Debian guest under emulation, with what this host's kernel lacks
 cargo xtask bed test [SUITE[:WORD]...]
                                  run suites of tests in it
-cargo xtask ci                   what CI runs: fmt, lint, arrows, rules, licences, gen --check, test, bed
+cargo xtask ci                   what CI runs: fmt, lint, arrows, rules, licences, gen --check, test
 cargo xtask fmt [--check]        format
 cargo xtask lint                 clippy, warnings are errors
 cargo xtask arrows               hold the dependencies between crates against xtask/arrows.txt

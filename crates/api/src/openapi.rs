@@ -136,7 +136,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
     }
     add! {
         Server, ServerPut, ServerUntrusted, Resources, Event, Lifecycle, Logging, Operation, Preseed,
-        Instance, InstanceFull, InstancePut, InstancePost, InstancesPost, InstancesPut, InstanceState, InstanceStatePut,
+        Instance, InstanceFull, InstancePut, InstancePost, InstanceRebuildPost, InstancesPost, InstancesPut, InstanceState, InstanceStatePut,
         InstanceExecPost, InstanceConsolePost, InstanceSnapshot, InstanceSnapshotPost, InstanceSnapshotPut, InstanceSnapshotsPost,
         InstanceBackup, InstanceBackupPost, InstanceBackupsPost,
         Image, ImagePut, ImagesPost, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost,

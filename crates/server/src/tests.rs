@@ -154,7 +154,8 @@ async fn the_empty_lists_are_lists() {
     }
     server.check("GET /1.0/cluster", "", r#"200 {"enabled":false,"member_config":[],"server_name":""}"#).await;
     server.check("GET /1.0/cluster/members", "", "501 clusters are not supported yet").await;
-    server.check("POST /1.0/certificates", "{}", "501 trusted certificates and network listeners are not supported yet").await;
+    let no_certificate = "400 there is no certificate: give one, or connect with one over HTTPS";
+    server.check("POST /1.0/certificates", "{}", no_certificate).await;
     server.check("GET /1.0/network-acls", "", "501 network ACLs are not supported yet").await;
     server.check("GET /1.0/instances/x/snapshots", "", "404 instance x not found").await;
 }

@@ -53,9 +53,11 @@ impl Api {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
-        stream.write_all(head.as_bytes())?;
+        // In one piece: a server that answers before it reads the body and closes throws its answer away with what it did not read.
+        let (first, rest) = body.split_at(body.len().min(4096));
+        stream.write_all(&[head.as_bytes(), first].concat())?;
         // A server that refuses early may close before it has read everything; its answer still counts.
-        let _ = stream.write_all(body);
+        let _ = stream.write_all(rest);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes)?;
         parse(&bytes)

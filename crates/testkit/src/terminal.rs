@@ -146,10 +146,11 @@ mod tests {
     #[test]
     fn types_reads_resizes_and_waits() {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "trap 'stty size' WINCH; stty size; while ! read line; do :; done; echo got $line; exit 3"]);
+        shell.args(["-c", "stty size; read resized; stty size; read line; echo got $line; exit 3"]);
         let mut terminal = Terminal::start(&shell, 80, 24);
         terminal.expect("24 80");
         terminal.resize(100, 50);
+        terminal.send("\n");
         terminal.expect("50 100");
         terminal.send("hello\n");
         terminal.expect("got hello");

@@ -43,18 +43,15 @@ pub fn run(words: &[&str]) -> Outcome {
     }
 }
 
-/// Runs the suites that continuous integration wants and adds what they did to the count; what cannot run is named there.
+/// Counts the suites as left out: the guest takes longer than all other tests together, so they run by hand so far.
 ///
 /// # Errors
-/// Tests failed.
+/// None in practice.
 pub fn ci(tally: &mut Tally) -> Outcome {
-    let before = tally.failed();
-    if let Err(why) = test(&[], tally) {
-        for suite in suite::wanted(&[])? {
-            tally.leave_out(suite.name, &why);
-        }
+    for suite in suite::wanted(&[])? {
+        tally.leave_out(suite.name, "it runs by hand so far: `cargo xtask bed test`");
     }
-    if tally.failed() == before { Ok(()) } else { Err("tests failed in the bed".into()) }
+    Ok(())
 }
 
 fn test(names: &[&str], tally: &mut Tally) -> Outcome {

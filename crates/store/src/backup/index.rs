@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        check("", None, "type is \"\"; only container is supported");
+        check("", None, "has no config");
         check(&LXD.replace("type: container\nconfig", "type: virtual-machine\nconfig"), None, "only container is supported");
         check(&LXD.replace("optimized: false\n", "optimized: true\n"), None, "export it without --optimized-storage");
         check("name: c1\ntype: container\n", None, "has no config");
