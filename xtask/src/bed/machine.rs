@@ -26,7 +26,10 @@ pub fn run(guest: &Guest, payload: &Path, suites: &[Suite], deadline: Duration, 
     let mut results = Results { tally, suite: None, heard: Vec::new() };
     let ended = loop {
         match emulator.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(text) => results.line(&text),
+            Ok(text) => {
+                println!("{}", text.trim_end_matches('\r'));
+                results.line(&text);
+            }
             Err(RecvTimeoutError::Disconnected) => break "the guest ended before it",
             Err(RecvTimeoutError::Timeout) => break "the guest's time was over",
         }
@@ -98,7 +101,6 @@ struct Results<'a> {
 impl Results<'_> {
     fn line(&mut self, text: &str) {
         let text = text.trim_end_matches('\r');
-        println!("{text}");
         let Some(words) = text.strip_prefix("bed: ") else {
             if let Some((_, tally)) = &mut self.suite {
                 tally.line(text);
