@@ -170,6 +170,10 @@ impl Value {
     /// # Errors
     /// A sentence for the user.
     pub fn check(self, text: &str) -> Result<(), String> {
+        let lines = matches!(self, Self::Text | Self::SystemCalls | Self::IdMapEntries);
+        if !lines && text.contains(char::is_control) {
+            return Err("it must be one line without control characters".into());
+        }
         match self {
             Self::Bool => match text.to_ascii_lowercase().as_str() {
                 "true" | "false" | "1" | "0" | "yes" | "no" | "on" | "off" => Ok(()),

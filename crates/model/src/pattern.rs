@@ -94,8 +94,8 @@ impl FromStr for SnapshotPattern {
         if parts.iter().filter(|part| **part == Part::Number).count() > 1 {
             return Err(BadPattern("%d may stand in it only once".into()));
         }
-        if text.contains('/') {
-            return Err(BadPattern("the name of a snapshot holds no slash".into()));
+        if text.contains(|letter: char| letter == '/' || letter.is_control()) {
+            return Err(BadPattern("the name of a snapshot holds no slash and no control character".into()));
         }
         Ok(Self(parts))
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_refused() {
         check("%d%d", &[], "%d may stand in it only once");
-        check("a/b", &[], "the name of a snapshot holds no slash");
+        check("a/b", &[], "the name of a snapshot holds no slash and no control character");
         check("{{ instance.name }}", &[], "\"instance.name\" is none of creation_date and creation_date|date:'2006-01-02_15-04-05'");
         check("{{ creation_date", &[], "a {{ has no }}");
     }
