@@ -9,6 +9,7 @@ mod create_remote;
 pub mod delete;
 pub mod end;
 pub mod exec;
+pub mod exec_resumed;
 pub mod files;
 pub mod ids;
 pub mod metadata;

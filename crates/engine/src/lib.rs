@@ -49,6 +49,7 @@ pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
 pub use files::{FileInfo, FileKind, Files, NewFile, SftpDoor};
 pub use guest::{Door, Guest, GuestEvent, GuestEventBody};
 pub use image::ExportedFile;
+pub use instance::exec_resumed::EXECUTING;
 pub use monitor::MonitorError;
 pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
 pub use request::*;

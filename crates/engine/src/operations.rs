@@ -163,13 +163,18 @@ impl Operations {
     /// Makes an operation that the caller drives. It is running, and listeners have heard of it.
     #[must_use]
     pub fn begin(&self, new: NewOperation) -> OperationHandle {
-        let now = Time::now();
+        self.resume(new, Uuid::new_v4(), Time::now())
+    }
+
+    /// Makes an operation again that an earlier daemon had begun.
+    #[must_use]
+    pub fn resume(&self, new: NewOperation, id: Uuid, created_at: Time) -> OperationHandle {
         let view = OperationView {
-            id: Uuid::new_v4(),
+            id,
             class: new.class,
             description: new.description,
-            created_at: now,
-            updated_at: now,
+            created_at,
+            updated_at: Time::now(),
             status: OperationStatus::Running,
             resources: new.resources,
             metadata: new.metadata,
@@ -177,7 +182,6 @@ impl Operations {
             err: String::new(),
             project: new.project,
         };
-        let id = view.id;
         let entry = Arc::new(Entry { view: watch::Sender::new(view.clone()), cancel: Mutex::new(None) });
         self.lock().insert(id, entry.clone());
         self.tell(view);

@@ -156,6 +156,9 @@ impl Engine {
         let record = std::fs::read(self.run_path(instance).join(format!("{SOCKET}.exit")));
         let record = record.ok().and_then(|bytes| serde_json::from_slice::<ExitRecord>(&bytes).ok());
         let was_running = instance.config.get("volatile.last_state.power") == Some("RUNNING");
+        if let Some(record) = &record {
+            self.finish_execs(instance, &record.execs);
+        }
         Ok(match record {
             Some(record) if was_running => Found::Ended(record.reason),
             _ => Found::Vanished,
@@ -181,6 +184,9 @@ impl Engine {
             live.ready = instance.config.flag(crate::guest::facts::READY, false);
             live.running = Some(Arc::new(running));
         });
+        if let Ok(running) = self.inner.cells.get(&instance.project, &instance.name).running() {
+            self.resume_execs(instance, &running.monitor, &status.execs);
+        }
         self.nics_run(instance);
         if let Err(error) = self.reopen_door(instance, status.pid, &status.cgroup) {
             tracing::error!(instance = %instance.name, "{}", chain(&error));

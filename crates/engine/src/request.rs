@@ -13,6 +13,8 @@ use coffer_model::{
 };
 use coffer_remote::Protocol;
 
+use crate::operations::OperationView;
+
 pub use copy::{CopyInstance, MoveInstance};
 
 /// Which projects a list covers.
@@ -225,6 +227,8 @@ pub struct ExecRequest {
     pub cwd: String,
     /// The terminal's columns and rows; `None` runs it on pipes.
     pub terminal: Option<(u16, u16)>,
+    /// The operation that tells how it ended: the next daemon has it too.
+    pub operation: Option<OperationView>,
 }
 
 /// A command that runs inside an instance.
@@ -232,7 +236,7 @@ pub struct ExecRequest {
 pub struct ExecSession {
     /// The runtime's number for it; 0 when it never ran.
     pub id: u64,
-    /// Its streams; `None` when it never ran.
+    /// Its streams; `None` when it never ran, or runs without a client.
     pub streams: Option<ExecStreams>,
     /// Answers its exit status, in LXD's form: the code, or 128 + signal; an error if the instance went away first.
     pub exit: tokio::sync::oneshot::Receiver<i32>,

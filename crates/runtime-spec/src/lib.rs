@@ -26,8 +26,8 @@ pub use mount::{CreateTarget, Device, DeviceKind, Mount, MountOwner, MountSource
 pub use network::{Address, Nic, Route, Veth};
 pub use proxy::{Endpoint, Proxy, Side, SocketFile};
 pub use request::{
-    Answer, Call, Exec, ExecId, ExecState, ExecStatus, Handles, Message, Refusal, RefusalKind, Report, Request, State, Status, Streams,
-    WindowSize,
+    Answer, Call, Exec, ExecId, ExecLabel, ExecState, ExecStatus, Handles, Message, Refusal, RefusalKind, Report, Request, State, Status,
+    Streams, WindowSize,
 };
 pub use security::{Action, Label, Rlimit, Seccomp, SeccompRule, Security};
 pub use signal::Signal;

@@ -29,7 +29,8 @@ pub enum Request {
         #[serde(default)]
         listen: Option<Listen>,
     },
-    /// Executes a command. Descriptors: standard input, output and error for [`Streams::Passed`].
+    /// Executes a command. Descriptors: standard input, output and error for [`Streams::Passed`]; files for output and errors,
+    /// or none, for [`Streams::Recorded`].
     Exec(Exec),
     /// Sends a signal to an executed command.
     ExecSignal {
@@ -181,6 +182,46 @@ pub struct Exec {
     pub groups: Vec<u32>,
     /// Its standard streams.
     pub streams: Streams,
+    /// The caller's own note on the command, which its status carries to whoever asks, also a later caller. The monitor does
+    /// not look at it.
+    #[serde(default)]
+    pub label: Option<ExecLabel>,
+}
+
+/// A short note of a caller's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ExecLabel(String);
+
+impl ExecLabel {
+    /// Most bytes of a label: statuses of a thousand commands must fit in a message.
+    pub const MOST_BYTES: usize = 2048;
+
+    /// Takes a text of at most [`ExecLabel::MOST_BYTES`].
+    #[must_use]
+    pub fn new(text: String) -> Option<Self> {
+        (text.len() <= Self::MOST_BYTES).then_some(Self(text))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<ExecLabel> for String {
+    fn from(label: ExecLabel) -> Self {
+        label.0
+    }
+}
+
+impl TryFrom<String> for ExecLabel {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::new(text).ok_or_else(|| format!("a label has at most {} bytes", Self::MOST_BYTES))
+    }
 }
 
 /// Standard streams of an executed command.
@@ -193,6 +234,12 @@ pub enum Streams {
     /// Three new pipes. Descriptors of the answer: write end of standard input, read ends of standard output and error.
     /// The monitor keeps copies of the read ends; see [`Request::ExecRelease`].
     Pipes,
+    /// Its input is empty, and the monitor itself reads its output and errors, whatever becomes of the caller: it writes up to
+    /// this many bytes of each to the two files that came with the request, or drops them where none came.
+    Recorded {
+        /// Most bytes that are kept of each.
+        most: u64,
+    },
     /// The descriptors that came with the request.
     Passed,
 }
@@ -265,7 +312,7 @@ pub struct Handles {
 }
 
 /// One executed command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecStatus {
     /// Its number.
     pub id: ExecId,
@@ -273,6 +320,9 @@ pub struct ExecStatus {
     pub pid: u32,
     /// Whether it runs still.
     pub state: ExecState,
+    /// The caller's note on it.
+    #[serde(default)]
+    pub label: Option<ExecLabel>,
 }
 
 /// Whether a command runs.

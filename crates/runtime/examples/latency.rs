@@ -67,6 +67,7 @@ fn round(
             gid: 0,
             groups: Vec::new(),
             streams: Streams::Pipes,
+            label: None,
         };
         let (Answer::Executed { id, .. }, _fds) = client.call(Request::Exec(exec), &[])? else { return Err("no exec".into()) };
         times.entry("execed").or_default().push(begun.elapsed());

@@ -272,6 +272,7 @@ pub fn command(argv: &[&str]) -> Exec {
         gid: 0,
         groups: Vec::new(),
         streams: Streams::Pipes,
+        label: None,
     }
 }
 

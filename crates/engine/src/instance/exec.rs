@@ -1,7 +1,7 @@
 //! Running a command inside an instance.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_model::{Config, InstanceName, ProjectName, Status};
 use coffer_runtime_spec as spec;
@@ -27,27 +27,60 @@ impl Engine {
         Err(cell.wrong_state(cell.status(), "commands can be run only while it is running"))
     }
 
-    /// Runs a command.
+    /// Runs a command for a client.
     ///
     /// A program that does not exist or cannot be run is no error: its session has ended with status 127 or 126.
     ///
     /// # Errors
     /// If the instance is not running, or the user, directory or terminal cannot be had.
     pub fn exec(&self, project: &ProjectName, name: &InstanceName, request: ExecRequest) -> Result<ExecSession, EngineError> {
-        let cell = self.inner.cells.get(project, name);
-        let running = cell.running()?;
+        let terminal = request.terminal;
+        let streams = match terminal {
+            Some((columns, rows)) => spec::Streams::Pty(spec::WindowSize { columns, rows }),
+            None => spec::Streams::Pipes,
+        };
+        let (mut session, fds) = self.exec_with(project, name, request, streams, &[])?;
+        if session.complaint.is_none() {
+            let mismatch = || EngineError::Monitor { instance: name.clone(), doing: RUNNING, cause: MonitorError::Mismatch };
+            session.streams = Some(ends(terminal.is_some(), fds).ok_or_else(mismatch)?);
+        }
+        Ok(session)
+    }
+
+    /// Runs a command that reads nothing, and whose output and errors go to two files, at most `most` bytes of each, or nowhere.
+    /// Its monitor writes them, whatever becomes of this daemon.
+    ///
+    /// # Errors
+    /// See [`Engine::exec`].
+    pub fn exec_recorded(
+        &self,
+        project: &ProjectName,
+        name: &InstanceName,
+        request: ExecRequest,
+        files: Option<[OwnedFd; 2]>,
+        most: u64,
+    ) -> Result<ExecSession, EngineError> {
+        let borrowed: Vec<BorrowedFd<'_>> = files.iter().flatten().map(AsFd::as_fd).collect();
+        Ok(self.exec_with(project, name, request, spec::Streams::Recorded { most }, &borrowed)?.0)
+    }
+
+    fn exec_with(
+        &self,
+        project: &ProjectName,
+        name: &InstanceName,
+        request: ExecRequest,
+        streams: spec::Streams,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(ExecSession, Vec<OwnedFd>), EngineError> {
+        let running = self.inner.cells.get(project, name).running()?;
         let config = self.load(project, name)?.config;
-        let failed = |cause| EngineError::Monitor { instance: name.clone(), doing: "running a command", cause };
+        let failed = |cause| EngineError::Monitor { instance: name.clone(), doing: RUNNING, cause };
         let (sender, exit) = tokio::sync::oneshot::channel();
-        let terminal = request.terminal.is_some();
-        let (answer, fds) = match running.monitor.ask(spec::Request::Exec(command(request, &config)?), &[]) {
+        let (answer, fds) = match running.monitor.ask(spec::Request::Exec(command(request, &config, streams)?), fds) {
             Ok(answered) => answered,
-            Err(MonitorError::Refused(refusal)) => match refusal.kind {
-                spec::RefusalKind::NoProgram => return Ok(ended_at_once(exit, sender, NOT_FOUND, &refusal)),
-                spec::RefusalKind::NotExecutable => return Ok(ended_at_once(exit, sender, NOT_EXECUTABLE, &refusal)),
-                spec::RefusalKind::Invalid | spec::RefusalKind::State | spec::RefusalKind::NotFound | spec::RefusalKind::Failed => {
-                    return Err(failed(MonitorError::Refused(refusal)));
-                }
+            Err(MonitorError::Refused(refusal)) => match status_of_refused(refusal.kind) {
+                Some(status) => return Ok((ended_at_once(exit, sender, status, &refusal), Vec::new())),
+                None => return Err(failed(MonitorError::Refused(refusal))),
             },
             Err(cause) => return Err(failed(cause)),
         };
@@ -61,8 +94,7 @@ impl Engine {
             }
         };
         running.monitor.ask_then(waited, &[], ended).map_err(failed)?;
-        let streams = streams(terminal, fds).ok_or_else(|| failed(MonitorError::Mismatch))?;
-        Ok(ExecSession { id: id.0, streams: Some(streams), exit, complaint: None })
+        Ok((ExecSession { id: id.0, streams: None, exit, complaint: None }, fds))
     }
 
     /// Sends a signal to a running command.
@@ -98,7 +130,19 @@ impl Engine {
     }
 }
 
-fn command(request: ExecRequest, config: &Config) -> Result<spec::Exec, EngineError> {
+/// The status of a command that was never executed; `None` if that is no matter of its program.
+pub(crate) fn status_of_refused(kind: spec::RefusalKind) -> Option<i32> {
+    match kind {
+        spec::RefusalKind::NoProgram => Some(NOT_FOUND),
+        spec::RefusalKind::NotExecutable => Some(NOT_EXECUTABLE),
+        spec::RefusalKind::Invalid | spec::RefusalKind::State | spec::RefusalKind::NotFound | spec::RefusalKind::Failed => None,
+    }
+}
+
+/// What is being done, for errors.
+const RUNNING: &str = "running a command";
+
+fn command(request: ExecRequest, config: &Config, streams: spec::Streams) -> Result<spec::Exec, EngineError> {
     if request.command.first().is_none_or(String::is_empty) {
         return Err(EngineError::Refused("the command is empty".into()));
     }
@@ -106,13 +150,11 @@ fn command(request: ExecRequest, config: &Config) -> Result<spec::Exec, EngineEr
     if strings.into_iter().any(|text| text.contains('\0')) {
         return Err(EngineError::Refused("a command, its environment and its directory cannot hold NUL characters".into()));
     }
-    let streams = match request.terminal {
-        Some((columns, rows)) => spec::Streams::Pty(spec::WindowSize { columns, rows }),
-        None => spec::Streams::Pipes,
-    };
     let env = environment(&request, config);
-    let cwd = if request.cwd.is_empty() { env.get("HOME").cloned().unwrap_or_else(|| "/".into()) } else { request.cwd };
-    Ok(spec::Exec { argv: request.command, env, cwd, uid: request.user, gid: request.group, groups: Vec::new(), streams })
+    let cwd = if request.cwd.is_empty() { env.get("HOME").cloned().unwrap_or_else(|| "/".into()) } else { request.cwd.clone() };
+    let label = request.operation.as_ref().and_then(super::exec_resumed::label);
+    let ExecRequest { command: argv, user: uid, group: gid, .. } = request;
+    Ok(spec::Exec { argv, env, cwd, uid, gid, groups: Vec::new(), streams, label })
 }
 
 /// The environment: LXD's defaults, under the instance's `environment.*`, under the request's.
@@ -141,7 +183,8 @@ fn ended_at_once(
     ExecSession { id: 0, streams: None, exit, complaint: Some(refusal.text.clone()) }
 }
 
-fn streams(terminal: bool, mut fds: Vec<OwnedFd>) -> Option<ExecStreams> {
+/// Our ends of a session's streams.
+fn ends(terminal: bool, mut fds: Vec<OwnedFd>) -> Option<ExecStreams> {
     if terminal {
         return fds.pop().map(ExecStreams::Terminal);
     }

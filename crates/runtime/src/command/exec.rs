@@ -24,6 +24,7 @@ pub(super) fn exec(arguments: &Arguments) -> Result<u8, CommandError> {
         gid: arguments.group.unwrap_or(arguments.user),
         groups: Vec::new(),
         streams,
+        label: None,
     };
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let passed = [input.as_fd(), output.as_fd(), error.as_fd()];

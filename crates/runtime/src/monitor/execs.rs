@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_runtime_spec::{
-    Answer, Exec, ExecId, ExecState, ExecStatus, Refusal, RefusalKind, Report, Signal, Stage, State, Streams, WindowSize,
+    Answer, Exec, ExecId, ExecLabel, ExecState, ExecStatus, Refusal, RefusalKind, Report, Signal, Stage, State, Streams, WindowSize,
 };
 use coffer_sys::process::{self, Child, CloneOptions, Ended};
 use coffer_sys::pty;
@@ -13,6 +13,7 @@ use rustix::pipe::PipeFlags;
 
 use super::connections::Asker;
 use super::poll::{Interest, Token};
+use super::recording::{Recording, read};
 use super::{Monitor, failed, refusal};
 use crate::attach::{self, Standard};
 
@@ -29,8 +30,19 @@ pub(super) struct Running {
     kept: [Option<OwnedFd>; 2],
     /// The terminal's master, for changes of size.
     is_terminal: bool,
+    /// Where its output goes that the monitor itself reads.
+    recordings: Option<[Recording; 2]>,
+    label: Option<ExecLabel>,
     waiters: Vec<Asker>,
 }
+
+/// So many commands that have ended are remembered until somebody asks how.
+const MOST_ENDED: usize = 1000;
+
+/// So many bytes of output are read at a time.
+const PIECE: usize = 16 << 10;
+/// So many pieces are what the largest pipe of an unprivileged user holds. Source: pipe(7), 1 MiB.
+const MOST_PIECES: usize = (1 << 20) / PIECE;
 
 #[derive(Debug)]
 struct Beginning {
@@ -47,11 +59,12 @@ struct Prepared {
     answer: Vec<OwnedFd>,
     kept: [Option<OwnedFd>; 2],
     is_terminal: bool,
+    recordings: Option<[Recording; 2]>,
 }
 
 impl Running {
     fn status(&self, id: u64) -> ExecStatus {
-        ExecStatus { id: ExecId(id), pid: self.child.pid, state: self.state }
+        ExecStatus { id: ExecId(id), pid: self.child.pid, state: self.state, label: self.label.clone() }
     }
 }
 
@@ -71,7 +84,11 @@ impl Monitor {
                     .as_ref()
                     .map_or(Ok(()), |beginning| self.poll.add(&beginning.status, Token::ExecStatus(id), Interest::Read));
                 let watched = watched.and_then(|()| self.poll.add(&running.child.pidfd, Token::ExecEnded(id), Interest::Read));
+                let recorded = running.recordings.is_some();
                 self.execs.insert(id, running);
+                if recorded {
+                    self.read_ourselves(id);
+                }
                 if let Err(error) = watched {
                     self.exec_refused(id, failed("waiting for the command", &error));
                 }
@@ -99,9 +116,12 @@ impl Monitor {
             Some(Errno::NOMEM) => not_running(),
             _ => failed("making a process", &error),
         })?;
-        let Prepared { answer, kept, is_terminal, .. } = prepared;
+        let Prepared { answer, kept, is_terminal, recordings, .. } = prepared;
         let beginning = Some(Beginning { asker, status, said: Vec::new(), answer });
-        Ok(Running { child, state: ExecState::Running, owner: Some(asker.peer), beginning, kept, is_terminal, waiters: Vec::new() })
+        let owner = recordings.is_none().then_some(asker.peer);
+        let label = exec.label.clone();
+        let state = ExecState::Running;
+        Ok(Running { child, state, owner, beginning, kept, is_terminal, recordings, label, waiters: Vec::new() })
     }
 
     fn streams(&self, exec: &Exec, fds: Vec<OwnedFd>) -> Result<Prepared, Refusal> {
@@ -110,19 +130,36 @@ impl Monitor {
             Streams::Pty(size) => {
                 let pty = self.terminal(exec, size).map_err(told)?;
                 let kept = [Some(pty.master.try_clone().map_err(told)?), None];
-                Ok(Prepared { standard: Standard::Terminal(pty.terminal), answer: vec![pty.master], kept, is_terminal: true })
+                let standard = Standard::Terminal(pty.terminal);
+                Ok(Prepared { standard, answer: vec![pty.master], kept, is_terminal: true, recordings: None })
             }
             Streams::Pipes => {
                 let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| told(error.into()));
                 let ((input, write_input), (read_output, output), (read_error, error)) = (pipe()?, pipe()?, pipe()?);
                 let kept = [Some(read_output.try_clone().map_err(told)?), Some(read_error.try_clone().map_err(told)?)];
                 let answer = vec![write_input, read_output, read_error];
-                Ok(Prepared { standard: Standard::Files([input, output, error]), answer, kept, is_terminal: false })
+                let standard = Standard::Files([input, output, error]);
+                Ok(Prepared { standard, answer, kept, is_terminal: false, recordings: None })
+            }
+            Streams::Recorded { most } => {
+                let mut files = match <[OwnedFd; 2]>::try_from(fds) {
+                    Ok(files) => files.map(Some),
+                    Err(none) if none.is_empty() => [None, None],
+                    Err(_) => return Err(refusal(RefusalKind::Invalid, "two descriptors must come with the request, or none")),
+                };
+                let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| told(error.into()));
+                // Nobody holds the other end of its input: it reads an end of file.
+                let ((input, _), (read_output, output), (read_error, error)) = (pipe()?, pipe()?, pipe()?);
+                let recordings = [0, 1].map(|stream: usize| Recording::new(files[stream].take(), most));
+                let standard = Standard::Files([input, output, error]);
+                let kept = [Some(read_output), Some(read_error)];
+                Ok(Prepared { standard, answer: Vec::new(), kept, is_terminal: false, recordings: Some(recordings) })
             }
             Streams::Passed => {
                 let three = <[OwnedFd; 3]>::try_from(fds);
                 let files = three.map_err(|_| refusal(RefusalKind::Invalid, "three descriptors must come with the request"))?;
-                Ok(Prepared { standard: Standard::Files(files), answer: Vec::new(), kept: [None, None], is_terminal: false })
+                let standard = Standard::Files(files);
+                Ok(Prepared { standard, answer: Vec::new(), kept: [None, None], is_terminal: false, recordings: None })
             }
         }
     }
@@ -163,6 +200,9 @@ impl Monitor {
         let Some(mut running) = self.execs.remove(&id) else { return };
         let _ = process::signal(running.child.pidfd.as_fd(), 9);
         let _ = process::wait(running.child.pidfd.as_fd());
+        for waiter in running.waiters {
+            self.answer(waiter, Err(refusal.clone()), Vec::new());
+        }
         if let Some(beginning) = running.beginning.take() {
             self.answer(beginning.asker, Err(refusal), Vec::new());
         }
@@ -182,18 +222,34 @@ impl Monitor {
             Ended::Killed(number) => ExecState::Killed(Signal::from_number(number).unwrap_or(Signal::KILL)),
         };
         for stream in 0..2 {
+            // What is in the pipe still is recorded. Whoever else writes into it is not waited for, so no more than a pipe holds.
+            let mut pieces = 0..MOST_PIECES;
+            while pieces.next().is_some() && self.read_piece(id, stream) {}
             self.stop_keeping(id, stream);
         }
         let Some(running) = self.execs.get_mut(&id) else { return };
+        running.recordings = None;
         let status = running.status(id);
         let waiters = std::mem::take(&mut running.waiters);
-        if !waiters.is_empty() {
+        if waiters.is_empty() {
+            self.forget_oldest_ended();
+        } else {
             self.execs.remove(&id);
         }
         for waiter in waiters {
-            self.answer(waiter, Ok(Answer::ExecEnded(status)), Vec::new());
+            self.answer(waiter, Ok(Answer::ExecEnded(status.clone())), Vec::new());
         }
         self.report(&Report::ExecExited(status));
+    }
+
+    /// Forgets the command that was begun first of those that have ended, if there are too many.
+    fn forget_oldest_ended(&mut self) {
+        let ended = || self.execs.iter().filter(|(_, running)| running.state != ExecState::Running).map(|(id, _)| *id);
+        if ended().count() > MOST_ENDED
+            && let Some(oldest) = ended().next()
+        {
+            self.execs.remove(&oldest);
+        }
     }
 
     /// Answers when the command has ended.
@@ -238,36 +294,58 @@ impl Monitor {
     }
 
     pub(super) fn exec_statuses(&self) -> Vec<ExecStatus> {
-        self.execs.iter().filter(|(_, running)| running.beginning.is_none()).map(|(id, running)| running.status(*id)).collect()
+        self.execs.iter().map(|(id, running)| running.status(*id)).collect()
     }
 
     /// The caller is gone without having released its streams: from now on their output is read and dropped, so that the
     /// commands live on.
     pub(super) fn adopt_execs_of(&mut self, peer: u64) {
+        let mut orphans = Vec::new();
         for (id, running) in &mut self.execs {
             running.waiters.retain(|waiter| waiter.peer != peer);
             if running.owner != Some(peer) {
                 continue;
             }
             running.owner = None;
-            for (stream, kept) in running.kept.iter().enumerate() {
-                let Some(kept) = kept else { continue };
-                // A pipe's or terminal's own flag, which nobody else looks at any more.
-                let _ = rustix::io::ioctl_fionbio(kept, true);
-                let _ = self.poll.add(kept, Token::ExecOutput(*id, stream as u8), Interest::Read);
-            }
+            orphans.push(*id);
+        }
+        orphans.into_iter().for_each(|id| self.read_ourselves(id));
+    }
+
+    /// From now on the monitor reads the command's output.
+    fn read_ourselves(&self, id: u64) {
+        let Some(running) = self.execs.get(&id) else { return };
+        for (stream, kept) in running.kept.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            // A pipe's or terminal's own flag, which nobody else looks at.
+            let _ = rustix::io::ioctl_fionbio(kept, true);
+            let _ = self.poll.add(kept, Token::ExecOutput(id, stream as u8), Interest::Read);
         }
     }
 
-    /// Drops output that nobody reads.
+    /// Reads output that nobody else reads.
     pub(super) fn drain_exec(&mut self, id: u64, stream: u8) {
-        let Some(kept) = self.execs.get(&id).and_then(|running| running.kept.get(usize::from(stream))?.as_ref()) else { return };
-        let mut buffer = [0; 16 << 10];
-        match rustix::io::read(kept, &mut buffer) {
-            Ok(length) if length > 0 => {}
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Ok(_) | Err(_) => self.stop_keeping(id, usize::from(stream)),
+        self.read_piece(id, usize::from(stream));
+    }
+
+    /// Reads a piece of a stream that is ours to read, and records it where it is to be; false if there is nothing now.
+    fn read_piece(&mut self, id: u64, stream: usize) -> bool {
+        let Some(running) = self.execs.get_mut(&id).filter(|running| running.owner.is_none()) else { return false };
+        let Some(kept) = running.kept.get(stream).and_then(Option::as_ref) else { return false };
+        let mut buffer = [0; PIECE];
+        let length = match read(kept, &mut buffer) {
+            Ok(length) if length > 0 => length,
+            Err(Errno::AGAIN) => return false,
+            Ok(_) | Err(_) => {
+                self.stop_keeping(id, stream);
+                return false;
+            }
+        };
+        let recording = running.recordings.as_mut().and_then(|recordings| recordings.get_mut(stream));
+        if let Some(Err(error)) = recording.map(|recording| recording.write(&buffer[..length])) {
+            self.warn(format!("recording the output of exec {id}: {error}"));
         }
+        true
     }
 
     fn stop_keeping(&mut self, id: u64, stream: usize) {

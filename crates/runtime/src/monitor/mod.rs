@@ -18,6 +18,7 @@ mod instance;
 mod listening;
 mod poll;
 mod proxies;
+mod recording;
 mod requests;
 mod start;
 

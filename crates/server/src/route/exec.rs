@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
 use coffer_api::InstanceExecPost;
-use coffer_engine::{Class, EngineError, ExecRequest, NewOperation};
+use coffer_engine::{Class, EXECUTING, EngineError, ExecRequest, NewOperation};
 use coffer_model::{InstanceName, ProjectName};
 use serde_json::{Map, Value};
 
@@ -38,7 +38,7 @@ async fn run(
     }
     let (checked_project, checked_name) = (project.clone(), name.clone());
     app.run(move |engine| engine.may_exec(&checked_project, &checked_name)).await?;
-    let mut new = NewOperation::instance("Executing command", &project, name.as_str());
+    let mut new = NewOperation::instance(EXECUTING, &project, name.as_str());
     let doors = if body.wait_for_websocket {
         let names: &[&'static str] = if body.interactive { &["0", "control"] } else { &["0", "1", "2", "control"] };
         let doors = app.sessions.open(names)?;
@@ -81,6 +81,7 @@ fn request(body: InstanceExecPost) -> ExecRequest {
         user: body.user,
         group: body.group,
         cwd: body.cwd,
+        operation: None,
     }
 }
 

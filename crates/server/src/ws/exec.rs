@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::line::{Ends, Line, Sender};
 use super::pipe::Stream;
-use super::reader::{CHUNK, Input};
+use super::reader::Input;
 use super::{Doors, Socket};
 use crate::app::App;
 
@@ -23,9 +23,6 @@ const SIGKILL: i32 = 9;
 
 /// How much of each stream is recorded: as much as a log file is answered.
 const MOST_RECORDED: u64 = 64 << 20;
-
-/// What stands behind a recording that was cut.
-const CUT: &str = "\n[more than 64 MiB: the rest was not recorded]\n";
 
 /// How long a client that hung up may take to read the rest.
 const LAST_READS: Duration = Duration::from_secs(10);
@@ -46,7 +43,8 @@ pub struct Plan {
 
 /// Runs the command and ends the operation with its exit status.
 pub async fn run(app: App, operation: OperationHandle, plan: Plan) {
-    let Plan { project, name, request, doors, record } = plan;
+    let Plan { project, name, mut request, doors, record } = plan;
+    request.operation = Some(operation.view());
     let target = Arc::new(Target { app, project, name });
     let result = match doors {
         Some(doors) => with_client(&target, &operation, request, doors).await,
@@ -269,67 +267,15 @@ pub fn control_messages(socket: Socket, over: watch::Receiver<bool>) -> mpsc::Re
     received
 }
 
-/// Runs the command without a client: it reads nothing, and what it writes is recorded or dropped.
+/// Runs the command without a client: it reads nothing, and what it writes is recorded or dropped, by its monitor.
 async fn alone(target: &Target, request: ExecRequest, record: Option<(File, File)>) -> Result<i32, EngineError> {
-    let session = target.start(request).await?;
-    let (over, is_over) = watch::channel(false);
-    let (output, errors) = record.unzip();
-    let watched = |fd: OwnedFd| Stream::new(fd, Interest::READABLE).map_err(|cause| EngineError::system("watching the output", cause));
-    let records = match session.streams {
-        None => {
-            if let (Some(text), Some(mut errors)) = (session.complaint, errors) {
-                writeln!(errors, "{text}").map_err(|cause| EngineError::system("recording why the program never ran", cause))?;
-            }
-            Vec::new()
-        }
-        Some(ExecStreams::Terminal(fd)) => vec![tokio::spawn(copy(watched(fd)?, output, is_over))],
-        Some(ExecStreams::Pipes { stdin, stdout, stderr }) => {
-            drop(stdin);
-            let output = tokio::spawn(copy(watched(stdout)?, output, is_over.clone()));
-            vec![output, tokio::spawn(copy(watched(stderr)?, errors, is_over))]
-        }
-    };
-    let code = session.exit.await.map_err(|_| EngineError::Refused(format!("instance {} went away while the command ran", target.name)));
-    over.send_replace(true);
-    for record in records {
-        let written = record.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        written.map_err(|cause| EngineError::system("recording the command's output", cause))?;
+    let (project, name) = (target.project.clone(), target.name.clone());
+    let files =
+        |(output, errors): &(File, File)| -> io::Result<[OwnedFd; 2]> { Ok([output.try_clone()?.into(), errors.try_clone()?.into()]) };
+    let files = record.as_ref().map(files).transpose().map_err(|cause| EngineError::system("recording the command's output", cause))?;
+    let session = target.app.attempt(move |engine| engine.exec_recorded(&project, &name, request, files, MOST_RECORDED)).await?;
+    if let (Some(text), Some((_, mut errors))) = (session.complaint, record) {
+        writeln!(errors, "{text}").map_err(|cause| EngineError::system("recording why the program never ran", cause))?;
     }
-    code
-}
-
-async fn copy(stream: Stream, file: Option<File>, mut over: watch::Receiver<bool>) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
-    let mut file = file.map(tokio::fs::File::from_std);
-    let mut room = MOST_RECORDED;
-    loop {
-        let ended = *over.borrow();
-        let count = if ended {
-            stream.try_read(&mut buffer)?.unwrap_or(0)
-        } else {
-            tokio::select! {
-                count = stream.read(&mut buffer) => count?,
-                _ = over.wait_for(|over| *over) => continue,
-            }
-        };
-        if count == 0 {
-            break;
-        }
-        // What does not fit is read all the same: the command is not held up by it.
-        let kept = count.min(usize::try_from(room).unwrap_or(count));
-        if let Some(file) = &mut file {
-            tokio::io::AsyncWriteExt::write_all(file, &buffer[..kept]).await?;
-            if kept < count && room > 0 {
-                tokio::io::AsyncWriteExt::write_all(file, CUT.as_bytes()).await?;
-            }
-        }
-        room -= kept as u64;
-        if kept < count {
-            room = 0;
-        }
-    }
-    match &mut file {
-        Some(file) => tokio::io::AsyncWriteExt::flush(file).await,
-        None => Ok(()),
-    }
+    session.exit.await.map_err(|_| EngineError::Refused(format!("instance {} went away while the command ran", target.name)))
 }
