@@ -53,6 +53,17 @@ wire! {
         /// Project it belongs to; empty for events of the whole server.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub project: String,
+        /// Its number; numbers grow. Beside LXD's fields; absent from other servers.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub sequence: u64,
+    }
+
+    /// Metadata of an event of type `gap`, which only listeners with `since` get: what happened between is lost.
+    pub struct EventGap {
+        /// The number that the listener knows.
+        pub since: u64,
+        /// The number of the first event that it is told.
+        pub first: u64,
     }
 
     /// Metadata of a lifecycle event.
@@ -88,4 +99,8 @@ wire! {
         /// Fields of the line.
         pub context: BTreeMap<String, String>,
     }
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

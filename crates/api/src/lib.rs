@@ -37,7 +37,7 @@ mod warning;
 
 pub use certificate::{Certificate, CertificateAddToken, CertificatePut, CertificatesPost};
 pub use cluster::{Cluster, ClusterMember, ClusterMemberConfigKey, ClusterPut};
-pub use event::{Event, EventKind, Lifecycle, LifecycleRequestor, Logging};
+pub use event::{Event, EventGap, EventKind, Lifecycle, LifecycleRequestor, Logging};
 pub use exec::{ControlMessage, InstanceConsolePost, InstanceExecPost, WindowSize};
 pub use extensions::EXTENSIONS;
 pub use image::{
@@ -59,7 +59,7 @@ pub use network_state::{
 };
 #[cfg(feature = "openapi")]
 pub use openapi::openapi;
-pub use operation::{Operation, OperationClass};
+pub use operation::{Operation, OperationClass, OperationLogEntry};
 pub use preseed::{ClusterPreseed, NetworkPreseed, Preseed};
 pub use profile::{Profile, ProfilePost, ProfilePut, ProfilesPost};
 pub use project::{Project, ProjectPost, ProjectPut, ProjectState, ProjectStateResource, ProjectsPost};

@@ -117,12 +117,28 @@ fn query_parameters(route: &Route) -> Vec<Value> {
         found.push(text("filter", "Expression such as `status eq Running and config.user.role eq web`"));
     }
     match route.id {
-        "instances_get" | "events_get" | "operations_get" => found.push(text("all-projects", "`true` for every project")),
+        "instances_get" | "events_get" | "operations_get" | "operations_log_get" => {
+            found.push(text("all-projects", "`true` for every project"))
+        }
         "operation_wait_get" => found.push(text("timeout", "Seconds; -1 or absent waits for ever")),
         _ => {}
     }
     match route.id {
-        "events_get" => found.push(text("type", "Comma-separated kinds: operation, lifecycle, logging")),
+        "events_get" => {
+            found.push(text("type", "Comma-separated kinds: operation, lifecycle, logging"));
+            found.push(text(
+                "since",
+                "Number of the last event that is known: what came after is told first, with an event of type `gap` if some is lost",
+            ));
+        }
+        "operations_log_get" => {
+            found.push(text("instance", "Name of an instance that was concerned"));
+            found.push(text("user", "User name or certificate fingerprint of who asked"));
+            found.push(text("status", "running, success, failure or cancelled"));
+            found.push(text("since", "RFC 3339: begun then or later"));
+            found.push(text("until", "RFC 3339: begun before then"));
+            found.push(text("limit", "How many, the newest first; 1000 unless said"));
+        }
         "operation_wait_get" | "operation_websocket_get" => found.push(text("secret", "Secret from the operation's metadata")),
         _ => {}
     }
@@ -135,7 +151,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
         ($($name:ident),* $(,)?) => { $( add::<$name>(&mut all); )* };
     }
     add! {
-        Server, ServerPut, ServerUntrusted, Resources, Event, Lifecycle, Logging, Operation, Preseed,
+        Server, ServerPut, ServerUntrusted, Resources, Event, EventGap, Lifecycle, Logging, Operation, OperationLogEntry, Preseed,
         Instance, InstanceFull, InstancePut, InstancePost, InstanceRebuildPost, InstancesPost, InstancesPut, InstanceState, InstanceStatePut,
         InstanceExecPost, InstanceConsolePost, InstanceSnapshot, InstanceSnapshotPost, InstanceSnapshotPut, InstanceSnapshotsPost,
         InstanceBackup, InstanceBackupPost, InstanceBackupsPost,

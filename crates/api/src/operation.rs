@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{StatusCode, Timestamp};
+use crate::{LifecycleRequestor, StatusCode, Timestamp};
 
 /// What kind of work an operation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,6 +59,35 @@ wire! {
         pub err: String,
         /// Name of the cluster member, `none` without a cluster.
         pub location: String,
+        /// Who asked for it; absent for what the server began by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub requestor: Option<LifecycleRequestor>,
+    }
+
+    /// `GET /1.0/operations/log`: an operation as it is remembered.
+    pub struct OperationLogEntry {
+        /// UUID.
+        pub id: String,
+        /// Task, websocket or token.
+        pub class: OperationClass,
+        /// What was done, in words.
+        pub description: String,
+        /// Project it belonged to.
+        pub project: String,
+        /// Text of `status_code`.
+        pub status: String,
+        /// Final from 200 up.
+        pub status_code: StatusCode,
+        /// URLs of what it worked on, by kind, without project.
+        pub resources: Option<BTreeMap<String, Vec<String>>>,
+        /// Why it failed, else empty.
+        pub err: String,
+        /// Who asked for it; `null` for what the server began by itself.
+        pub requestor: Option<LifecycleRequestor>,
+        /// When it began.
+        pub created_at: Timestamp,
+        /// When it ended; unset while it works.
+        pub ended_at: Timestamp,
     }
 }
 

@@ -225,6 +225,7 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/1.0/projects/{name}", "project_delete", "Delete a project", "", "", Sync, Admin),
 
     route(Get, "/1.0/operations", "operations_get", "List operations by status", "", "[Operation]", Sync, View),
+    route(Get, "/1.0/operations/log", "operations_log_get", "Search what operations did", "", "[OperationLogEntry]", Sync, View),
     route(Get, "/1.0/operations/{id}", "operation_get", "Get an operation", "", "Operation", Sync, View),
     route(Delete, "/1.0/operations/{id}", "operation_delete", "Cancel an operation", "", "", Sync, Operate),
     route(Get, "/1.0/operations/{id}/wait", "operation_wait_get", "Wait for an operation", "", "Operation", Sync, Anyone),

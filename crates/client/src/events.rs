@@ -38,12 +38,24 @@ impl Client {
     /// # Errors
     /// If the server refuses or can't be reached.
     pub async fn events(&self, kinds: &[EventKind], all_projects: bool) -> Result<EventStream, ClientError> {
+        self.events_since(kinds, all_projects, None).await
+    }
+
+    /// Like [`Client::events`]; first come the events after the one with the number `since`, as far as the server has them. An
+    /// event of kind `gap` stands for those that it has not.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn events_since(&self, kinds: &[EventKind], all_projects: bool, since: Option<u64>) -> Result<EventStream, ClientError> {
         let mut path = ApiPath::new("/1.0/events");
         if !kinds.is_empty() {
             path = path.query("type", &kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(","));
         }
         if all_projects {
             path = path.query("all-projects", "true");
+        }
+        if let Some(since) = since {
+            path = path.query("since", &since.to_string());
         }
         Ok(EventStream(Messages::new(websocket::dial(self.endpoint(), &self.in_project(path)).await?)))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coffer_api::{EventKind, Operation};
+use coffer_api::{EventKind, Operation, OperationLogEntry};
 use hyper::Method;
 
 use crate::{Answer, ApiPath, Client, ClientError};
@@ -110,6 +110,15 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn operations(&self) -> Result<BTreeMap<String, Vec<Operation>>, ClientError> {
         self.get(ApiPath::new("/1.0/operations").query("recursion", "1")).await
+    }
+
+    /// Searches what operations did, the newest first; `filters` are the query's parameters.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn operation_log(&self, filters: &[(&str, String)]) -> Result<Vec<OperationLogEntry>, ClientError> {
+        let path = ApiPath::new("/1.0/operations/log");
+        self.get(filters.iter().fold(path, |path, (key, value)| path.query(key, value))).await
     }
 
     /// Reads an operation.

@@ -19,6 +19,7 @@ mod kinds;
 mod live;
 mod monitor;
 mod network;
+mod operation_log;
 mod profile;
 mod project;
 mod recover;
@@ -45,7 +46,7 @@ pub use coffer_remote::{Protocol, ProtocolError};
 pub use coffer_storage::Resources;
 pub use coffer_storage::config::tables as storage_keys;
 pub use error::{EngineError, ErrorKind};
-pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine};
+pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine, Replay};
 pub use files::{FileInfo, FileKind, Files, NewFile, SftpDoor};
 pub use guest::{Door, Guest, GuestEvent, GuestEventBody};
 pub use image::ExportedFile;
@@ -84,7 +85,7 @@ pub struct Engine {
 
 struct Inner {
     settings: Settings,
-    store: Store,
+    store: Arc<Store>,
     events: Events,
     operations: Operations,
     cells: live::Cells,
@@ -143,7 +144,7 @@ impl Engine {
         for (name, mode) in DIRECTORIES {
             make_directory(&settings.dir.join(name), *mode)?;
         }
-        let store = Store::open(&settings.dir.join("database"))?;
+        let store = Arc::new(Store::open(&settings.dir.join("database"))?);
         let facts = host::facts(&settings.dir)?;
         let hierarchies =
             coffer_runtime::cgroup::Hierarchies::find().map_err(|cause| EngineError::system("looking for control groups", cause))?;
@@ -154,7 +155,7 @@ impl Engine {
         let file_program = coffer_file_server::FileProgram::load(&settings.files).map_err(files)?;
         let nursery = coffer_runtime::Nursery::new(monitor_program, &facts.cgroup_parent);
         let inner = Inner {
-            operations: Operations::new(events.clone()),
+            operations: Operations::new(events.clone(), operation_log::OperationLog::begin(&store)?),
             unpacker: coffer_image::Unpacker::at(&settings.unpack),
             trust: trust::Trust::load(&store)?,
             pulls: image::pull::Pulls::default(),

@@ -10,70 +10,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use coffer_model::{OperationClass as Class, OperationStatus};
 use coffer_model::{ProjectName, Time};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::EngineError;
-use crate::events::{EventBody, Events};
+use crate::events::{Caller, EventBody, Events};
+use crate::operation_log::OperationLog;
 
 /// How long a finished operation can still be read.
 const KEPT: Duration = Duration::from_secs(60);
-
-/// The kind of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Works by itself.
-    Task,
-    /// Waits for websockets and works over them.
-    Websocket,
-    /// Waits until somebody shows its secret.
-    Token,
-}
-
-/// How far an operation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OperationStatus {
-    /// It works.
-    Running,
-    /// It did what was asked.
-    Success,
-    /// It failed; see [`OperationView::err`].
-    Failure,
-    /// Somebody cancelled it.
-    Cancelled,
-}
-
-impl OperationStatus {
-    /// The number that the API gives the state.
-    #[must_use]
-    pub fn code(self) -> u32 {
-        match self {
-            Self::Running => 103,
-            Self::Success => 200,
-            Self::Failure => 400,
-            Self::Cancelled => 401,
-        }
-    }
-
-    /// The API's word for the state.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "Running",
-            Self::Success => "Success",
-            Self::Failure => "Failure",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-
-    /// Says whether nothing more will happen.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        self != Self::Running
-    }
-}
 
 /// An operation as it is at a moment.
 #[derive(Debug, Clone)]
@@ -100,6 +48,8 @@ pub struct OperationView {
     pub err: String,
     /// The project it belongs to.
     pub project: ProjectName,
+    /// Who asked for it; `None` when the daemon began it by itself.
+    pub requestor: Option<Caller>,
 }
 
 /// What is known of an operation when it is made.
@@ -115,6 +65,8 @@ pub struct NewOperation {
     pub resources: BTreeMap<&'static str, Vec<String>>,
     /// Metadata from the start.
     pub metadata: Map<String, Value>,
+    /// Who asks for it; `None` when the daemon begins it by itself.
+    pub requestor: Option<Caller>,
 }
 
 impl NewOperation {
@@ -123,13 +75,20 @@ impl NewOperation {
     pub fn instance(description: &'static str, project: &ProjectName, name: &str) -> Self {
         let url = |kind: &str| vec![format!("/1.0/{kind}/{name}")];
         let resources = BTreeMap::from([("instances", url("instances")), ("containers", url("containers"))]);
-        Self { class: Class::Task, description, project: project.clone(), resources, metadata: Map::new() }
+        Self { class: Class::Task, description, project: project.clone(), resources, metadata: Map::new(), requestor: None }
+    }
+
+    /// Says who asks for it.
+    #[must_use]
+    pub fn by(mut self, caller: &Caller) -> Self {
+        self.requestor = Some(caller.clone());
+        self
     }
 
     /// Describes a task on something else: `kind` is `images`, `storage-pools`, …
     #[must_use]
     pub fn task(description: &'static str, project: &ProjectName, resources: BTreeMap<&'static str, Vec<String>>) -> Self {
-        Self { class: Class::Task, description, project: project.clone(), resources, metadata: Map::new() }
+        Self { class: Class::Task, description, project: project.clone(), resources, metadata: Map::new(), requestor: None }
     }
 }
 
@@ -138,6 +97,7 @@ impl NewOperation {
 pub struct Operations {
     table: Arc<Mutex<HashMap<Uuid, Arc<Entry>>>>,
     events: Events,
+    log: OperationLog,
 }
 
 struct Entry {
@@ -156,8 +116,13 @@ pub struct OperationHandle {
 impl Operations {
     /// Starts without operations.
     #[must_use]
-    pub fn new(events: Events) -> Self {
-        Self { table: Arc::default(), events }
+    pub fn new(events: Events, log: OperationLog) -> Self {
+        Self { table: Arc::default(), events, log }
+    }
+
+    /// The log of what operations did.
+    pub(crate) fn log(&self) -> &OperationLog {
+        &self.log
     }
 
     /// Makes an operation that the caller drives. It is running, and listeners have heard of it.
@@ -181,9 +146,11 @@ impl Operations {
             may_cancel: false,
             err: String::new(),
             project: new.project,
+            requestor: new.requestor,
         };
         let entry = Arc::new(Entry { view: watch::Sender::new(view.clone()), cancel: Mutex::new(None) });
         self.lock().insert(id, entry.clone());
+        self.log.note(&view);
         self.tell(view);
         OperationHandle { id, entry, operations: self.clone(), finished: false }
     }
@@ -275,6 +242,9 @@ impl Operations {
             true
         });
         if let Some(view) = told {
+            if view.status.is_final() {
+                self.log.note(&view);
+            }
             self.tell(view);
         }
     }
@@ -399,7 +369,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_ends_with_its_result() {
-        let operations = Operations::new(Events::default());
+        let operations = Operations::new(Events::default(), OperationLog::none());
         let fine = operations.spawn(new(), |_| Ok(()));
         let bad = operations.spawn(new(), |_| Err(EngineError::Refused("no".into())));
         assert_eq!(operations.wait(fine.id, None).await.unwrap().status, OperationStatus::Success);
@@ -409,7 +379,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_with_a_timeout_answers_the_running_operation() {
-        let operations = Operations::new(Events::default());
+        let operations = Operations::new(Events::default(), OperationLog::none());
         let handle = operations.begin(new());
         let view = operations.wait(handle.id(), Some(Duration::from_millis(1))).await.unwrap();
         assert_eq!(view.status, OperationStatus::Running);
@@ -418,14 +388,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_has_failed() {
-        let operations = Operations::new(Events::default());
+        let operations = Operations::new(Events::default(), OperationLog::none());
         let id = operations.spawn(new(), |_| panic!("on purpose")).id;
         assert_eq!(operations.wait(id, None).await.unwrap().status, OperationStatus::Failure);
     }
 
     #[tokio::test]
     async fn only_what_may_be_cancelled_is() {
-        let operations = Operations::new(Events::default());
+        let operations = Operations::new(Events::default(), OperationLog::none());
         let handle = operations.begin(new());
         assert!(operations.cancel(handle.id()).is_err());
         let (sender, receiver) = std::sync::mpsc::channel();

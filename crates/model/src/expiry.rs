@@ -23,6 +23,13 @@ impl Expiry {
         let made = made.to_zoned_datetime(TimeZone::UTC);
         made.checked_add(self.0).ok().map(|end| end.timestamp())
     }
+
+    /// The moment before which what was made is too old at another one; `None` if that is beyond the calendar.
+    #[must_use]
+    pub fn before(self, now: Time) -> Option<Time> {
+        let now = now.to_zoned_datetime(TimeZone::UTC);
+        now.checked_sub(self.0).ok().map(|start| start.timestamp())
+    }
 }
 
 impl FromStr for Expiry {

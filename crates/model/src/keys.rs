@@ -112,6 +112,16 @@ pub const SERVER: &[Key] = &[
         Yes,
         "What an absent security.mac_filtering, ipv4_filtering and ipv6_filtering of a bridged NIC means.",
     ),
+    row(
+        "operations.log.entries",
+        Int(0, 1_000_000),
+        "10000",
+        LIVE,
+        Free,
+        Yes,
+        "How many operations are remembered (`operation log`); 0 remembers none.",
+    ),
+    row("operations.log.expiry", Value::Expiry, "90d", LIVE, Free, Yes, "How long operations are remembered, such as `2w` or `90d`."),
     row("user.*", Text, "", LIVE, Free, Yes, "Free text."),
 ];
 

@@ -15,6 +15,7 @@ pub mod instance;
 pub mod key;
 pub mod keys;
 pub mod names;
+pub mod operation;
 pub mod origin;
 pub mod pattern;
 pub mod raw_idmap;
@@ -36,6 +37,7 @@ pub use names::{
     AliasName, BackupName, DeviceName, Fingerprint, InstanceName, InterfaceName, NameError, NetworkName, PoolName, ProfileName,
     ProjectName, SnapshotName, VolumeName,
 };
+pub use operation::{LoggedOperation, OperationClass, OperationQuery, OperationStatus, Requestor};
 pub use origin::{Origin, OriginServer};
 pub use pattern::SnapshotPattern;
 pub use schedule::Schedule;

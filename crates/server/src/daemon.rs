@@ -139,6 +139,7 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
     keeping.abort();
     app.enter(Phase::Stopping);
     app.engine.operations().drain(LAST_WORK).await;
+    app.engine.settle_operation_log();
     app.enter(Phase::Ending);
     let _ = serving.await;
     tracing::info!("ended");

@@ -10,7 +10,7 @@ mod thing;
 pub use backup::backup;
 pub use instance::{instance, instance_full, instance_state, snapshot};
 pub use network::{lease, network, network_state};
-pub use operation::{event, operation, operation_url};
+pub use operation::{event, gap, logged_operation, operation, operation_url};
 pub use storage::{pool, pool_resources, volume, volume_kind, volume_path, volume_snapshot, volume_snapshot_path, volume_state};
 pub use thing::{alias, image, profile, project, warning};
 

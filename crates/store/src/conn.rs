@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -47,6 +48,20 @@ impl Conn {
         let value = write(&Tx { conn: self })?;
         transaction.commit().map_err(|cause| self.fail(cause, |cause| StoreError::Transaction { doing: "committing", cause }))?;
         Ok(value)
+    }
+
+    /// Runs a closure in a write transaction whose commit does not wait for the disk.
+    pub(crate) fn unsynced<T, E: From<StoreError>>(&self, write: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.synchronous("NORMAL")?;
+        // A panic of the closure must not leave the connection careless.
+        let result = catch_unwind(AssertUnwindSafe(|| self.transaction(write)));
+        self.synchronous("FULL")?;
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn synchronous(&self, how: &'static str) -> Result<(), StoreError> {
+        let set = self.raw.pragma_update(None, "synchronous", how);
+        set.map_err(|cause| self.fail(cause, |cause| StoreError::Transaction { doing: "beginning", cause }))
     }
 
     fn begin(&self, behavior: TransactionBehavior) -> Result<Transaction<'_>, StoreError> {

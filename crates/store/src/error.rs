@@ -163,6 +163,8 @@ pub enum Entity {
     Server,
     /// A trusted certificate.
     Certificate,
+    /// An operation that is remembered.
+    Operation,
 }
 
 impl fmt::Display for Entity {
@@ -181,6 +183,7 @@ impl fmt::Display for Entity {
             Self::VolumeSnapshot => "storage volume snapshot",
             Self::Server => "server configuration",
             Self::Certificate => "certificate",
+            Self::Operation => "operation",
         })
     }
 }

@@ -34,6 +34,7 @@ pub mod image;
 pub mod instance;
 pub mod instance_backup;
 pub mod network;
+pub mod operation_log;
 pub mod origin;
 pub mod pool;
 pub mod profile;

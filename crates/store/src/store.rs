@@ -86,6 +86,15 @@ impl Store {
     pub fn try_write<T, E: From<StoreError>>(&self, write: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
         lock(&self.writer).transaction(write)
     }
+
+    /// Writes, all or nothing, without waiting for the disk: what was written outlives the server, but a power loss may take
+    /// back the last of it, up to the next [`Store::write`]. For records that nothing else depends on.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_behind<T>(&self, write: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        lock(&self.writer).unsynced(write)
+    }
 }
 
 /// A panic in a closure has rolled its transaction back, so what the mutex guards is still sound.

@@ -10,6 +10,7 @@ mod concurrency;
 mod entities;
 mod full;
 mod opening;
+mod operations;
 mod snapshots;
 mod speed;
 mod volumes;

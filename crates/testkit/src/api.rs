@@ -32,6 +32,10 @@ impl Api {
         Self { socket: socket.to_path_buf(), deadline: Duration::from_secs(60) }
     }
 
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Sends a request with a JSON body, or none.
     ///
     /// # Errors

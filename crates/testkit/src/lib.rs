@@ -8,6 +8,7 @@
 mod api;
 mod authority;
 mod daemon;
+mod events;
 mod image_server;
 pub mod images;
 mod invocation;
@@ -21,6 +22,7 @@ mod world;
 pub use api::{Answer, Api};
 pub use authority::Authority;
 pub use daemon::{Daemon, Options, has_fault_points};
+pub use events::Events;
 pub use image_server::{ImageServer, Offer, Request};
 pub use invocation::{Done, Invocation};
 pub use pen::{Pen, program};

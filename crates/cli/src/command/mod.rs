@@ -24,6 +24,7 @@ mod move_;
 mod network;
 mod network_attach;
 mod operation;
+mod operation_log;
 mod profile;
 mod project;
 mod publish;

@@ -12,7 +12,9 @@ use crate::target::Target;
 
 /// Follow what happens on a server
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  coffer monitor --type=lifecycle\n  coffer monitor --pretty --type=logging --loglevel=info")]
+#[command(
+    after_help = "Examples:\n  coffer monitor --type=lifecycle\n  coffer monitor --pretty --type=logging --loglevel=info\n  coffer monitor --format=json --since=1764108000000000"
+)]
 pub(crate) struct Monitor {
     /// Remote
     #[arg(value_name = "REMOTE:")]
@@ -29,6 +31,9 @@ pub(crate) struct Monitor {
     /// Least level of log lines shown with --pretty: debug, info, warning, error
     #[arg(long, value_name = "LEVEL")]
     loglevel: Option<String>,
+    /// First tell what came after the event with this number, as far as the server has it
+    #[arg(long, value_name = "NUMBER")]
+    since: Option<u64>,
     /// Events of all projects
     #[arg(long)]
     all_projects: bool,
@@ -49,7 +54,7 @@ impl Monitor {
         let kinds: Result<Vec<_>, _> = self.kinds.iter().map(|name| EventKind::from_text(name).ok_or_else(|| unknown(name))).collect();
         let least = self.loglevel.as_deref().map_or(0, level);
         let client = app.client(&self.remote.unwrap_or_default())?;
-        let mut events = client.events(&kinds?, self.all_projects).await?;
+        let mut events = client.events_since(&kinds?, self.all_projects, self.since).await?;
         while let Some(text) = events.next_text().await? {
             let shown = match shape {
                 Shape::Json => format!("{}\n", clean(&String::from_utf8_lossy(&text))),

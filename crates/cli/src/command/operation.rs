@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::operation_log::Log;
 use crate::app::App;
 use crate::error::CliError;
 use crate::render::{Format, Table, minute, render_list, yaml, yes_no};
@@ -30,6 +31,11 @@ pub(crate) enum Operation {
         #[arg(long)]
         all_projects: bool,
     },
+    /// Search what operations did: who, what, when, and how it ended
+    #[command(
+        after_help = "Examples:\n  coffer operation log --instance web --since 2h\n  coffer operation log --status failure --all-projects"
+    )]
+    Log(Log),
     /// Show an operation
     Show {
         /// Operation
@@ -45,6 +51,7 @@ impl Operation {
                 app.client(&operation)?.delete_operation(operation.required("the operation")?).await?;
                 app.note(&format!("Operation {} deleted", operation.name))
             }
+            Operation::Log(log) => log.run(app).await,
             Operation::Show { operation } => {
                 let mut read = app.client(&operation)?.operation(operation.required("the operation")?).await?;
                 // Go knows no difference between an empty map and none, and so shows none as empty.

@@ -46,7 +46,7 @@ impl Engine {
         // Without the instance's name: this is where clients look for the backup's.
         new.resources.insert("backups", vec![format!("/1.0/backups/{name}")]);
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let instance = loaded.instance;
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("backing up")?;
             engine.back_up(&claim, &instance, &name, &request, compressor, operation)?;

@@ -76,7 +76,7 @@ impl Engine {
         fault::point("import.recorded").map_err(|cause| EngineError::system("importing", cause))?;
         let new = NewOperation::instance("Restoring backup", &instance.project, instance.name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let _claim = engine.inner.cells.get(&instance.project, &instance.name).claim("importing")?;
             engine.make_from_backup(&instance, id, &snapshots, &archive, operation)?;
             engine.lifecycle(&instance, "instance-created", Some(&caller));

@@ -58,7 +58,7 @@ impl Engine {
         }
         let operation = backup_operation("Renaming instance backup", &instance, name);
         let (engine, caller, name) = (self.clone(), caller.clone(), name.clone());
-        Ok(self.operations().spawn(operation, move |_| {
+        Ok(self.operations().spawn(operation.by(&caller), move |_| {
             let failed = |cause| EngineError::system(format!("renaming backup {}/{name}", instance.name), cause);
             let _claim = engine.inner.cells.get(&instance.project, &instance.name).claim("renaming a backup of")?;
             let directory = engine.backup_directory(&instance)?;
@@ -86,7 +86,7 @@ impl Engine {
         let (instance, _) = self.load_backup(project, instance, name)?;
         let operation = backup_operation("Deleting instance backup", &instance, name);
         let (engine, caller, name) = (self.clone(), caller.clone(), name.clone());
-        Ok(self.operations().spawn(operation, move |_| {
+        Ok(self.operations().spawn(operation.by(&caller), move |_| {
             engine.forget_backup(&instance, &name)?;
             engine.backup_lifecycle(&instance, &name, "instance-backup-deleted", &caller);
             Ok(())

@@ -52,7 +52,7 @@ impl Engine {
         let resources = [("images", vec![format!("/1.0/images/{}", image.fingerprint)])].into();
         let new = NewOperation::task("Deleting image", project, resources);
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             engine.inner.store.write(|tx| coffer_store::image::delete(tx, &image.project, &image.fingerprint))?;
             engine.remove_image_remains(&image)?;
             engine.tell_image(&image, "image-deleted", &caller);

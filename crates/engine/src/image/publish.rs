@@ -47,7 +47,7 @@ impl Engine {
         })?;
         let new = NewOperation::instance("Publishing instance", project, instance.name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("publishing")?;
             if request.snapshot.is_none() {
                 engine.require_stopped(&instance)?;

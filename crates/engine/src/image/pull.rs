@@ -57,7 +57,7 @@ impl Engine {
         let home = self.inner.store.read(|conn| coffer_store::project::home(conn, project, Feature::Images))?;
         let new = NewOperation::task("Downloading image", project, [].into());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let keep = Keep {
                 cached: false,
                 auto_update: request.auto_update,

@@ -48,7 +48,7 @@ impl Engine {
         }
         let new = NewOperation::task("Downloading image", project, [].into());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| engine.inspect_and_keep(arrived, home, upload, operation, &caller)))
+        Ok(self.operations().spawn(new.by(&caller), move |operation| engine.inspect_and_keep(arrived, home, upload, operation, &caller)))
     }
 
     fn inspect_and_keep(

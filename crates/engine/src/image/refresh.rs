@@ -27,7 +27,7 @@ impl Engine {
         let resources = [("images", vec![format!("/1.0/images/{}", image.fingerprint)])].into();
         let new = NewOperation::task("Refreshing image", project, resources);
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let newer = engine.follow(&image, operation, &caller)?;
             operation.set_metadata("refreshed", newer.is_some());
             if let Some(newer) = newer {

@@ -28,7 +28,14 @@ impl Engine {
         let mut metadata = Map::new();
         metadata.insert("secret".into(), secret()?.into());
         let resources = [("images", vec![format!("/1.0/images/{}", image.fingerprint)])].into();
-        let new = NewOperation { class: Class::Token, description: "Image download token", project: project.clone(), resources, metadata };
+        let new = NewOperation {
+            class: Class::Token,
+            description: "Image download token",
+            project: project.clone(),
+            resources,
+            metadata,
+            requestor: Some(caller.clone()),
+        };
         let handle = self.operations().begin(new);
         let (used, heard) = tokio::sync::oneshot::channel::<()>();
         handle.set_cancel(move || {

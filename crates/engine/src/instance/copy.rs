@@ -46,7 +46,7 @@ impl Engine {
         let (instance, id) = self.record_copy(&request, &model)?;
         let new = NewOperation::instance("Copying instance", &instance.project, instance.name.as_str());
         let (engine, caller, start) = (self.clone(), caller.clone(), request.start);
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let store = &engine.inner.store;
             let mut undo = Undo::new(|warning| tracing::warn!("taking back a copy: {warning}"));
             undo.push(format!("forgetting instance {}", instance.name), || {

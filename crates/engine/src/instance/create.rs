@@ -36,7 +36,7 @@ impl Engine {
             new.metadata.insert("default_setup".into(), setup.into());
         }
         let (engine, caller, start) = (self.clone(), caller.clone(), request.start);
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("creating")?;
             engine.make(&instance, id, image.as_ref(), operation)?;
             engine.lifecycle(&instance, "instance-created", Some(&caller));

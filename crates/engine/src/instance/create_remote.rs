@@ -36,7 +36,7 @@ impl Engine {
             new.metadata.insert("default_setup".into(), setup.into());
         }
         let (engine, caller, start) = (self.clone(), caller.clone(), request.start);
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("creating")?;
             let fetch = |operation: &OperationHandle| engine.fetch_image(&server, &source, &home, &keep, operation, &caller);
             let (instance, image) = engine.adopt(&instance, operation, fetch)?;

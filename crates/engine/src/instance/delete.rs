@@ -26,7 +26,7 @@ impl Engine {
         }
         let new = NewOperation::instance("Deleting instance", project, name.as_str());
         let (engine, caller, instance) = (self.clone(), caller.clone(), loaded.instance);
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("deleting")?;
             engine.delete_stopped(&claim, &instance, Some(&caller))
         }))

@@ -37,7 +37,7 @@ impl Engine {
         }
         let new = NewOperation::instance("Rebuilding instance", project, name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = cell.claim("rebuilding")?;
             let instance = engine.load(&instance.project, &instance.name)?.instance;
             let pool = engine.pool_driver(&instance.pool)?;

@@ -36,7 +36,7 @@ impl Engine {
         }
         let new = NewOperation::instance("Refreshing instance", &target.project, target.name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = cell.claim("refreshing")?;
             if cell.status() != Status::Stopped {
                 return Err(cell.wrong_state(cell.status(), "it can be refreshed only when it is stopped"));

@@ -63,7 +63,7 @@ impl Engine {
         let what = if pure_rename { "Renaming instance" } else { "Moving instance" };
         let new = NewOperation::instance(what, project, name.as_str());
         let (engine, caller, instance) = (self.clone(), caller.clone(), loaded.instance);
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = cell.claim("moving")?;
             if cell.status() != Status::Stopped {
                 return Err(cell.wrong_state(cell.status(), "it can be renamed or moved only when it is stopped"));

@@ -30,7 +30,7 @@ impl Engine {
         let instance = loaded.instance;
         let new = NewOperation::instance(description(change.action), project, name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |_| engine.apply_state(&instance, change, &caller)))
+        Ok(self.operations().spawn(new.by(&caller), move |_| engine.apply_state(&instance, change, &caller)))
     }
 
     /// Changes the state of all instances of a project that are in a state for it, in one operation.
@@ -43,7 +43,7 @@ impl Engine {
         let urls = fit.iter().map(|instance| format!("/1.0/instances/{}", instance.name)).collect();
         let new = NewOperation::task(description(change.action), project, [("instances", urls)].into());
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let failed: Vec<String> = std::thread::scope(|scope| {
                 let changes: Vec<_> = fit.iter().map(|instance| scope.spawn(|| engine.apply_state(instance, change, &caller))).collect();
                 let results = changes.into_iter().filter_map(|change| change.join().ok());

@@ -34,7 +34,7 @@ impl Engine {
         self.check_change(&old, apply(&old.instance, change.clone()), Origin::Client)?;
         let new = NewOperation::instance("Updating instance", project, name.as_str());
         let (engine, caller, before) = (self.clone(), caller.clone(), old.instance);
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let same = |now: &Instance| writable(now) == writable(&before);
             engine.change_instance(&before.project, &before.name, Some(&same), &caller, |now| apply(now, change))
         }))

@@ -30,7 +30,7 @@ impl Engine {
         }
         let new = operation("Updating snapshot", &loaded.instance, name);
         let (engine, caller, instance, name) = (self.clone(), caller.clone(), loaded.instance, name.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let (project, store) = (&instance.project, &engine.inner.store);
             let _claim = engine.inner.cells.get(project, &instance.name).claim("changing")?;
             let (loaded, _) = engine.load_snapshot(project, &instance.name, &name)?;
@@ -60,7 +60,7 @@ impl Engine {
         }
         let new = operation("Renaming snapshot", &loaded.instance, name);
         let (engine, caller, instance, name) = (self.clone(), caller.clone(), loaded.instance, name.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let (project, store) = (&instance.project, &engine.inner.store);
             let _claim = engine.inner.cells.get(project, &instance.name).claim("renaming a snapshot of")?;
             let (loaded, _) = engine.load_snapshot(project, &instance.name, &name)?;

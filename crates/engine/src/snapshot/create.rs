@@ -29,7 +29,7 @@ impl Engine {
         let name = self.inner.store.try_read(|conn| new_name(conn, &loaded, &request))?;
         let new = operation("Snapshotting instance", &loaded.instance, &name);
         let (engine, caller, instance) = (self.clone(), caller.clone(), loaded.instance);
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("snapshotting")?;
             engine.take_snapshot(&claim, &instance, &request, Some(&caller))
         }))

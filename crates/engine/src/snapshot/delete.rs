@@ -25,7 +25,7 @@ impl Engine {
         let (loaded, _) = self.load_snapshot(project, instance, name)?;
         let new = operation("Deleting snapshot", &loaded.instance, name);
         let (engine, caller, instance, name) = (self.clone(), caller.clone(), loaded.instance, name.clone());
-        Ok(self.operations().spawn(new, move |_| engine.remove_snapshot(&instance, &name, Some(&caller))))
+        Ok(self.operations().spawn(new.by(&caller), move |_| engine.remove_snapshot(&instance, &name, Some(&caller))))
     }
 
     /// Deletes a snapshot. From the moment it is marked it will be gone, if not now then after the next start of the daemon.

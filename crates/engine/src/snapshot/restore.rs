@@ -40,7 +40,7 @@ impl Engine {
         self.check_restored(&loaded, &snapshot)?;
         let new = operation("Restoring snapshot", &loaded.instance, name);
         let (engine, caller, instance, name) = (self.clone(), caller.clone(), loaded.instance, name.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("restoring")?;
             engine.restore(&claim, &instance, &name, &caller)
         }))

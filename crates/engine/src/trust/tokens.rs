@@ -54,7 +54,14 @@ impl Engine {
         metadata.insert("request".into(), token.request);
         metadata.insert("expiresAt".into(), expires_at.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |time| time.to_string()).into());
         let project = ProjectName::default_project();
-        let new = NewOperation { class: Class::Token, description: "Adding a client by token", project, resources: [].into(), metadata };
+        let new = NewOperation {
+            class: Class::Token,
+            description: "Adding a client by token",
+            project,
+            resources: [].into(),
+            metadata,
+            requestor: Some(caller.clone()),
+        };
         let handle = self.operations().begin(new);
         let (revoke, revoked) = tokio::sync::oneshot::channel::<()>();
         handle.set_cancel(move || {

@@ -39,7 +39,7 @@ impl Engine {
         let words = if target.is_some() { "Refreshing storage volume" } else { "Copying storage volume" };
         let new = NewOperation::task(words, &request.to.key.project, resources(&request.to));
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let places = [request.from.clone(), request.to.clone()];
             let _claim = engine.inner.volumes.claim_all(&places, "copying")?;
             if target.is_some() {
@@ -62,7 +62,7 @@ impl Engine {
         self.pool_driver(&request.to.pool)?;
         let new = NewOperation::task("Moving storage volume", &request.to.key.project, resources(&request.to));
         let (engine, caller) = (self.clone(), caller.clone());
-        Ok(self.operations().spawn(new, move |operation| {
+        Ok(self.operations().spawn(new.by(&caller), move |operation| {
             if request.from.pool == request.to.pool {
                 return engine.rename_volume(&caller, &request);
             }

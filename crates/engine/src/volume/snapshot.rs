@@ -55,7 +55,7 @@ impl Engine {
         }
         let new = NewOperation::task("Snapshotting storage volume", &place.key.project, resources(place));
         let (engine, caller, place) = (self.clone(), caller.clone(), place.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let name = engine.take_volume_snapshot(&place, name, expiry)?;
             engine.tell_snapshot(&place, &name, "storage-volume-snapshot-created", &caller);
             Ok(())
@@ -104,7 +104,7 @@ impl Engine {
         }
         let new = NewOperation::task("Renaming storage volume snapshot", &place.key.project, resources(place));
         let (engine, caller, place, old, name) = (self.clone(), caller.clone(), place.clone(), name.clone(), new_name.clone());
-        Ok(self.operations().spawn(new, move |_| {
+        Ok(self.operations().spawn(new.by(&caller), move |_| {
             let _claim = engine.inner.volumes.claim(&place, "renaming a snapshot of")?;
             let volume = engine.custom_volume(&place)?;
             engine.inner.store.write(|tx| volume_snapshot::rename(tx, &volume, &old, &name))?;
@@ -123,7 +123,7 @@ impl Engine {
         self.volume_snapshot(place, name)?;
         let new = NewOperation::task("Deleting storage volume snapshot", &place.key.project, resources(place));
         let (engine, caller, place, name) = (self.clone(), caller.clone(), place.clone(), name.clone());
-        Ok(self.operations().spawn(new, move |_| engine.remove_volume_snapshot(&place, &name, Some(&caller))))
+        Ok(self.operations().spawn(new.by(&caller), move |_| engine.remove_volume_snapshot(&place, &name, Some(&caller))))
     }
 
     /// Gives a volume that no running instance uses the content of one of its snapshots.

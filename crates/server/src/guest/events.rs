@@ -36,7 +36,7 @@ pub async fn follow(State(app): State<App>, Extension(guest): Extension<Guest>, 
     let write: Write = Box::new(move |event| shown(event, &guest, kinds).map(|event| event.to_string()));
     let (mut parts, _) = request.into_parts();
     Ok(match Upgrade::from_request_parts(&mut parts, &app).await {
-        Ok(upgrade) => upgrade.then(async move |socket| feed(socket, events, write).await),
+        Ok(upgrade) => upgrade.then(async move |socket| feed(socket, Vec::new(), events, write, |_| None).await),
         Err(_) => lines(events, write),
     })
 }

@@ -10,7 +10,7 @@ use serde_json::Map;
 
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Named, Place, Wire};
+use crate::extract::{Named, Peer, Place, Wire};
 use crate::refusal::Refusal;
 use crate::ws::attach_console;
 
@@ -28,6 +28,7 @@ async fn read(State(app): State<App>, Named(name): Named<InstanceName>, Place(pr
 /// `POST /1.0/instances/{name}/console`.
 async fn attach(
     State(app): State<App>,
+    peer: Peer,
     Named(name): Named<InstanceName>,
     Place(project): Place,
     Wire(body): Wire<InstanceConsolePost>,
@@ -42,7 +43,7 @@ async fn attach(
     let place = (project.clone(), name.clone());
     let console = app.run(move |engine| engine.console(&place.0, &place.1, size)).await?;
     let doors = app.sessions.open(&["0", "control"])?;
-    let mut new = NewOperation::instance("Showing console", &project, name.as_str());
+    let mut new = NewOperation::instance("Showing console", &project, name.as_str()).by(&peer.caller);
     new.class = Class::Websocket;
     new.metadata = Map::from_iter([("fds".to_owned(), doors.secrets().into())]);
     let operation = app.engine.operations().begin(new);

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::instances::Family;
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Named, Place, Wire};
+use crate::extract::{Named, Peer, Place, Wire};
 use crate::refusal::Refusal;
 use crate::ws::{Plan, run_exec};
 
@@ -28,6 +28,7 @@ pub fn routes(prefix: &str) -> Router<App> {
 /// `POST /1.0/instances/{name}/exec`.
 async fn run(
     State(app): State<App>,
+    peer: Peer,
     family: Family,
     Named(name): Named<InstanceName>,
     Place(project): Place,
@@ -38,7 +39,7 @@ async fn run(
     }
     let (checked_project, checked_name) = (project.clone(), name.clone());
     app.run(move |engine| engine.may_exec(&checked_project, &checked_name)).await?;
-    let mut new = NewOperation::instance(EXECUTING, &project, name.as_str());
+    let mut new = NewOperation::instance(EXECUTING, &project, name.as_str()).by(&peer.caller);
     let doors = if body.wait_for_websocket {
         let names: &[&'static str] = if body.interactive { &["0", "control"] } else { &["0", "1", "2", "control"] };
         let doors = app.sessions.open(names)?;

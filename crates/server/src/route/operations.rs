@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use coffer_engine::{Class, EngineError, OperationView, Scope};
+use coffer_engine::{Class, EngineError, OperationStatus, OperationView, Scope};
+use coffer_model::{OperationQuery, Time};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -18,10 +19,17 @@ use crate::refusal::Refusal;
 use crate::show;
 use crate::ws::Upgrade;
 
+/// How many entries of the log are answered unless said.
+const LOG_USUAL: u32 = 1000;
+
+/// How many entries of the log are answered at most.
+const LOG_LIMIT: u32 = 100_000;
+
 /// The routes.
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/1.0/operations", get(list))
+        .route("/1.0/operations/log", get(log))
         .route("/1.0/operations/{id}", get(read).delete(cancel))
         .route("/1.0/operations/{id}/wait", get(wait))
         .route("/1.0/operations/{id}/websocket", get(connect))
@@ -46,6 +54,37 @@ async fn list(State(app): State<App>, Everywhere(scope): Everywhere, parameters:
     envelope::sync(by_status)
 }
 
+/// `GET /1.0/operations/log`: what operations did, the newest first.
+async fn log(State(app): State<App>, Everywhere(scope): Everywhere, parameters: Parameters) -> Answer {
+    let query = query(&parameters)?;
+    let found = app.run(move |engine| engine.logged_operations(&scope, query)).await?;
+    envelope::sync(found.iter().map(show::logged_operation).collect::<Vec<_>>())
+}
+
+fn query(parameters: &Parameters) -> Result<OperationQuery, Refusal> {
+    let moment = |name: &str| {
+        let wrong = |text: &str| Refusal::bad_request(format!("invalid {name} {text:?}: it must be a moment such as 2026-11-23T18:00:00Z"));
+        parameters.get(name).map(|text| text.parse::<Time>().map_err(|_| wrong(text))).transpose()
+    };
+    let status = |text: &str| {
+        let wrong = || Refusal::bad_request(format!("invalid status {text:?}: it must be running, success, failure or cancelled"));
+        OperationStatus::from_word(text).ok_or_else(wrong)
+    };
+    let limit = |text: &str| match text.parse() {
+        Ok(limit @ 1..=LOG_LIMIT) => Ok(limit),
+        _ => Err(Refusal::bad_request(format!("invalid limit {text:?}: it must be a number from 1 to {LOG_LIMIT}"))),
+    };
+    Ok(OperationQuery {
+        project: None,
+        instance: parameters.get("instance").map(str::to_owned),
+        username: parameters.get("user").map(str::to_owned),
+        status: parameters.get("status").map(status).transpose()?,
+        since: moment("since")?,
+        until: moment("until")?,
+        limit: parameters.get("limit").map_or(Ok(LOG_USUAL), limit)?,
+    })
+}
+
 fn not_found(id: impl std::fmt::Display) -> Refusal {
     EngineError::not_found("operation", id).into()
 }
@@ -62,9 +101,9 @@ async fn read(State(app): State<App>, Named(id): Named<String>) -> Answer {
 }
 
 /// `DELETE /1.0/operations/{id}`.
-async fn cancel(State(app): State<App>, Named(id): Named<String>) -> Answer {
+async fn cancel(State(app): State<App>, peer: Peer, Named(id): Named<String>) -> Answer {
     let (id, _) = find(&app, &id)?;
-    app.run(move |engine| engine.operations().cancel(id)).await?;
+    app.run(move |engine| engine.cancel_operation(&peer.caller, id)).await?;
     envelope::done()
 }
 

@@ -1,10 +1,12 @@
 //! Operations and events.
 
-use coffer_api::{Event, EventKind, Lifecycle, LifecycleRequestor, Logging, Operation, OperationClass, StatusCode};
+use coffer_api::{
+    Event, EventGap, EventKind, Lifecycle, LifecycleRequestor, Logging, Operation, OperationClass, OperationLogEntry, StatusCode,
+};
 use coffer_engine::{Class, EventBody, OperationView};
-use coffer_model::ProjectName;
+use coffer_model::{LoggedOperation, ProjectName, Time};
 
-use super::{NO_MEMBER, url};
+use super::{NO_MEMBER, url, when};
 
 /// An operation.
 #[must_use]
@@ -13,11 +15,7 @@ pub fn operation(view: &OperationView) -> Operation {
     let metadata = view.metadata.iter().map(|(key, value)| (key.clone(), value.clone()));
     Operation {
         id: view.id.to_string(),
-        class: match view.class {
-            Class::Task => OperationClass::Task,
-            Class::Websocket => OperationClass::Websocket,
-            Class::Token => OperationClass::Token,
-        },
+        class: class(view.class),
         description: view.description.to_owned(),
         created_at: view.created_at.into(),
         updated_at: view.updated_at.into(),
@@ -28,7 +26,39 @@ pub fn operation(view: &OperationView) -> Operation {
         may_cancel: view.may_cancel,
         err: view.err.clone(),
         location: NO_MEMBER.into(),
+        requestor: view.requestor.as_ref().map(|caller| requestor(&caller.username, caller.protocol, &caller.address)),
     }
+}
+
+/// An operation as it is remembered.
+#[must_use]
+pub fn logged_operation(logged: &LoggedOperation) -> OperationLogEntry {
+    OperationLogEntry {
+        id: logged.id.clone(),
+        class: class(logged.class),
+        description: logged.description.clone(),
+        project: logged.project.to_string(),
+        status: logged.status.word().to_owned(),
+        status_code: StatusCode(u16::try_from(logged.status.code()).expect("status codes have three digits")),
+        resources: (!logged.resources.is_empty()).then(|| logged.resources.clone()),
+        err: logged.error.clone(),
+        requestor: logged.requestor.as_ref().map(|who| requestor(&who.username, &who.protocol, &who.address)),
+        created_at: logged.created_at.into(),
+        ended_at: when(logged.ended_at),
+    }
+}
+
+fn class(class: Class) -> OperationClass {
+    match class {
+        Class::Task => OperationClass::Task,
+        Class::Websocket => OperationClass::Websocket,
+        Class::Token => OperationClass::Token,
+    }
+}
+
+fn requestor(username: &str, protocol: &str, address: &str) -> LifecycleRequestor {
+    let address = if protocol == "unix" { "@" } else { address };
+    LifecycleRequestor { username: username.to_owned(), protocol: protocol.to_owned(), address: address.to_owned() }
 }
 
 /// An operation's URL, with its project.
@@ -62,7 +92,20 @@ pub fn event(event: &coffer_engine::Event, kinds: &[EventKind], project: Option<
         metadata: metadata.ok()?,
         location: NO_MEMBER.into(),
         project: event.project.as_ref().map(ToString::to_string).unwrap_or_default(),
+        sequence: event.sequence,
     })
+}
+
+/// What a listener reads of events that it cannot be told any more.
+#[must_use]
+pub fn gap(since: u64, first: u64) -> Event {
+    Event {
+        kind: "gap".into(),
+        timestamp: Time::now().into(),
+        metadata: serde_json::to_value(EventGap { since, first }).unwrap_or_default(),
+        location: NO_MEMBER.into(),
+        ..Event::default()
+    }
 }
 
 fn kind(body: &EventBody) -> EventKind {
@@ -74,11 +117,7 @@ fn kind(body: &EventBody) -> EventKind {
 }
 
 fn shown(lifecycle: &coffer_engine::Lifecycle, project: Option<&ProjectName>) -> Lifecycle {
-    let requestor = lifecycle.requestor.as_ref().map(|caller| LifecycleRequestor {
-        username: caller.username.clone(),
-        protocol: caller.protocol.to_owned(),
-        address: if caller.protocol == "unix" { "@".into() } else { caller.address.clone() },
-    });
+    let requestor = lifecycle.requestor.as_ref().map(|caller| requestor(&caller.username, caller.protocol, &caller.address));
     let context = lifecycle.context.as_ref().and_then(|value| value.as_object());
     Lifecycle {
         action: lifecycle.action.to_owned(),
@@ -96,7 +135,8 @@ mod tests {
     fn started(project: Option<&str>) -> coffer_engine::Event {
         let caller = Caller { username: "root".into(), protocol: "unix", address: String::new() };
         coffer_engine::Event {
-            timestamp: coffer_model::Time::UNIX_EPOCH,
+            sequence: 7,
+            timestamp: Time::UNIX_EPOCH,
             project: project.map(|name| name.parse().unwrap()),
             body: EventBody::Lifecycle(coffer_engine::Lifecycle {
                 action: "instance-started",
@@ -118,12 +158,12 @@ mod tests {
     #[test]
     fn listeners_get_what_is_theirs() {
         let all = [EventKind::Operation, EventKind::Lifecycle];
-        let plain = r#"{"type":"lifecycle","timestamp":"1970-01-01T00:00:00Z","metadata":{"action":"instance-started","requestor":{"address":"@","protocol":"unix","username":"root"},"source":"/1.0/instances/web"},"location":"none","project":"default"}"#;
+        let plain = r#"{"type":"lifecycle","timestamp":"1970-01-01T00:00:00Z","metadata":{"action":"instance-started","requestor":{"address":"@","protocol":"unix","username":"root"},"source":"/1.0/instances/web"},"location":"none","project":"default","sequence":7}"#;
         check(Some("default"), &all, Some("default"), Some(plain));
         check(Some("default"), &all, None, Some(plain));
         check(Some("default"), &all, Some("dev"), None);
         check(Some("default"), &[EventKind::Operation], Some("default"), None);
-        let dev = r#"{"type":"lifecycle","timestamp":"1970-01-01T00:00:00Z","metadata":{"action":"instance-started","requestor":{"address":"@","protocol":"unix","username":"root"},"source":"/1.0/instances/web?project=dev"},"location":"none","project":"dev"}"#;
+        let dev = r#"{"type":"lifecycle","timestamp":"1970-01-01T00:00:00Z","metadata":{"action":"instance-started","requestor":{"address":"@","protocol":"unix","username":"root"},"source":"/1.0/instances/web?project=dev"},"location":"none","project":"dev","sequence":7}"#;
         check(Some("dev"), &all, Some("dev"), Some(dev));
         assert!(event(&started(None), &all, Some(&"dev".parse().unwrap())).is_some());
     }

@@ -11,8 +11,15 @@ use super::frame::Opcode;
 use super::line::PING_INTERVAL;
 use super::reader::Input;
 
-/// Sends each event that `write` has a text for, until the listener closes or nothing more can happen.
-pub async fn feed<E: Send + Sync + 'static>(socket: Socket, mut events: broadcast::Receiver<Arc<E>>, write: impl Fn(&E) -> Option<String>) {
+/// Sends the `first` texts and then each event that `write` has a text for, until the listener closes or nothing more can
+/// happen. What `lost` says of a number of events is sent in the place of those that a slow listener missed.
+pub async fn feed<E: Send + Sync + 'static>(
+    socket: Socket,
+    first: Vec<String>,
+    mut events: broadcast::Receiver<Arc<E>>,
+    write: impl Fn(&E) -> Option<String>,
+    lost: impl Fn(u64) -> Option<String>,
+) {
     let Socket { mut reader, mut writer } = socket;
     let (pings, mut pongs) = mpsc::channel(4);
     let receiving = tokio::spawn(async move {
@@ -26,6 +33,12 @@ pub async fn feed<E: Send + Sync + 'static>(socket: Socket, mut events: broadcas
             }
         }
     });
+    for text in first {
+        if writer.send(Opcode::Text, text.as_bytes()).await.is_err() {
+            receiving.abort();
+            return;
+        }
+    }
     let mut ticks = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     loop {
         let sent = tokio::select! {
@@ -36,7 +49,10 @@ pub async fn feed<E: Send + Sync + 'static>(socket: Socket, mut events: broadcas
                 },
                 Err(RecvError::Lagged(count)) => {
                     tracing::warn!("a listener is too slow: it missed {count} events");
-                    Ok(())
+                    match lost(count) {
+                        Some(text) => writer.send(Opcode::Text, text.as_bytes()).await,
+                        None => Ok(()),
+                    }
                 }
                 Err(RecvError::Closed) => break,
             },

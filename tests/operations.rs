@@ -1,0 +1,76 @@
+//! What operations did is remembered: who, what, when, and how it ended.
+
+use coffer_testkit::Daemon;
+use serde_json::{Value, json};
+
+use crate::setting::{holds, ready_daemon};
+
+#[test]
+fn who_had_what_done_is_found_again() {
+    let Some(mut daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    daemon.create_instance("small", "c2");
+    daemon.coffer(["exec", "c1", "--", "true"]).ok();
+    daemon.coffer(["copy", "c2", "c3"]).ok();
+    daemon.change_state("c1", "stop");
+    let words = |log: &Value| -> Vec<String> {
+        log.as_array().into_iter().flatten().map(|entry| entry["description"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let c1 = daemon.api().get("/1.0/operations/log?instance=c1");
+    assert_eq!(words(&c1), ["Stopping instance", "Executing command", "Starting instance", "Creating instance"]);
+    let first = &c1[3];
+    assert_eq!((&first["status"], &first["status_code"], &first["project"]), (&"Success".into(), &200.into(), &"default".into()));
+    assert_eq!(first["requestor"], json!({"username": "root", "protocol": "unix", "address": "@"}));
+    assert_eq!(first["resources"]["instances"], json!(["/1.0/instances/c1"]));
+    assert!(first["ended_at"].as_str() > first["created_at"].as_str(), "{first}");
+    // A failure with its reason; found by its status.
+    daemon.api().expect("PATCH", "/1.0/instances/c1", Some(&json!({"config": {"limits.memory": "4KiB"}})));
+    daemon.coffer(["start", "c1"]).fails();
+    let failed = daemon.api().get("/1.0/operations/log?status=failure");
+    assert_eq!(words(&failed), ["Starting instance"], "{failed}");
+    assert_ne!(failed[0]["err"], "");
+    let csv = daemon.coffer(["operation", "log", "--instance", "c2", "--user", "root", "--since", "1h", "--format", "csv"]).clean();
+    holds(&csv, &["Creating instance", "SUCCESS", "root", "c2"]);
+    assert_eq!(daemon.coffer(["operation", "log", "--user", "nobody", "-f", "csv"]).clean(), "");
+    assert_eq!(daemon.coffer(["operation", "log", "--since", "2099-01-01", "-f", "csv"]).clean(), "");
+    holds(&daemon.coffer(["operation", "log", "--status", "doubtful"]).fails(), &["doubtful"]);
+    // It is there after a restart, and has no more than was asked for.
+    daemon.restart();
+    let again = daemon.api().get("/1.0/operations/log?instance=c1&status=success");
+    assert!(words(&again).ends_with(&words(&c1)), "{again}");
+    daemon.coffer(["config", "set", "operations.log.entries=3"]).ok();
+    daemon.create_instance("small", "c4");
+    let few = daemon.api().get("/1.0/operations/log?all-projects=true");
+    assert_eq!(few.as_array().map(Vec::len), Some(3), "{few}");
+    // The genuine client's own list is what it was.
+    assert!(daemon.api().get("/1.0/operations").is_object());
+}
+
+#[test]
+fn an_operation_that_died_with_the_daemon_is_said_to_be_cancelled() {
+    let Some(mut daemon) = ready_daemon() else { return };
+    let fingerprint = daemon.api().get("/1.0/images")[0].as_str().expect("an image").to_owned();
+    // A secret works until somebody uses it.
+    let answer = daemon.api().request("POST", &format!("{fingerprint}/secret"), None).expect("an answer").json();
+    let id = answer["metadata"]["id"].clone();
+    let entry = |daemon: &Daemon| daemon.api().get("/1.0/operations/log?limit=1")[0].clone();
+    assert_eq!((&entry(&daemon)["id"], &entry(&daemon)["status"]), (&id, &"Running".into()));
+    daemon.kill9();
+    daemon.launch();
+    let ended = entry(&daemon);
+    assert_eq!((&ended["id"], &ended["status"], &ended["status_code"]), (&id, &"Cancelled".into(), &401.into()));
+    holds(ended["err"].as_str().unwrap_or_default(), &["the daemon ended"]);
+}
+
+#[test]
+fn a_cancelled_operation_is_told_and_remembered() {
+    let Some(daemon) = ready_daemon() else { return };
+    let fingerprint = daemon.api().get("/1.0/images")[0].as_str().expect("an image").to_owned();
+    let mut listener = daemon.api().events("type=lifecycle");
+    let answer = daemon.api().request("POST", &format!("{fingerprint}/secret"), None).expect("an answer").json();
+    let url = answer["operation"].as_str().expect("an operation").to_owned();
+    daemon.api().expect("DELETE", &url, None);
+    let told = listener.lifecycle("operation-cancelled");
+    assert_eq!((&told["metadata"]["source"], &told["metadata"]["requestor"]["username"]), (&url.into(), &"root".into()));
+    assert_eq!(daemon.api().get("/1.0/operations/log?limit=1")[0]["status"], "Cancelled");
+}
