@@ -9,7 +9,7 @@ use coffer_model::{Config, Expiry, PoolName, Schedule, SnapshotPattern, VolumeKi
 use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
-use crate::{btrfs, lvm};
+use crate::{btrfs, lvm, zfs};
 
 const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
     Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
@@ -140,6 +140,62 @@ pub static LVM_POOL: &[Key] = &[
     row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
+/// The keys of a `zfs` pool.
+pub static ZFS_POOL: &[Key] = &[
+    row(
+        "source",
+        Value::Line,
+        "a file that the server makes",
+        "A block device that becomes a ZFS pool, or a dataset of a ZFS pool that is there: an empty one, or a new name in one.",
+    ),
+    row("source.wipe", Value::Bool, "false", "Whether what is on the block device is overwritten when the pool is made."),
+    row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
+    row(
+        "size",
+        Value::Size,
+        "20% of the free space, at least 5 GiB and at most 30 GiB",
+        "The size of the file that the server makes. It can grow.",
+    ),
+    row(
+        "zfs.clone_copy",
+        Value::Bool,
+        "true",
+        "Whether copies of volumes share their data with what they were made from. Snapshots always do, and new instances with their image.",
+    ),
+    row("zfs.export", Value::Bool, "true", "Whether the ZFS pool that was made for this pool is exported when the server ends."),
+    row("zfs.pool_name", Value::Line, "the pool's name", "The name of the ZFS pool, or of the dataset in it."),
+    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
+    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+    row("volume.size", Value::Size, "", "The size of new volumes."),
+    refused("volume.zfs.block_mode", Value::Bool, "volumes are datasets", "Whether new volumes are block devices with a file system on them."),
+    row("volume.zfs.blocksize", Value::Size, "128KiB", "The largest block of files in new volumes: a power of two from 512 bytes to 1 MiB."),
+    refused("volume.zfs.delegate", Value::Bool, "datasets are not handed to instances", "Whether instances may use ZFS in their volumes."),
+    row(
+        "volume.zfs.remove_snapshots",
+        Value::Bool,
+        "false",
+        "Accepted because LXD needs it to restore anything but the newest snapshot. Here any can be restored, and none is lost.",
+    ),
+    row("volume.zfs.reserve_space", Value::Bool, "false", "Whether the size of volumes is kept free for them."),
+    row(
+        "volume.zfs.use_refquota",
+        Value::Bool,
+        "false",
+        "Whether the size of volumes limits all that they hold. Without it, it limits what they do not share: their own data and their snapshots'.",
+    ),
+    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
+    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
+    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
+    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
+    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
+    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
+    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
+    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
+    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
+];
+
 /// The keys of the root volume of an instance and of an image volume.
 pub static INSTANCE_VOLUME: &[Key] = &[
     row("size", Value::Size, "the pool's volume.size", "The most bytes that the volume may hold."),
@@ -221,6 +277,7 @@ pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
         DriverKind::Dir => DIR_POOL,
         DriverKind::Btrfs => BTRFS_POOL,
         DriverKind::Lvm => LVM_POOL,
+        DriverKind::Zfs => ZFS_POOL,
     }
 }
 
@@ -259,6 +316,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
             DriverKind::Dir => false,
             DriverKind::Btrfs => source.parse::<uuid::Uuid>().is_ok(),
             DriverKind::Lvm => lvm::is_name(source),
+            DriverKind::Zfs => zfs::is_dataset(source),
         };
         if !name && !Path::new(source).is_absolute() {
             return refuse("source", format!("{source:?} is no absolute path"));
@@ -285,6 +343,16 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
             return refuse(key, format!("{name:?} is no name that LVM takes: it may hold letters, digits and + _ . -"));
         }
     }
+    if let Some(name) = config.get("zfs.pool_name")
+        && !zfs::is_dataset(name)
+    {
+        return refuse("zfs.pool_name", format!("{name:?} can name no ZFS pool or dataset"));
+    }
+    if let Some(size) = config.parse::<Bytes>("volume.zfs.blocksize")
+        && !(size.0.is_power_of_two() && (512..=1 << 20).contains(&size.0))
+    {
+        return refuse("volume.zfs.blocksize", "it must be a power of two from 512 bytes to 1MiB".into());
+    }
     if let Some(options) = config.get("btrfs.mount_options")
         && let Err(why) = btrfs::check_options(options)
     {
@@ -299,11 +367,12 @@ fn least_size(driver: DriverKind) -> Option<(&'static str, Bytes)> {
         DriverKind::Dir => None,
         DriverKind::Btrfs => Some(("a btrfs file system", btrfs::LEAST_SIZE)),
         DriverKind::Lvm => Some(("a volume group", lvm::LEAST_SIZE)),
+        DriverKind::Zfs => Some(("a ZFS pool", zfs::LEAST_SIZE)),
     }
 }
 
 /// The keys that say what a pool is made of.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 9] = [
     "source",
     "source.wipe",
     "volatile.initial_source",
@@ -312,6 +381,7 @@ const FIXED: [&str; 8] = [
     "lvm.thinpool_metadata_size",
     "lvm.vg_name",
     "lvm.vg.force_reuse",
+    "zfs.pool_name",
 ];
 
 /// Checks that a pool's configuration may be changed from `old` to `new`.

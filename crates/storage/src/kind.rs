@@ -15,14 +15,16 @@ pub enum DriverKind {
     Btrfs,
     /// Logical volumes with a file system on each.
     Lvm,
+    /// Datasets and clones of ZFS.
+    Zfs,
 }
 
 /// LXD's drivers that this server does not have.
-const NOT_SUPPORTED: [&str; 5] = ["zfs", "ceph", "cephfs", "cephobject", "overlay"];
+const NOT_SUPPORTED: [&str; 4] = ["ceph", "cephfs", "cephobject", "overlay"];
 
 impl DriverKind {
     /// Every driver.
-    pub const ALL: [Self; 3] = [Self::Dir, Self::Btrfs, Self::Lvm];
+    pub const ALL: [Self; 4] = [Self::Dir, Self::Btrfs, Self::Lvm, Self::Zfs];
 
     /// The driver's name on the wire.
     #[must_use]
@@ -31,6 +33,7 @@ impl DriverKind {
             Self::Dir => "dir",
             Self::Btrfs => "btrfs",
             Self::Lvm => "lvm",
+            Self::Zfs => "zfs",
         }
     }
 
@@ -41,6 +44,7 @@ impl DriverKind {
             Self::Dir => true,
             Self::Btrfs => crate::btrfs::available(),
             Self::Lvm => crate::lvm::missing().is_none(),
+            Self::Zfs => crate::zfs::missing().is_none(),
         }
     }
 
@@ -51,6 +55,7 @@ impl DriverKind {
             Self::Dir => "1".into(),
             Self::Btrfs => crate::btrfs::version(),
             Self::Lvm => crate::lvm::version(),
+            Self::Zfs => crate::zfs::version(),
         }
     }
 
@@ -59,7 +64,7 @@ impl DriverKind {
     pub fn shares_data(self) -> bool {
         match self {
             Self::Dir => false,
-            Self::Btrfs | Self::Lvm => true,
+            Self::Btrfs | Self::Lvm | Self::Zfs => true,
         }
     }
 
@@ -77,6 +82,15 @@ pub(crate) fn has_module(path: &str) -> bool {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return false };
     let is = |file: std::fs::DirEntry| file.file_name().to_string_lossy().split('.').next() == Some(name);
     std::fs::read_dir(folder).is_ok_and(|files| files.flatten().any(is))
+}
+
+/// Says whether a module of this name was built for the running kernel, wherever it lies: what a distribution adds to the
+/// kernel has many places.
+pub(crate) fn is_built(name: &str) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let list = std::fs::read_to_string(Path::new("/lib/modules").join(release.trim()).join("modules.dep")).unwrap_or_default();
+    let of = |line: &str| line.split_once(':')?.0.rsplit('/').next()?.split_once(".ko").map(|(found, _)| found == name);
+    list.lines().any(|line| of(line) == Some(true))
 }
 
 impl fmt::Display for DriverKind {
@@ -113,7 +127,8 @@ mod tests {
     fn drivers_by_name() {
         check("dir", "dir");
         check("btrfs", "btrfs");
-        check("zfs", "storage driver zfs is not supported yet: use dir, btrfs or lvm");
-        check("floppy", "unknown storage driver \"floppy\": use dir, btrfs or lvm");
+        check("zfs", "zfs");
+        check("ceph", "storage driver ceph is not supported yet: use dir, btrfs, lvm or zfs");
+        check("floppy", "unknown storage driver \"floppy\": use dir, btrfs, lvm or zfs");
     }
 }

@@ -25,6 +25,7 @@ mod mounted;
 mod mounts;
 mod place;
 mod unpacking;
+mod zfs;
 
 pub use error::{Class, StorageError};
 pub use idmap::supports_idmapped_mounts;

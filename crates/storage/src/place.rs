@@ -29,9 +29,6 @@ const PRIVATE: Mode = Mode::RWXU;
 /// The permissions that a user's volume begins with: whoever may be inside may pass through its top.
 const OPEN: Mode = Mode::from_raw_mode(0o711);
 
-/// The kinds whose volumes a pool holds.
-const KINDS: [VolumeKind; 3] = [VolumeKind::Container, VolumeKind::Image, VolumeKind::Custom];
-
 /// A pool's directory on the host.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -264,7 +261,7 @@ impl Place {
         let failed = |cause| self.failed("listing", cause);
         let root = self.open()?;
         let mut found = Vec::new();
-        for kind in KINDS {
+        for kind in Volume::KINDS {
             let home = self.home(root.as_fd(), Volume::home(kind))?;
             for name in names(home.as_fd()).map_err(failed)? {
                 match name.to_str().and_then(|name| Volume::parse(kind, name)) {

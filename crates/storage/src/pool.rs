@@ -10,7 +10,7 @@ use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::volume::Volume;
-use crate::{btrfs, config, dir, lvm, tree};
+use crate::{btrfs, config, dir, lvm, tree, zfs};
 
 /// What a pool is made of or opened from.
 #[derive(Debug, Clone)]
@@ -246,6 +246,7 @@ pub fn create_pool(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Resul
         DriverKind::Dir => dir::create(spec, warn),
         DriverKind::Btrfs => btrfs::create(spec, warn),
         DriverKind::Lvm => lvm::create(spec, warn),
+        DriverKind::Zfs => zfs::create(spec, warn),
     }
 }
 
@@ -258,6 +259,7 @@ pub fn open_pool(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
         DriverKind::Dir => dir::open(spec),
         DriverKind::Btrfs => btrfs::open(spec),
         DriverKind::Lvm => lvm::open(spec),
+        DriverKind::Zfs => zfs::open(spec),
     }
 }
 

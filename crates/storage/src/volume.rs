@@ -79,6 +79,9 @@ impl Volume {
         (volume.directory == directory).then_some(volume)
     }
 
+    /// The kinds whose volumes a pool holds.
+    pub(crate) const KINDS: [VolumeKind; 3] = [VolumeKind::Container, VolumeKind::Image, VolumeKind::Custom];
+
     /// The directory below the pool that holds volumes of a kind.
     pub(crate) fn home(kind: VolumeKind) -> &'static str {
         match kind {

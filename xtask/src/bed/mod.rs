@@ -57,7 +57,8 @@ pub fn ci(tally: &mut Tally) -> Outcome {
 fn test(names: &[&str], tally: &mut Tally) -> Outcome {
     let suites: Vec<Suite> = suite::wanted(names)?;
     let guest = prepare()?;
-    let drive = payload::make(&guest, &suites)?;
+    let modules = zfs::ensure(&guest)?;
+    let drive = payload::make(&guest, &modules, &suites)?;
     machine::run(&guest, &drive, &suites, DEADLINE, tally)
 }
 

@@ -13,13 +13,17 @@ use crate::run::{build_directory, capture, show};
 ///
 /// # Errors
 /// Something does not build, or the drive cannot be made.
-pub fn make(guest: &Guest, suites: &[Suite]) -> Result<PathBuf, String> {
+pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, String> {
     let build = build_directory()?;
     let bed = build.join("bed");
     let content = guest::fresh(&bed.join("payload"))?;
+    let added = modules.join("lib/modules").join(&guest.release).join("updates");
+    show("cp", ["--recursive".as_ref(), added.as_os_str(), content.join("updates").as_os_str()])?;
     let mut script = format!(
-        "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0\n",
-        build.display()
+        "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0\n\
+         cp --recursive /bed/payload/updates /lib/modules/{1}/\ndepmod {1}\n",
+        build.display(),
+        guest.release
     );
     for suite in suites {
         let program = test_program(suite)?;

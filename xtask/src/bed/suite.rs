@@ -19,8 +19,11 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 2] =
-    [("lvm", "coffer-storage", "conformance", LVM, &[]), ("pools", "coffer-storage", "conformance", &["between::", "pools::"], &[])];
+const ALL: [Row; 3] = [
+    ("lvm", "coffer-storage", "conformance", LVM, &[]),
+    ("zfs", "coffer-storage", "conformance", ZFS, &[]),
+    ("pools", "coffer-storage", "conformance", &["between::", "pools::"], &[]),
+];
 
 /// All rules for thin and thick volumes; with other file systems than ext4 those in which they differ.
 const LVM: &[&str] = &[
@@ -33,6 +36,19 @@ const LVM: &[&str] = &[
     "lvm_thin_in_file_with_btrfs::sizes",
     "lvm_thin_in_file_with_btrfs::delete_pool",
     "killed::lvm",
+];
+
+/// All rules for a pool in a file; on other ground those in which they differ.
+const ZFS: &[&str] = &[
+    "zfs_in_file::",
+    "zfs_on_device_with_refquota::sizes",
+    "zfs_on_device_with_refquota::the_pool",
+    "zfs_on_device_with_refquota::delete_pool",
+    "zfs_in_new_dataset::snapshots",
+    "zfs_in_new_dataset::delete_pool",
+    "zfs_in_empty_dataset_with_full_copies::a_copy",
+    "zfs_in_empty_dataset_with_full_copies::delete_pool",
+    "killed::zfs",
 ];
 
 /// The names of all suites, for a sentence.

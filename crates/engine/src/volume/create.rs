@@ -108,7 +108,9 @@ impl Engine {
 /// What a pool says of new volumes.
 fn defaults(pool: &Pool, content: ContentType) -> Config {
     let fits = |key: &str| content == ContentType::Filesystem || !super::FILES_ONLY.iter().any(|prefix| key.starts_with(prefix));
-    let keys = pool.config.under("volume.").filter(|(key, _)| fits(key));
+    // What only the driver knows stays with the pool.
+    let known = |key: &str| key::find(coffer_storage::config::volume_keys(VolumeKind::Custom), key).is_some();
+    let keys = pool.config.under("volume.").filter(|(key, _)| fits(key) && known(key));
     keys.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

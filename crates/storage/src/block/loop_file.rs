@@ -9,6 +9,7 @@ use coffer_base::Bytes;
 use coffer_sys::loop_device::LoopDevice;
 use rustix::fs::{IFlags, Mode, OFlags};
 
+use crate::error::StorageError;
 use crate::pool::PoolSpec;
 
 /// A pool's file, and the loop device that is attached to it while the pool is open.
@@ -66,13 +67,21 @@ impl LoopFile {
     /// Grows the file and its device to a size; says whether anything changed.
     pub(crate) fn grow(&self, size: Bytes) -> io::Result<bool> {
         self.attach()?;
+        if !self.lengthen(size)? {
+            return Ok(false);
+        }
+        let device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        device.as_ref().map_or(Ok(()), LoopDevice::refresh_size)?;
+        Ok(true)
+    }
+
+    /// Grows the file alone, for who needs no device; says whether anything changed.
+    pub(crate) fn lengthen(&self, size: Bytes) -> io::Result<bool> {
         let opened = rustix::fs::open(&self.path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         if size.0 <= rustix::fs::fstat(&opened)?.st_size as u64 {
             return Ok(false);
         }
         rustix::fs::ftruncate(&opened, size.0)?;
-        let device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
-        device.as_ref().map_or(Ok(()), LoopDevice::refresh_size)?;
         Ok(true)
     }
 
@@ -102,6 +111,15 @@ pub(crate) fn file_size(spec: &PoolSpec) -> io::Result<Bytes> {
     }
     let stat = rustix::fs::statvfs(&disks)?;
     Ok(Bytes(((stat.f_bavail * stat.f_frsize / 5) >> 30).clamp(5, 30) << 30))
+}
+
+/// Refuses a size for a pool that stands on something else than a file of ours.
+pub(crate) fn refuse_size(spec: &PoolSpec) -> Result<(), StorageError> {
+    if spec.config.get("size").is_some() {
+        let why = "it cannot be given together with a source".into();
+        return Err(StorageError::Value { pool: spec.name.clone(), key: "size", why });
+    }
+    Ok(())
 }
 
 /// The loop device that is attached to a file, if there is one.

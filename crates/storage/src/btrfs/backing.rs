@@ -225,7 +225,7 @@ fn create_file(place: &Place, spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync
 }
 
 fn create_on_device(place: &Place, spec: &PoolSpec, device: &Path, warn: &(dyn Fn(String) + Sync)) -> Result<Backing, StorageError> {
-    refuse_size(place, spec)?;
+    block::refuse_size(spec)?;
     block::require_fit(device, LEAST_SIZE).map_err(|why| refused(place, device, why))?;
     let mut undo = Undo::new(warn);
     format(place, device, spec.config.flag("source.wipe", false))?;
@@ -245,7 +245,7 @@ fn create_on_device(place: &Place, spec: &PoolSpec, device: &Path, warn: &(dyn F
 }
 
 fn create_in_directory(place: &Place, spec: &PoolSpec, source: &Path, warn: &(dyn Fn(String) + Sync)) -> Result<Backing, StorageError> {
-    refuse_size(place, spec)?;
+    block::refuse_size(spec)?;
     if source.starts_with(&spec.state_dir) {
         return Err(refused(place, source, "it is inside the server's state directory, where only the pool's own place may be the source"));
     }
@@ -295,15 +295,6 @@ fn require_fit(place: &Place, source: &Path, opened: BorrowedFd<'_>) -> Result<(
     }
     if !crate::place::names(opened).map_err(failed)?.is_empty() {
         return Err(refused(place, source, "it is not empty"));
-    }
-    Ok(())
-}
-
-/// A size means something only for a file that the server makes.
-fn refuse_size(place: &Place, spec: &PoolSpec) -> Result<(), StorageError> {
-    if spec.config.get("size").is_some() {
-        let why = "it cannot be given together with a source".into();
-        return Err(StorageError::Value { pool: place.pool.clone(), key: "size", why });
     }
     Ok(())
 }

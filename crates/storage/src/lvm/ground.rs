@@ -73,7 +73,7 @@ fn make_on_device(spec: &PoolSpec, device: &Path) -> Result<(Ground, Group), Sto
     if !rustix::fs::stat(device).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice) {
         return Err(refuse("it is no block device; name a volume group without a slash, or leave it out and the server makes a file"));
     }
-    refuse_size(spec)?;
+    block::refuse_size(spec)?;
     block::require_fit(device, LEAST_SIZE).map_err(refuse)?;
     let group = Group { name, device: Some(device.to_owned()) };
     group
@@ -85,7 +85,7 @@ fn make_on_device(spec: &PoolSpec, device: &Path) -> Result<(Ground, Group), Sto
 /// Takes a group that is there: it must be empty and no other pool's, unless the configuration says to use it again.
 fn adopt(spec: &PoolSpec, name: &str) -> Result<(Ground, Group), StorageError> {
     let refuse = |why| Err(StorageError::Source { pool: spec.name.clone(), source_path: name.into(), why });
-    refuse_size(spec)?;
+    block::refuse_size(spec)?;
     if spec.config.get("lvm.vg_name").is_some_and(|named| named != name) {
         return refuse("lvm.vg_name names another volume group");
     }
@@ -113,13 +113,4 @@ fn group_name(spec: &PoolSpec) -> Result<String, StorageError> {
     }
     let why = format!("{name:?} cannot name a volume group: it may hold letters, digits and + _ . -");
     Err(StorageError::Value { pool: spec.name.clone(), key: "lvm.vg_name", why })
-}
-
-/// A size means something only for a file that the server makes.
-fn refuse_size(spec: &PoolSpec) -> Result<(), StorageError> {
-    if spec.config.get("size").is_some() {
-        let why = "it cannot be given together with a source".into();
-        return Err(StorageError::Value { pool: spec.name.clone(), key: "size", why });
-    }
-    Ok(())
 }

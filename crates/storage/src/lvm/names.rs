@@ -71,7 +71,7 @@ fn volume_name(volume: &Volume) -> String {
 }
 
 fn kind_of(home: &str) -> Option<VolumeKind> {
-    [VolumeKind::Container, VolumeKind::Image, VolumeKind::Custom].into_iter().find(|kind| Volume::home(*kind) == home)
+    Volume::KINDS.into_iter().find(|kind| Volume::home(*kind) == home)
 }
 
 fn escape(text: &str) -> String {

@@ -2,10 +2,10 @@
 
 use std::os::fd::AsFd;
 
-use coffer_base::Progress;
+use coffer_base::{Bytes, Progress};
 use coffer_model::{Config, SnapshotName, VolumeKind};
 
-use super::{Clones, MountedPool, Name, Store};
+use super::{Clones, Limits, MountedPool, Name, Store};
 use crate::error::StorageError;
 use crate::place::Scratch;
 use crate::pool::Fill;
@@ -65,7 +65,9 @@ impl<S: Store> MountedPool<S> {
     pub(super) fn copy_one(&self, from: &Volume, to: &Volume, progress: &Progress) -> Result<(), StorageError> {
         self.info(from)?;
         self.require_free(to)?;
-        match self.store.clones() {
+        // Snapshots, and volumes that begin as an image, share their data whatever is said about copies.
+        let apart = from.origin() != to.origin() && from.kind() != VolumeKind::Image && !self.store.copies_share(&self.config());
+        match self.store.clones().filter(|_| !apart) {
             Some(clones) => self.clone_one(clones, from, to),
             None => {
                 let source = self.mount_volume(from)?;
@@ -83,10 +85,20 @@ impl<S: Store> MountedPool<S> {
     }
 
     fn clone_one(&self, clones: &dyn Clones, from: &Volume, to: &Volume) -> Result<(), StorageError> {
-        let info = self.info(from)?;
+        let mut info = self.info(from)?;
         // Not every file system is told by its device to write down what it holds before a copy is made.
         self.write_out(from)?;
         clones.clone_thing(&Name::of(from), &Name::of(to)).map_err(self.fault(to, "creating"))?;
+        if let Limits::Quotas(quotas) = self.store.limits() {
+            // A limit is no part of what is copied.
+            let config = self.completed(&Config::default());
+            let size = if to.snapshot_name().is_none() { config.parse::<Bytes>("size") } else { None };
+            info.limit = size.map(|size| size.0);
+            if size.is_some() {
+                let limited = quotas.limit(&Name::of(to), size, &config).map_err(self.fault(to, "limiting the size of"));
+                limited.inspect_err(|_| self.discard(&Name::of(to)))?;
+            }
+        }
         self.index().insert(Name::of(to), info);
         Ok(())
     }

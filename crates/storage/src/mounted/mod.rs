@@ -8,6 +8,7 @@ mod mounting;
 mod name;
 mod pool;
 mod restore;
+mod spelling;
 mod store;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use coffer_model::Config;
 
 pub(crate) use self::name::{Base, Name};
-pub(crate) use self::store::{Clones, Devices, Fault, Info, Limits, Source, Store};
+pub(crate) use self::spelling::Spelling;
+pub(crate) use self::store::{Clones, Devices, Fault, Info, Limits, Quotas, Source, Store};
 use crate::error::StorageError;
 use crate::place::Place;
 use crate::unpacking::Unpacking;

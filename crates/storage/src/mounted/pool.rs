@@ -118,6 +118,7 @@ impl<S: Store> Pool for MountedPool<S> {
         let now = self.info(volume)?.limit;
         let size = size.or_else(|| self.completed(&Config::default()).parse("size")).or(match self.store.limits() {
             Limits::Devices(_) => Some(block::DEFAULT_SIZE),
+            Limits::Quotas(_) => None,
         });
         self.resize_thing(volume, &Name::of(volume), now, size.map(|size| size.0))?;
         Ok(Enforcement::Enforced)
@@ -135,12 +136,21 @@ impl<S: Store> Pool for MountedPool<S> {
 impl<S: Store> MountedPool<S> {
     /// Changes the size of a volume, or of something that is to become it, with the file system on it.
     pub(super) fn resize_thing(&self, volume: &Volume, name: &Name, now: Option<u64>, size: Option<u64>) -> Result<(), StorageError> {
-        let (Some(now), Some(size)) = (now, size) else { return Ok(()) };
         if now == size {
             return Ok(());
         }
-        let Limits::Devices(devices) = self.store.limits();
         let fault = |fault| self.fault(volume, "changing the size of")(fault);
+        let devices = match self.store.limits() {
+            Limits::Devices(devices) => devices,
+            Limits::Quotas(quotas) => {
+                quotas.limit(name, size.map(Bytes), &self.completed(&Config::default())).map_err(fault)?;
+                if let Some(info) = self.index().get_mut(name) {
+                    info.limit = size;
+                }
+                return Ok(());
+            }
+        };
+        let (Some(now), Some(size)) = (now, size) else { return Ok(()) };
         let failed = |cause| self.place.volume_failed(volume, "changing the size of", cause);
         let device = self.store.attach(name, &self.config()).map_err(fault)?.device;
         let kind = FileSystem::probe(&device).map_err(failed)?;

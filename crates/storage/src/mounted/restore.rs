@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use coffer_base::Progress;
 use coffer_model::{Config, SnapshotName};
 
-use super::{Base, MountedPool, Name, Store};
+use super::{Base, Limits, MountedPool, Name, Store};
 use crate::error::StorageError;
 use crate::place::Spot;
 use crate::tree;
@@ -22,6 +22,10 @@ impl<S: Store> MountedPool<S> {
         if let Some(clones) = self.store.clones() {
             self.withdraw(&kept)?;
             clones.clone_thing(&Name::of(&kept), &next).map_err(self.fault(volume, "restoring"))?;
+            if let Limits::Quotas(_) = self.store.limits() {
+                // Such a copy begins without one.
+                info.limit = None;
+            }
         } else {
             let source = self.mount_volume(&kept)?;
             let mut config = Config::default();
@@ -45,7 +49,11 @@ impl<S: Store> MountedPool<S> {
         }
         let mut index = self.index();
         index.remove(&next);
-        index.insert(Name::of(volume), Info { limit: limit.or(info.limit), used: info.used });
+        let limit = match self.store.limits() {
+            Limits::Devices(_) => limit.or(info.limit),
+            Limits::Quotas(_) => limit,
+        };
+        index.insert(Name::of(volume), Info { limit, used: info.used });
         Ok(())
     }
 
@@ -79,7 +87,8 @@ impl<S: Store> MountedPool<S> {
                 }
             }
         }
-        Ok(places.len() + names.len())
+        let untold = self.store.tidy().map_err(|fault| fault.of_pool(&self.place.pool, "clearing temporaries of"))?;
+        Ok(places.len() + names.len() + untold)
     }
 }
 

@@ -66,6 +66,16 @@ pub(crate) trait Store: Send + Sync {
     /// Copies that share their data, if there are any.
     fn clones(&self) -> Option<&dyn Clones>;
 
+    /// Says whether a copy of a volume is to share the data of what it was made from, where the store can do that.
+    fn copies_share(&self, _config: &Config) -> bool {
+        true
+    }
+
+    /// Removes what a kill left that no name tells of, and says how many things that were.
+    fn tidy(&self) -> Result<usize, Fault> {
+        Ok(0)
+    }
+
     /// Space, in all and in use.
     fn resources(&self) -> Result<Resources, Fault>;
 
@@ -83,12 +93,20 @@ pub(crate) trait Store: Send + Sync {
 pub(crate) enum Limits<'a> {
     /// Volumes are devices, whose file systems have to be changed with them.
     Devices(&'a dyn Devices),
+    /// Volumes take what room they need, up to a limit that can be changed at any time.
+    Quotas(&'a dyn Quotas),
 }
 
 /// Volumes that are devices of some size.
 pub(crate) trait Devices {
     /// Changes the size of a device and answers what it came to.
     fn resize(&self, name: &Name, size: Bytes) -> Result<u64, Fault>;
+}
+
+/// Volumes that have limits.
+pub(crate) trait Quotas {
+    /// Limits how much a thing may hold, or lifts the limit.
+    fn limit(&self, name: &Name, size: Option<Bytes>, config: &Config) -> Result<(), Fault>;
 }
 
 /// Copies that share their data with what they were made from.

@@ -30,6 +30,9 @@ fn copies_are_equal() {
     if DriverKind::Lvm.available() {
         grounds.push(Ground::new(DriverKind::Lvm).with("size", "1GiB").with("volume.size", "1GiB"));
     }
+    if DriverKind::Zfs.available() {
+        grounds.push(Ground::new(DriverKind::Zfs).with("size", "512MiB"));
+    }
     let pools: Vec<Box<dyn Pool>> = grounds.iter().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap()).collect();
     let (volume, copy, snapshot) = (instance("web"), instance("copy"), "s0".parse().unwrap());
     let tree = |pool: &dyn Pool, volume: &Volume| describe(&path_of(pool.mount(volume).unwrap().as_fd()));

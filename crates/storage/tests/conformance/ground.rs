@@ -47,6 +47,13 @@ pub const ALL: &[Maker] = &[
         name: "lvm_thin_in_file_with_btrfs",
         make: || lvm(|ground| Ok(ground.with("size", "3GiB").with("volume.size", "256MiB").with("volume.block.filesystem", "btrfs"))),
     },
+    Maker { name: "zfs_in_file", make: || zfs(|ground| Ok(ground.with("size", "2GiB"))) },
+    Maker { name: "zfs_on_device_with_refquota", make: || zfs(|ground| Ok(ground.device()?.with("volume.zfs.use_refquota", "true"))) },
+    Maker { name: "zfs_in_new_dataset", make: || zfs(|ground| Ok(ground.zpool()?.dataset("new", false))) },
+    Maker {
+        name: "zfs_in_empty_dataset_with_full_copies",
+        make: || zfs(|ground| Ok(ground.zpool()?.dataset("there", true).with("zfs.clone_copy", "false"))),
+    },
 ];
 
 /// Something to make a pool on, which goes when this value does.
@@ -55,6 +62,7 @@ pub struct Ground {
     pub config: Config,
     mounts: Vec<PathBuf>,
     device: Option<LoopDevice>,
+    zpool: Option<String>,
     directory: tempfile::TempDir,
 }
 
@@ -73,17 +81,48 @@ fn lvm(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
     make(Ground::new(DriverKind::Lvm))
 }
 
+fn zfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
+    if DriverKind::Zfs.available() { make(Ground::new(DriverKind::Zfs)) } else { Err("no ZFS on this host".into()) }
+}
+
 impl Ground {
     pub fn new(driver: DriverKind) -> Self {
         let directory = tempfile::Builder::new().prefix("coffer-storage-").tempdir().unwrap();
         std::fs::create_dir(directory.path().join("state")).unwrap();
         let mut config = Config::default();
-        if driver == DriverKind::Lvm {
-            // Groups are seen by the whole host, unlike what is mounted in this namespace.
-            let name = directory.path().file_name().unwrap().to_str().unwrap();
-            config.set("lvm.vg_name", name);
+        // Groups and ZFS pools are seen by the whole host, unlike what is mounted in this namespace.
+        let name = directory.path().file_name().unwrap().to_str().unwrap();
+        match driver {
+            DriverKind::Lvm => config.set("lvm.vg_name", name),
+            DriverKind::Zfs => config.set("zfs.pool_name", name),
+            DriverKind::Dir | DriverKind::Btrfs => {}
         }
-        Self { driver, config, mounts: Vec::new(), device: None, directory }
+        Self { driver, config, mounts: Vec::new(), device: None, zpool: None, directory }
+    }
+
+    /// Makes a ZFS pool of somebody else's.
+    pub fn zpool(mut self) -> Result<Self, String> {
+        // The product loads the module when it makes a pool of its own.
+        let loaded = Command::new("modprobe").arg("zfs").status().map_err(|error| format!("modprobe: {error}"))?;
+        assert!(loaded.success());
+        let file = self.path("zpool.img");
+        File::create(&file).unwrap().set_len(2 << 30).unwrap();
+        let name = format!("{}-host", self.directory.path().file_name().unwrap().to_str().unwrap());
+        let words = ["create", "-o", "cachefile=none", "-m", "none", "-O", "compression=on", &name];
+        let made = Command::new("zpool").args(words).arg(&file).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.zpool = Some(name);
+        Ok(self)
+    }
+
+    /// Takes a dataset of that pool as the source, which may be there.
+    pub fn dataset(mut self, name: &str, make: bool) -> Self {
+        let name = format!("{}/{name}", self.zpool.as_deref().unwrap());
+        if make {
+            assert!(Command::new("zfs").args(["create", &name]).status().unwrap().success());
+        }
+        self.config.unset("zfs.pool_name");
+        self.with("source", &name)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -148,6 +187,12 @@ impl Ground {
             std::os::unix::fs::FileExt::read_exact_at(&opened, &mut label, 512).unwrap();
             assert_ne!(&label, b"LABELONE", "the device is still a physical volume");
         }
+        if let Some(pool) = &self.zpool {
+            let listed = Command::new("zfs").args(["list", "-H", "-r", "-t", "all", "-o", "name,coffer:pool", pool]).output().unwrap();
+            let there = self.config.get("source").unwrap().ends_with("/there");
+            let expect = if there { format!("{pool}\t-\n{pool}/there\t-\n") } else { format!("{pool}\t-\n") };
+            assert_eq!(String::from_utf8_lossy(&listed.stdout), expect);
+        }
         let source = self.path("host/pool");
         if self.mounts.contains(&self.path("host")) {
             let made_by_us = self.config.get("source").is_some() && !source.exists();
@@ -167,6 +212,9 @@ impl Drop for Ground {
         }
         for mount in self.mounts.iter().rev() {
             rustix::mount::unmount(mount, UnmountFlags::DETACH).unwrap();
+        }
+        if let Some(pool) = self.zpool.take() {
+            assert!(Command::new("zpool").args(["destroy", "-f", &pool]).status().unwrap().success());
         }
         if let Some(device) = self.device.take() {
             let _ = device.detach();

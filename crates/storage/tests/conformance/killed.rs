@@ -19,13 +19,14 @@ pub const ALL: &[(&str, fn())] = &[
     ("killed::dir", || killed(DriverKind::Dir)),
     ("killed::btrfs", || killed(DriverKind::Btrfs)),
     ("killed::lvm", || killed(DriverKind::Lvm)),
+    ("killed::zfs", || killed(DriverKind::Zfs)),
 ];
 
 /// How often a server is killed; less often where each step starts programs, in the middle of which most kills come.
 fn rounds(driver: DriverKind) -> usize {
     match driver {
         DriverKind::Dir | DriverKind::Btrfs => 40,
-        DriverKind::Lvm => 5,
+        DriverKind::Lvm | DriverKind::Zfs => 5,
     }
 }
 

@@ -37,14 +37,17 @@ fn unfit_sources_are_refused() {
         let ground = Ground::new(driver);
         let inside = ground.path("state/inside");
         fs::create_dir_all(&inside).unwrap();
-        let state = if driver == DriverKind::Lvm { "it is no block device" } else { "inside the server's state directory" };
+        let state = match driver {
+            DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
+            DriverKind::Dir | DriverKind::Btrfs => "inside the server's state directory",
+        };
         refused(&ground, &[("source", inside.to_str().unwrap())], state);
         fs::create_dir(ground.path("full")).unwrap();
         fs::write(ground.path("full/file"), "").unwrap();
         let full = match driver {
             DriverKind::Dir => "it is not empty",
             DriverKind::Btrfs => "it is not on a btrfs",
-            DriverKind::Lvm => "it is no block device",
+            DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
         };
         refused(&ground, &[("source", ground.path("full").to_str().unwrap())], full);
         refused(&ground, &[("source", ground.path("no/where").to_str().unwrap())], "source");
