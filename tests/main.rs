@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits;
 mod network;
 mod operations;
+mod on_drivers;
 mod outlive;
 mod pools;
 mod remotes;

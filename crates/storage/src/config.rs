@@ -167,8 +167,18 @@ pub static ZFS_POOL: &[Key] = &[
     row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
     row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.size", Value::Size, "", "The size of new volumes."),
-    refused("volume.zfs.block_mode", Value::Bool, "volumes are datasets", "Whether new volumes are block devices with a file system on them."),
-    row("volume.zfs.blocksize", Value::Size, "128KiB", "The largest block of files in new volumes: a power of two from 512 bytes to 1 MiB."),
+    refused(
+        "volume.zfs.block_mode",
+        Value::Bool,
+        "volumes are datasets",
+        "Whether new volumes are block devices with a file system on them.",
+    ),
+    row(
+        "volume.zfs.blocksize",
+        Value::Size,
+        "128KiB",
+        "The largest block of files in new volumes: a power of two from 512 bytes to 1 MiB.",
+    ),
     refused("volume.zfs.delegate", Value::Bool, "datasets are not handed to instances", "Whether instances may use ZFS in their volumes."),
     row(
         "volume.zfs.remove_snapshots",

@@ -26,6 +26,8 @@ const PACKAGES: &[&str] = &[
     "zstd",
     "uidmap",
     "zfsutils-linux",
+    "lxd-client",
+    "apparmor",
 ];
 
 /// The release whose programs this build's own programs run beside; older hosts' programs run there too.
@@ -56,7 +58,7 @@ pub struct Guest {
 /// # Errors
 /// A program that failed, in its own words above.
 pub fn ensure() -> Result<Guest, String> {
-    let recipe = format!("2 {RELEASE} {PACKAGES:?} {ROOT_SIZE} {INIT}");
+    let recipe = format!("3 {RELEASE} {PACKAGES:?} {ROOT_SIZE} {INIT}");
     let home = kept("guest", &recipe)?;
     if let Ok(guest) = made(&home) {
         return Ok(guest);

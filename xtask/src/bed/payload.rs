@@ -20,7 +20,7 @@ pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, 
     let added = modules.join("lib/modules").join(&guest.release).join("updates");
     show("cp", ["--recursive".as_ref(), added.as_os_str(), content.join("updates").as_os_str()])?;
     let mut script = format!(
-        "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0\n\
+        "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0 COFFER_TEST_IMAGES=/var/tmp/images\n\
          cp --recursive /bed/payload/updates /lib/modules/{1}/\ndepmod {1}\n",
         build.display(),
         guest.release
@@ -49,10 +49,9 @@ pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, 
 
 /// Builds a suite's test program and says where it is.
 fn test_program(suite: &Suite) -> Result<PathBuf, String> {
-    let mut arguments = vec!["test", "--no-run", "--message-format=json", "--package", suite.package, "--test", suite.target];
+    let arguments = vec!["test", "--no-run", "--message-format=json", "--package", suite.package, "--test", suite.target];
     if !suite.programs.is_empty() {
         show("cargo", ["build", "--workspace", "--bins", "--features", "cofferd/fault"])?;
-        arguments.extend(["--features", "cofferd/fault"]);
     }
     println!("+ cargo {}", arguments.join(" "));
     executable(&capture("cargo", arguments)?, suite.target).ok_or_else(|| format!("cargo names no program for the tests {}", suite.target))

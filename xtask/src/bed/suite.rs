@@ -19,9 +19,10 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 3] = [
+const ALL: [Row; 4] = [
     ("lvm", "coffer-storage", "conformance", LVM, &[]),
     ("zfs", "coffer-storage", "conformance", ZFS, &[]),
+    ("instances", "coffer-tests", "end_to_end", &["on_drivers::"], PRODUCT),
     ("pools", "coffer-storage", "conformance", &["between::", "pools::"], &[]),
 ];
 
@@ -37,6 +38,9 @@ const LVM: &[&str] = &[
     "lvm_thin_in_file_with_btrfs::delete_pool",
     "killed::lvm",
 ];
+
+/// The programs of the product, and the one that holds a test's daemon.
+const PRODUCT: &[&str] = &["cofferd", "coffer", "coffer-monitor", "coffer-unpack", "coffer-files", "coffer-test-pen"];
 
 /// All rules for a pool in a file; on other ground those in which they differ.
 const ZFS: &[&str] = &[

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::gate::Origin;
-use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeSnapshot};
+use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeKind, VolumeSnapshot, key};
 use coffer_storage::{FillError, Pool as Driver, disk_file};
 use rustix::fs::{Gid, Mode, Uid};
 use uuid::Uuid;

@@ -134,7 +134,9 @@ mod tests {
 
     #[test]
     fn what_we_would_not_write_is_not_ours() {
-        for foreign in ["root", "containers", "containers/", "containers/web::s", "containers-snapshots/web", "containers/w:65b", "tmp/:zz", "x/y"] {
+        for foreign in
+            ["root", "containers", "containers/", "containers/web::s", "containers-snapshots/web", "containers/w:65b", "tmp/:zz", "x/y"]
+        {
             assert!(Spelling('/').decode(foreign).is_none(), "{foreign}");
         }
     }

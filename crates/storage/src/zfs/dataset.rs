@@ -17,8 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const LONGEST: usize = 255;
 
 /// What every dataset of a pool has: it is mounted by us alone, and holds all that a root file system can.
-const PROPERTIES: [&str; 7] =
-    ["mountpoint=legacy", "acltype=posixacl", "xattr=sa", "atime=off", "devices=on", "exec=on", "setuid=on"];
+const PROPERTIES: [&str; 7] = ["mountpoint=legacy", "acltype=posixacl", "xattr=sa", "atime=off", "devices=on", "exec=on", "setuid=on"];
 
 /// Marks a dataset that a pool stands on, with the pool's name as its value.
 pub(super) const MARK: &str = "coffer:pool";

@@ -108,7 +108,9 @@ fn make_on_device(spec: &PoolSpec, device: &Path) -> Result<(Ground, Root), Stor
     let refuse = |why| StorageError::Source { pool: spec.name.clone(), source_path: device.to_owned(), why };
     let root = new_zpool(spec)?;
     if !rustix::fs::stat(device).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice) {
-        return Err(refuse("it is no block device; name a dataset without a slash at its beginning, or leave it out and the server makes a file"));
+        return Err(refuse(
+            "it is no block device; name a dataset without a slash at its beginning, or leave it out and the server makes a file",
+        ));
     }
     block::refuse_size(spec)?;
     block::require_fit(device, LEAST_SIZE).map_err(refuse)?;

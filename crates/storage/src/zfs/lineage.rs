@@ -78,7 +78,12 @@ pub(super) fn tidy(root: &Root) -> Result<usize, Fault> {
             lineage.origin.map_or(Ok(()), |origin| release(root, &origin))?;
         }
     }
-    let mut kept: Vec<&str> = names.iter().filter_map(|name| name.split_once('@')).filter(|(_, snapshot)| snapshot.starts_with(COPY)).map(|(name, _)| name).collect();
+    let mut kept: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.split_once('@'))
+        .filter(|(_, snapshot)| snapshot.starts_with(COPY))
+        .map(|(name, _)| name)
+        .collect();
     kept.dedup();
     for name in kept {
         let lineage = match dataset::lineage(name) {

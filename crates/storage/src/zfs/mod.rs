@@ -60,7 +60,9 @@ pub(crate) fn version() -> String {
 pub(crate) fn is_dataset(text: &str) -> bool {
     let mut parts = text.split('/');
     let letters = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-    parts.next().is_some_and(is_zpool) && parts.all(|part| !part.is_empty() && part != "." && part != ".." && letters(part)) && text.len() < 100
+    parts.next().is_some_and(is_zpool)
+        && parts.all(|part| !part.is_empty() && part != "." && part != ".." && letters(part))
+        && text.len() < 100
 }
 
 /// Says whether a text can be the name of a ZFS pool.

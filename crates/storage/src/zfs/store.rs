@@ -175,7 +175,7 @@ impl Store for ZfsStore {
     fn close(&self) -> Result<(), Fault> {
         match self.ground {
             Ground::File(_) | Ground::Device if self.export => dataset::export_pool(self.root.zpool()),
-            Ground::File(_) | Ground::Device | Ground::Dataset { .. } => Ok(()),
+            Ground::File(_) | Ground::Device | Ground::Dataset => Ok(()),
         }
     }
 
