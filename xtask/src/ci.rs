@@ -33,6 +33,7 @@ pub fn run() -> Outcome {
             failed.push(name);
         }
     }
+    tally.show_failures();
     println!("{}", tally.sentence());
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }

@@ -1,7 +1,10 @@
 //! Counts what `cargo test` ran, from what it wrote.
 
-/// How many tests did what.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// Of what a failed test wrote, so much is repeated at the end of a run.
+const LINES_REPEATED: usize = 60;
+
+/// How many tests did what, and what those wrote that failed.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
     /// Ran to their end and were not wrong; tests that skipped themselves are among them.
     ended_well: usize,
@@ -15,11 +18,16 @@ pub struct Tally {
     /// Test programs that began and that gave a summary: the difference crashed.
     began: usize,
     summed_up: usize,
+    /// What cargo wrote of the tests that failed, to be found at the end of a long log.
+    failures: Vec<String>,
+    /// Inside the part of a program's output that repeats what its failed tests wrote.
+    in_failures: bool,
 }
 
 impl Tally {
     /// Takes one line of cargo's output in.
     pub fn line(&mut self, line: &str) {
+        self.keep_failure(line);
         let line = line.trim();
         if line.starts_with("skipped: ") {
             self.skipped_themselves += 1;
@@ -30,6 +38,30 @@ impl Tally {
             self.ended_well += before(summary, " passed");
             self.failed += before(summary, " failed");
             self.ignored += before(summary, " ignored");
+        }
+    }
+
+    /// A program's output has what its failed tests wrote between two lines `failures:`; the second heads their names.
+    fn keep_failure(&mut self, line: &str) {
+        if line == "failures:" {
+            self.in_failures = !self.in_failures;
+        } else if line.starts_with("test result: ") || line.starts_with("running ") {
+            self.in_failures = false;
+        } else if self.in_failures && line.starts_with("---- ") {
+            self.failures.push(line.to_owned());
+        } else if self.in_failures
+            && let Some(failure) = self.failures.last_mut()
+            && failure.lines().count() < LINES_REPEATED
+        {
+            failure.push('\n');
+            failure.push_str(line);
+        }
+    }
+
+    /// Repeats what the failed tests wrote, so that the end of a log tells what to mend.
+    pub fn show_failures(&self) {
+        for failure in &self.failures {
+            println!("{}\n", failure.trim_end());
         }
     }
 
@@ -55,6 +87,7 @@ impl Tally {
         self.left_out += other.left_out;
         self.began += other.began;
         self.summed_up += other.summed_up;
+        self.failures.extend_from_slice(&other.failures);
     }
 
     /// How many tests failed; a test program that crashed counts as one.
@@ -103,6 +136,16 @@ mod tests {
             "running 2 tests\n---- x stdout ----\nskipped: no root\ntest result: ok. 2 passed; 0 failed; 1 ignored\n",
             "1 passed, 0 failed, 2 skipped",
         );
+    }
+
+    #[test]
+    fn what_failed_tests_wrote_is_kept() {
+        let mut tally = Tally::default();
+        let output = "running 2 tests\ntest a ... ok\ntest b ... FAILED\n\nsuccesses:\n\n---- a stdout ----\nfine\n\nfailures:\n\n---- b stdout ----\nnot as expected\n\n\nfailures:\n    b\n\n\
+                      test result: FAILED. 1 passed; 1 failed; 0 ignored\n";
+        output.lines().for_each(|line| tally.line(line));
+        let kept: Vec<_> = tally.failures.iter().map(|failure| failure.trim_end()).collect();
+        assert_eq!(kept, ["---- b stdout ----\nnot as expected"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ const FEATURES: [&str; 2] = ["--features", "cofferd/fault"];
 /// Anything of that failed.
 pub fn run(words: &[&str]) -> Outcome {
     let tally = count(words)?;
+    tally.show_failures();
     println!("{}", tally.sentence());
     if tally.failed() == 0 { Ok(()) } else { Err("tests failed".into()) }
 }
