@@ -1,5 +1,8 @@
 //! Running commands in an instance, by our own command.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::setting::{holds, ready_daemon};
@@ -91,4 +94,60 @@ fn every_child_is_confined_like_init() {
     // No descriptor beyond the three, and the one that `ls` itself opens.
     let open = daemon.coffer(["exec", "c1", "--", "ls", "/proc/self/fd"]).clean();
     assert_eq!(open.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn streams_live_on_without_the_daemon() {
+    let Some(mut daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    let mut command = daemon.coffer(["exec", "c1", "--", "sh", "-c", "while read word; do echo \"got $word\"; done; exit 4"]).into_command();
+    let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut output) = (client.stdin.take().unwrap(), BufReader::new(client.stdout.take().unwrap()));
+    let mut answer = |word: &str| {
+        writeln!(input, "{word}").unwrap();
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!(answer("one"), "got one\n");
+    daemon.kill9();
+    assert_eq!(answer("two"), "got two\n");
+    daemon.launch();
+    assert_eq!(answer("three"), "got three\n");
+    drop(input);
+    assert_eq!(client.wait().unwrap().code(), Some(4));
+}
+
+#[test]
+fn a_relayed_socket_carries_commands_too() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    // As ssh does when it forwards a socket: bytes pass, descriptors do not.
+    let socket = daemon.scratch().join("relay");
+    let (listener, real) = (UnixListener::bind(&socket).unwrap(), daemon.state_seen().join("unix.socket"));
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let far = UnixStream::connect(&real).unwrap();
+            for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+    let words = ["exec", "c1", "--", "sh", "-c", "cat; exit 7"];
+    let done = daemon.client_outside(words).env("COFFER_SOCKET", socket.to_str().unwrap()).input("through the relay").run();
+    assert_eq!((done.code, done.text().as_str()), (7, "through the relay"), "{}", done.stderr);
+}
+
+#[test]
+fn what_a_command_leaves_in_the_background_does_not_keep_its_client() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    let done = daemon.coffer(["exec", "c1", "--", "sh", "-c", "sleep 1000 & echo done; exit 3"]).run();
+    assert_eq!((done.code, done.text().as_str()), (3, "done\n"));
+    let done = daemon.coffer(["exec", "c1", "--", "no-such-program"]).run();
+    assert_eq!(done.code, 127, "{}", done.stderr);
+    assert!(done.stderr.contains("no-such-program"), "{}", done.stderr);
 }

@@ -14,6 +14,10 @@ wire! {
         pub wait_for_websocket: bool,
         /// Whether it runs on a terminal.
         pub interactive: bool,
+        /// Coffer's own, for clients on the unix socket: instead of websockets the client hands over the pipes that the
+        /// command reads and writes. Servers that don't know it, and commands on terminals, use websockets all the same.
+        #[serde(rename = "local-pipes")]
+        pub local_pipes: bool,
         /// Variables over the instance's `environment.*`.
         pub environment: BTreeMap<String, String>,
         /// Columns of the terminal.
@@ -67,6 +71,21 @@ pub enum ControlMessage {
     },
 }
 
+/// What the server says on a connection that a command's pipes were handed over on: one JSON object a line. A connection
+/// that ends without [`PipesMessage::Return`] leaves the operation to be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PipesMessage {
+    /// Nothing was run, since no usable pipes came: a relay between client and server can't carry them.
+    Refused(String),
+    /// The pipes have come and belong to the command now.
+    Running,
+    /// Why the program could not be run, for the standard error.
+    Complaint(String),
+    /// The command has ended: its exit code, or 128 + the signal's number.
+    Return(i32),
+}
+
 impl ControlMessage {
     /// Makes the message for a terminal of `columns` by `rows`.
     pub fn window_resize(columns: u16, rows: u16) -> ControlMessage {
@@ -88,5 +107,11 @@ mod tests {
     fn control_messages_have_texts_for_sizes_and_numbers_for_signals() {
         check(&ControlMessage::window_resize(80, 24), r#"{"command":"window-resize","args":{"width":"80","height":"24"}}"#);
         check(&ControlMessage::Signal { signal: 15 }, r#"{"command":"signal","signal":15}"#);
+    }
+
+    #[test]
+    fn messages_beside_pipes_have_one_key() {
+        assert_eq!(serde_json::to_string(&PipesMessage::Return(7)).unwrap(), r#"{"return":7}"#);
+        assert_eq!(serde_json::from_str::<PipesMessage>(r#"{"complaint":"x"}"#).unwrap(), PipesMessage::Complaint("x".into()));
     }
 }

@@ -38,7 +38,7 @@ mod warning;
 pub use certificate::{Certificate, CertificateAddToken, CertificatePut, CertificatesPost};
 pub use cluster::{Cluster, ClusterMember, ClusterMemberConfigKey, ClusterPut};
 pub use event::{Event, EventGap, EventKind, Lifecycle, LifecycleRequestor, Logging};
-pub use exec::{ControlMessage, InstanceConsolePost, InstanceExecPost, WindowSize};
+pub use exec::{ControlMessage, InstanceConsolePost, InstanceExecPost, PipesMessage, WindowSize};
 pub use extensions::EXTENSIONS;
 pub use image::{
     Image, ImageAlias, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost, ImageMetadata,

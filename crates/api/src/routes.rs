@@ -230,6 +230,7 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/1.0/operations/{id}", "operation_delete", "Cancel an operation", "", "", Sync, Operate),
     route(Get, "/1.0/operations/{id}/wait", "operation_wait_get", "Wait for an operation", "", "Operation", Sync, Anyone),
     route(Get, "/1.0/operations/{id}/websocket", "operation_websocket_get", "Connect to an operation", "", "", Websocket, Anyone),
+    route(Get, "/1.0/operations/{id}/pipes", "operation_pipes_get", "Hand over pipes to an operation", "", "", Websocket, Anyone),
 
     route(Get, "/1.0/certificates", "certificates_get", "List trusted certificates", "", "[Certificate]", Sync, Admin),
     route(Post, "/1.0/certificates", "certificates_post", "Trust a certificate, or make a token", "CertificatesPost", "", Sync, Anyone),

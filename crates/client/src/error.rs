@@ -29,6 +29,13 @@ pub enum ClientError {
         #[source]
         cause: io::Error,
     },
+    /// A command's pipes could not be made or handed over.
+    #[error("handing the command's pipes to the server")]
+    Pipes {
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
     /// No connection over the network.
     #[error(transparent)]
     Dialling(#[from] coffer_web::DialError),

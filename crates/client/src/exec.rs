@@ -42,15 +42,20 @@ impl Client {
         let request = InstanceExecPost { wait_for_websocket: true, ..request.clone() };
         let path = ApiPath::new("/1.0/instances").segment(instance).then("exec");
         let operation = self.begin_sockets(path, &request).await?;
-        let socket = |fd: &'static str| self.operation_socket(&operation, fd);
-        let (control, streams) = if request.interactive {
+        self.connect_sockets(&operation, request.interactive).await
+    }
+
+    /// Connects the websockets of a command.
+    pub(crate) async fn connect_sockets(&self, operation: &Operation, interactive: bool) -> Result<ExecSession, ClientError> {
+        let socket = |fd: &'static str| self.operation_socket(operation, fd);
+        let (control, streams) = if interactive {
             let (control, terminal) = try_join(socket("control"), socket("0")).await?;
             (control, ExecStreams::Terminal(terminal))
         } else {
             let (control, stdin, stdout, stderr) = try_join4(socket("control"), socket("0"), socket("1"), socket("2")).await?;
             (control, ExecStreams::Pipes { stdin, stdout, stderr })
         };
-        Ok(ExecSession { streams, control, id: operation.id, client: self.clone() })
+        Ok(ExecSession { streams, control, id: operation.id.clone(), client: self.clone() })
     }
 
     /// Makes a request that answers with an operation waiting for websockets.
@@ -68,6 +73,20 @@ impl Client {
         let secret = operation.metadata_value("fds").and_then(|fds| fds.get(fd)).and_then(|secret| secret.as_str());
         let secret = secret.ok_or_else(|| ClientError::Lacking { path: path.to_string(), what: "the secret of a websocket" })?;
         websocket::connect(self.endpoint(), &path.query("secret", secret)).await
+    }
+
+    /// Waits for the end of a command's operation.
+    ///
+    /// # Errors
+    /// If the operation does without a code, or the server can't be reached.
+    pub(crate) async fn exec_end(&self, id: &str) -> Result<Ended, ClientError> {
+        let operation = self.wait_operation(id, None).await?;
+        let code = operation.metadata_value("return").and_then(|code| code.as_i64());
+        match code.and_then(|code| i32::try_from(code).ok()) {
+            Some(code) => Ok(Ended { code, error: operation.err }),
+            None if !operation.err.is_empty() => Err(ClientError::OperationFailed { text: operation.err }),
+            None => Err(ClientError::Lacking { path: format!("/1.0/operations/{id}/wait"), what: "the exit code" }),
+        }
     }
 }
 
@@ -87,14 +106,6 @@ impl ExecSession {
     /// The future fails if the operation does without a code, or the server can't be reached.
     pub fn end(&self) -> impl Future<Output = Result<Ended, ClientError>> + Send + use<> {
         let (client, id) = (self.client.clone(), self.id.clone());
-        async move {
-            let operation = client.wait_operation(&id, None).await?;
-            let code = operation.metadata_value("return").and_then(|code| code.as_i64());
-            match code.and_then(|code| i32::try_from(code).ok()) {
-                Some(code) => Ok(Ended { code, error: operation.err }),
-                None if !operation.err.is_empty() => Err(ClientError::OperationFailed { text: operation.err }),
-                None => Err(ClientError::Lacking { path: format!("/1.0/operations/{id}/wait"), what: "the exit code" }),
-            }
-        }
+        async move { client.exec_end(&id).await }
     }
 }

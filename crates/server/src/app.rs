@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::network::Network;
 use crate::refusal::Refusal;
-use crate::ws::Sessions;
+use crate::ws::{Handover, Sessions};
 
 /// What every handler has at hand. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Shared {
     pub engine: Engine,
     /// Operations that wait for the client's websockets.
     pub sessions: Sessions,
+    /// Operations that wait for the client's pipes.
+    pub handovers: Sessions<Handover>,
     /// The listener on the network.
     pub network: Network,
     dir: PathBuf,
@@ -45,7 +47,7 @@ impl App {
     /// Puts the parts together; the daemon is starting.
     #[must_use]
     pub fn new(engine: Engine, dir: PathBuf, network: Network) -> Self {
-        Self(Arc::new(Shared { engine, sessions: Sessions::default(), network, dir, phase: watch::Sender::new(Phase::Starting) }))
+        Self(Arc::new(Shared { engine, sessions: Sessions::default(), handovers: Sessions::default(), network, dir, phase: watch::Sender::new(Phase::Starting) }))
     }
 
     /// Runs a use case on a thread that may block.

@@ -7,6 +7,7 @@ mod console;
 mod exec;
 mod feed;
 mod frame;
+mod handover;
 mod handshake;
 mod line;
 mod pipe;
@@ -15,7 +16,8 @@ mod session;
 mod writer;
 
 pub use console::attach as attach_console;
-pub use exec::{Plan, run as run_exec};
+pub use exec::{Client, Plan, run as run_exec};
 pub use feed::feed;
+pub use handover::{Handover, HandoverUpgrade};
 pub use handshake::{Socket, Upgrade};
 pub use session::{Doors, Sessions};

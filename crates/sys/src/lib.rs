@@ -12,6 +12,7 @@ pub mod mount;
 pub mod netlink;
 pub mod ns;
 pub mod path;
+pub mod pipe;
 pub mod process;
 pub mod pty;
 pub mod quota;

@@ -76,22 +76,7 @@ impl PacketSocket {
     ///
     /// Source: sendmsg(2), unix(7).
     pub fn send(&self, parts: &[&[u8]], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if fds.len() > MOST_FDS {
-            return Err(Errno::TOOMANYREFS.into());
-        }
-        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut space = vec![MaybeUninit::uninit(); if fds.is_empty() { 0 } else { rustix::cmsg_space!(ScmRights(fds.len())) }];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-            return Err(Errno::TOOMANYREFS.into());
-        }
-        loop {
-            match rustix::net::sendmsg(&self.0, &slices, &mut control, SendFlags::NOSIGNAL) {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        send_with(self.0.as_fd(), parts, fds)
     }
 
     /// Receives one packet; `None` if the peer has closed.
@@ -188,6 +173,47 @@ pub struct Peer {
     pub uid: u32,
     /// Effective group id in our namespace.
     pub gid: u32,
+}
+
+/// Sends a few bytes with descriptors over a connected unix socket of any type.
+///
+/// # Errors
+/// `EPIPE` if the peer is gone, `EAGAIN` if the socket is non-blocking and its buffer full.
+///
+/// Source: sendmsg(2), `SCM_RIGHTS`, unix(7).
+pub fn send_with(socket: BorrowedFd<'_>, parts: &[&[u8]], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.len() > MOST_FDS {
+        return Err(Errno::TOOMANYREFS.into());
+    }
+    let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut space = vec![MaybeUninit::uninit(); if fds.is_empty() { 0 } else { rustix::cmsg_space!(ScmRights(fds.len())) }];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOMANYREFS.into());
+    }
+    retry(|| rustix::net::sendmsg(socket, &slices, &mut control, SendFlags::NOSIGNAL)).map(drop)
+}
+
+/// Receives what is there on a connected stream socket, with the descriptors that came along; no bytes are the end.
+///
+/// # Errors
+/// `EAGAIN` if the socket is non-blocking and nothing is there, `EMSGSIZE` if the descriptors could not all be taken over.
+///
+/// Source: recvmsg(2), `SCM_RIGHTS`, unix(7).
+pub fn receive_with(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = retry(|| rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC))?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(Errno::MSGSIZE.into());
+    }
+    Ok((received.bytes, fds))
 }
 
 /// Says who is at the other end of a connected unix socket of any type.
@@ -290,6 +316,18 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streams_carry_descriptors_too() {
+        let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let file = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        send_with(one.as_fd(), &[b"ab"], &[file.as_fd()]).unwrap();
+        let mut buffer = [0; 8];
+        let (length, fds) = receive_with(other.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fds.len()), (&b"ab"[..], 1));
+        drop(one);
+        assert_eq!(receive_with(other.as_fd(), &mut buffer).unwrap().0, 0);
+    }
 
     #[test]
     fn packets_carry_bytes_and_descriptors() {

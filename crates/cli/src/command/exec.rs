@@ -1,5 +1,8 @@
 //! `exec` and `shell`: commands inside instances.
 
+mod pipes;
+mod signals;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -7,10 +10,9 @@ use std::os::fd::AsFd;
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use coffer_api::{ControlMessage, InstanceExecPost};
+use coffer_api::InstanceExecPost;
 use coffer_client::websocket::{Flow, Outgoing, pump};
-use coffer_client::{ClientError, Ended, ExecStreams};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use coffer_client::{ClientError, Ended, ExecStreams, Started};
 use tokio::sync::oneshot;
 
 use crate::app::App;
@@ -18,6 +20,7 @@ use crate::error::CliError;
 use crate::key_value::pair;
 use crate::target::Target;
 use crate::terminal::{self, RawMode};
+use signals::Signals;
 
 /// Run a command inside an instance
 ///
@@ -119,11 +122,15 @@ fn request(command: Vec<String>, interactive: bool, mut environment: BTreeMap<St
 
 /// Runs the command to its end and returns its exit code.
 async fn session(app: &App, instance: &Target, request: &InstanceExecPost, with_input: bool) -> Result<i32, CliError> {
-    let session = app.client(instance)?.exec(instance.required("the instance's name")?, request).await?;
+    let with_input = with_input && !is_null(io::stdin());
+    let client = app.client(instance)?;
+    let session = match client.start_exec(instance.required("the instance's name")?, request).await? {
+        Started::Pipes(session) => return pipes::session(app, session, with_input).await,
+        Started::Sockets(session) => *session,
+    };
     let end = session.end();
     let (control_in, control) = session.control.split();
     let mut flows = vec![Flow::drained(control_in)];
-    let with_input = with_input && !is_null(io::stdin());
     let ended = match session.streams {
         ExecStreams::Terminal(socket) => {
             let _raw = if with_input && terminal::is_interactive() { Some(RawMode::enter()?) } else { None };
@@ -194,8 +201,8 @@ async fn follow(
     interactive: bool,
 ) -> Result<Ended, CliError> {
     let mut end = std::pin::pin!(end);
-    let mut signals = std::pin::pin!(forward_signals(control, interactive));
-    let (mut flowing, mut listening) = (true, true);
+    let mut signals = Signals::listen(interactive);
+    let mut flowing = true;
     let broken = |cause| CliError::Stream { stream: "output", cause };
     let ended = loop {
         tokio::select! {
@@ -208,51 +215,14 @@ async fn follow(
                     return Err(broken(cause));
                 }
             }
-            () = &mut signals, if listening => listening = false,
+            message = signals.next() => {
+                // A server that is gone can be told nothing, which the end tells too.
+                let _ = control.send_text(&serde_json::to_string(&message).unwrap_or_default());
+            }
         }
     };
     if flowing {
         drained.await.unwrap_or(Ok(())).map_err(broken)?;
     }
     Ok(ended)
-}
-
-/// Passes on the terminal's size and the signals a command should hear of. Never ends unless signals can't be caught.
-async fn forward_signals(control: &Outgoing, interactive: bool) {
-    let listen = |kind: SignalKind| signal(kind).ok();
-    let (mut resized, mut hup, mut int) =
-        (listen(SignalKind::window_change()), listen(SignalKind::hangup()), listen(SignalKind::interrupt()));
-    let (mut quit, mut term, mut user1, mut user2) = (
-        listen(SignalKind::quit()),
-        listen(SignalKind::terminate()),
-        listen(SignalKind::user_defined1()),
-        listen(SignalKind::user_defined2()),
-    );
-    loop {
-        let message = tokio::select! {
-            Some(()) = next(&mut resized) => {
-                if !interactive { continue }
-                let (columns, rows) = terminal::size();
-                ControlMessage::window_resize(columns, rows)
-            }
-            Some(()) = next(&mut hup) => ControlMessage::Signal { signal: 1 },
-            Some(()) = next(&mut int) => ControlMessage::Signal { signal: 2 },
-            Some(()) = next(&mut quit) => ControlMessage::Signal { signal: 3 },
-            Some(()) = next(&mut term) => ControlMessage::Signal { signal: 15 },
-            Some(()) = next(&mut user1) => ControlMessage::Signal { signal: 10 },
-            Some(()) = next(&mut user2) => ControlMessage::Signal { signal: 12 },
-            else => return,
-        };
-        let text = serde_json::to_string(&message).unwrap_or_default();
-        if control.send_text(&text).is_err() {
-            return;
-        }
-    }
-}
-
-async fn next(signal: &mut Option<Signal>) -> Option<()> {
-    match signal {
-        Some(signal) => signal.recv().await,
-        None => None,
-    }
 }

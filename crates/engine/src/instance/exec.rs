@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_model::{Config, InstanceName, ProjectName, Status};
 use coffer_runtime_spec as spec;
+use coffer_sys::pipe::{self, End};
 
 use crate::error::EngineError;
 use crate::request::{ExecRequest, ExecSession, ExecStreams};
@@ -62,6 +63,22 @@ impl Engine {
     ) -> Result<ExecSession, EngineError> {
         let borrowed: Vec<BorrowedFd<'_>> = files.iter().flatten().map(AsFd::as_fd).collect();
         Ok(self.exec_with(project, name, request, spec::Streams::Recorded { most }, &borrowed)?.0)
+    }
+
+    /// Runs a command on the caller's own pipes: its standard input, output and error.
+    ///
+    /// # Errors
+    /// See [`Engine::exec`]; also if one is not the right end of a pipe.
+    pub fn exec_passed(
+        &self,
+        project: &ProjectName,
+        name: &InstanceName,
+        request: ExecRequest,
+        pipes: &[OwnedFd; 3],
+    ) -> Result<ExecSession, EngineError> {
+        check(pipes)?;
+        let borrowed = pipes.each_ref().map(AsFd::as_fd);
+        Ok(self.exec_with(project, name, request, spec::Streams::Passed, &borrowed)?.0)
     }
 
     fn exec_with(
@@ -157,6 +174,17 @@ fn command(request: ExecRequest, config: &Config, streams: spec::Streams) -> Res
     Ok(spec::Exec { argv, env, cwd, uid, gid, groups: Vec::new(), streams, label })
 }
 
+/// Lets only pipes without a name into an instance, each with its right end: behind any other descriptor is something of
+/// the host's that a process inside could reopen, map or change the settings of.
+fn check(pipes: &[OwnedFd; 3]) -> Result<(), EngineError> {
+    for (fd, (name, expected)) in pipes.iter().zip([("input", End::Read), ("output", End::Write), ("error", End::Write)]) {
+        if pipe::end(fd.as_fd()).map_err(|cause| EngineError::system("looking at a passed pipe", cause))? != Some(expected) {
+            return Err(EngineError::Refused(format!("what was passed as standard {name} is not the right end of a pipe")));
+        }
+    }
+    Ok(())
+}
+
 /// The environment: LXD's defaults, under the instance's `environment.*`, under the request's.
 fn environment(request: &ExecRequest, config: &Config) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([
@@ -191,5 +219,23 @@ fn ends(terminal: bool, mut fds: Vec<OwnedFd>) -> Option<ExecStreams> {
     match <[OwnedFd; 3]>::try_from(fds) {
         Ok([stdin, stdout, stderr]) => Some(ExecStreams::Pipes { stdin, stdout, stderr }),
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_ends_of_pipes_are_passed_on() {
+        let pipe = || std::io::pipe().map(|(read, write)| (OwnedFd::from(read), OwnedFd::from(write))).unwrap();
+        let ((input, write), (read, output), (_also, error)) = (pipe(), pipe(), pipe());
+        let mut pipes = [input, output, error];
+        assert!(check(&pipes).is_ok());
+        pipes[2] = std::fs::File::open("/dev/null").unwrap().into();
+        let refused = check(&pipes).unwrap_err().to_string();
+        assert_eq!(refused, "what was passed as standard error is not the right end of a pipe");
+        assert!(check(&[write, pipe().1, pipe().1]).is_err(), "an end to write is no input");
+        assert!(check(&[read, pipe().1, pipe().0]).is_err(), "an end to read is no output");
     }
 }

@@ -31,6 +31,13 @@ pub struct Peer {
     pub connection: Option<Connection>,
 }
 
+impl Peer {
+    /// Tells whether it came over the unix socket.
+    pub fn is_local(&self) -> bool {
+        self.connection.is_none()
+    }
+}
+
 /// A connection over the network.
 #[derive(Debug, Clone)]
 pub struct Connection {

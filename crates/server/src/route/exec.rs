@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Named, Peer, Place, Wire};
 use crate::refusal::Refusal;
-use crate::ws::{Plan, run_exec};
+use crate::ws::{Client, Plan, run_exec};
 
 /// The routes.
 pub fn routes(prefix: &str) -> Router<App> {
@@ -28,10 +28,10 @@ pub fn routes(prefix: &str) -> Router<App> {
 /// `POST /1.0/instances/{name}/exec`.
 async fn run(
     State(app): State<App>,
-    peer: Peer,
     family: Family,
     Named(name): Named<InstanceName>,
     Place(project): Place,
+    peer: Peer,
     Wire(body): Wire<InstanceExecPost>,
 ) -> Answer {
     if body.command.first().is_none_or(String::is_empty) {
@@ -40,24 +40,30 @@ async fn run(
     let (checked_project, checked_name) = (project.clone(), name.clone());
     app.run(move |engine| engine.may_exec(&checked_project, &checked_name)).await?;
     let mut new = NewOperation::instance(EXECUTING, &project, name.as_str()).by(&peer.caller);
-    let doors = if body.wait_for_websocket {
+    let mut client = if body.wait_for_websocket && body.local_pipes && !body.interactive && peer.is_local() {
+        let doors = app.handovers.open(&["pipes"])?;
+        new.class = Class::Websocket;
+        new.metadata = described(&body, doors.secrets());
+        Client::Pipes(doors)
+    } else if body.wait_for_websocket {
         let names: &[&'static str] = if body.interactive { &["0", "control"] } else { &["0", "1", "2", "control"] };
         let doors = app.sessions.open(names)?;
         new.class = Class::Websocket;
         new.metadata = described(&body, doors.secrets());
-        Some(doors)
+        Client::Sockets(doors)
     } else {
-        None
+        Client::Nobody(None)
     };
     let operation = app.engine.operations().begin(new);
-    let record =
-        if doors.is_none() && body.record_output { Some(record(&app, &project, &name, &operation.id().to_string()).await?) } else { None };
-    if record.is_some() {
+    if let Client::Nobody(record) = &mut client
+        && body.record_output
+    {
+        *record = Some(files(&app, &project, &name, &operation.id().to_string()).await?);
         let url = |stream| Value::from(family.url(&name, &format!("/logs/exec_{}.{stream}", operation.id()), &project));
         operation.set_metadata("output", Map::from_iter([("1".to_owned(), url("stdout")), ("2".to_owned(), url("stderr"))]));
     }
     let view = operation.view();
-    tokio::spawn(run_exec(app, operation, Plan { project, name, request: request(body), doors, record }));
+    tokio::spawn(run_exec(app, operation, Plan { project, name, request: request(body), client }));
     envelope::accepted(&view)
 }
 
@@ -87,7 +93,7 @@ fn request(body: InstanceExecPost) -> ExecRequest {
 }
 
 /// Makes the files that the output is recorded in.
-async fn record(app: &App, project: &ProjectName, name: &InstanceName, operation: &str) -> Result<(File, File), Refusal> {
+async fn files(app: &App, project: &ProjectName, name: &InstanceName, operation: &str) -> Result<(File, File), Refusal> {
     let directory = app.log_dir(project, name);
     let (output, errors) = (format!("exec_{operation}.stdout"), format!("exec_{operation}.stderr"));
     app.run(move |_| {

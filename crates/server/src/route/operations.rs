@@ -17,7 +17,7 @@ use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, Named, Parameters, Peer, Recursion, Trust};
 use crate::refusal::Refusal;
 use crate::show;
-use crate::ws::Upgrade;
+use crate::ws::{HandoverUpgrade, Upgrade};
 
 /// How many entries of the log are answered unless said.
 const LOG_USUAL: u32 = 1000;
@@ -33,6 +33,7 @@ pub fn routes() -> Router<App> {
         .route("/1.0/operations/{id}", get(read).delete(cancel))
         .route("/1.0/operations/{id}/wait", get(wait))
         .route("/1.0/operations/{id}/websocket", get(connect))
+        .route("/1.0/operations/{id}/pipes", get(hand_over))
 }
 
 /// `GET /1.0/operations`: by status, in lower case.
@@ -129,16 +130,29 @@ async fn wait(State(app): State<App>, peer: Peer, Named(id): Named<String>, para
 
 /// `GET /1.0/operations/{id}/websocket`: the secret says which socket it is, and is all the trust that is needed.
 async fn connect(State(app): State<App>, Named(id): Named<String>, parameters: Parameters, upgrade: Upgrade) -> Answer {
-    let (_, view) = find(&app, &id)?;
-    if view.class != Class::Websocket || view.status.is_final() {
-        return Err(Refusal::bad_request(format!("operation {id} takes no websockets now")));
-    }
-    let wrong = || Refusal::forbidden("wrong or missing secret");
-    let secret = parameters.get("secret").ok_or_else(wrong)?;
-    let fds = view.metadata.get("fds").and_then(Value::as_object).ok_or_else(wrong)?;
-    if !fds.values().any(|value| value == secret) {
-        return Err(wrong());
-    }
+    let secret = secret(&app, &id, &parameters)?;
     let door = app.sessions.take(secret).ok_or_else(wrong)?;
     Ok(upgrade.then(async move |socket| drop(door.send(socket))))
+}
+
+/// `GET /1.0/operations/{id}/pipes`: the connection carries descriptors from here on, so it must be the unix socket.
+async fn hand_over(State(app): State<App>, Named(id): Named<String>, parameters: Parameters, upgrade: HandoverUpgrade) -> Answer {
+    let secret = secret(&app, &id, &parameters)?;
+    let door = app.handovers.take(secret).ok_or_else(wrong)?;
+    Ok(upgrade.then(door))
+}
+
+/// The secret that a request names, if the operation waits for it.
+fn secret<'a>(app: &App, id: &str, parameters: &'a Parameters) -> Result<&'a str, Refusal> {
+    let (_, view) = find(app, id)?;
+    if view.class != Class::Websocket || view.status.is_final() {
+        return Err(Refusal::bad_request(format!("operation {id} takes no connections now")));
+    }
+    let secret = parameters.get("secret").ok_or_else(wrong)?;
+    let fds = view.metadata.get("fds").and_then(Value::as_object).ok_or_else(wrong)?;
+    if fds.values().any(|value| value == secret) { Ok(secret) } else { Err(wrong()) }
+}
+
+fn wrong() -> Refusal {
+    Refusal::forbidden("wrong or missing secret")
 }

@@ -15,11 +15,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::line::{Ends, Line, Sender};
 use super::pipe::Stream;
 use super::reader::Input;
-use super::{Doors, Socket};
+use super::{Doors, Handover, Socket, handover};
 use crate::app::App;
 
 /// The signal that nothing survives.
-const SIGKILL: i32 = 9;
+pub const SIGKILL: i32 = 9;
 
 /// How much of each stream is recorded: as much as a log file is answered.
 const MOST_RECORDED: u64 = 64 << 20;
@@ -35,43 +35,65 @@ pub struct Plan {
     pub name: InstanceName,
     /// The command.
     pub request: ExecRequest,
-    /// The client's websockets; `None` runs it without a client.
-    pub doors: Option<Doors>,
-    /// Files for the output and the errors, without a client; dropped where there are none.
-    pub record: Option<(File, File)>,
+    /// Where its streams go.
+    pub client: Client,
+}
+
+/// Who is at the other end of a command's streams.
+pub enum Client {
+    /// A client with websockets.
+    Sockets(Doors),
+    /// A client that hands its pipes over.
+    Pipes(Doors<Handover>),
+    /// Nobody: output and errors are recorded in files, or dropped where there are none.
+    Nobody(Option<(File, File)>),
 }
 
 /// Runs the command and ends the operation with its exit status.
 pub async fn run(app: App, operation: OperationHandle, plan: Plan) {
-    let Plan { project, name, mut request, doors, record } = plan;
+    let Plan { project, name, mut request, client } = plan;
     request.operation = Some(operation.view());
     let target = Arc::new(Target { app, project, name });
-    let result = match doors {
-        Some(doors) => with_client(&target, &operation, request, doors).await,
-        None => alone(&target, request, record).await,
+    let result = match client {
+        Client::Sockets(doors) => with_sockets(&target, &operation, request, doors).await,
+        Client::Pipes(doors) => handover::run(&target, &operation, request, doors).await,
+        Client::Nobody(record) => alone(&target, request, record).await,
     };
     let result = result.map(|code| operation.set_metadata("return", code)).inspect_err(|_| operation.set_metadata("return", -1));
     operation.finish(result);
 }
 
-struct Target {
+/// The instance a command runs in.
+pub struct Target {
     app: App,
     project: ProjectName,
     name: InstanceName,
 }
 
 impl Target {
+    /// Runs the command on the client's pipes.
+    pub async fn start_on(&self, pipes: [OwnedFd; 3], request: ExecRequest) -> Result<ExecSession, EngineError> {
+        let (project, name) = (self.project.clone(), self.name.clone());
+        self.app.attempt(move |engine| engine.exec_passed(&project, &name, request, &pipes)).await
+    }
+
     async fn start(&self, request: ExecRequest) -> Result<ExecSession, EngineError> {
         let (project, name) = (self.project.clone(), self.name.clone());
         self.app.attempt(move |engine| engine.exec(&project, &name, request)).await
     }
 
-    async fn signal(&self, id: u64, signal: i32) {
+    /// Sends the command a signal.
+    pub async fn signal(&self, id: u64, signal: i32) {
         let (project, name) = (self.project.clone(), self.name.clone());
         let sent = self.app.attempt(move |engine| engine.exec_signal(&project, &name, id, signal)).await;
         if let Err(error) = sent {
             tracing::debug!("signal {signal} was not sent: {}", coffer_base::chain(&error));
         }
+    }
+
+    /// The error of a command whose end nobody saw.
+    pub fn gone(&self) -> EngineError {
+        EngineError::Refused(format!("instance {} went away while the command ran", self.name))
     }
 
     async fn resize(&self, id: u64, columns: u16, rows: u16) {
@@ -90,7 +112,8 @@ impl Target {
         }
     }
 
-    async fn obey(&self, id: u64, message: ControlMessage) {
+    /// Does what a control message says.
+    pub async fn obey(&self, id: u64, message: ControlMessage) {
         match message {
             ControlMessage::Signal { signal } => self.signal(id, signal).await,
             ControlMessage::WindowResize { args } => {
@@ -102,7 +125,7 @@ impl Target {
     }
 }
 
-async fn with_client(
+async fn with_sockets(
     target: &Arc<Target>,
     operation: &OperationHandle,
     request: ExecRequest,
@@ -137,7 +160,7 @@ async fn with_client(
         control.abort();
         drop(doors);
     });
-    code.map_err(|_| EngineError::Refused(format!("instance {} went away while the command ran", target.name)))
+    code.map_err(|_| target.gone())
 }
 
 fn refused(error: super::session::NoSocket) -> EngineError {
@@ -277,5 +300,5 @@ async fn alone(target: &Target, request: ExecRequest, record: Option<(File, File
     if let (Some(text), Some((_, mut errors))) = (session.complaint, record) {
         writeln!(errors, "{text}").map_err(|cause| EngineError::system("recording why the program never ran", cause))?;
     }
-    session.exit.await.map_err(|_| EngineError::Refused(format!("instance {} went away while the command ran", target.name)))
+    session.exit.await.map_err(|_| target.gone())
 }
