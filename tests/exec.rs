@@ -100,7 +100,8 @@ fn every_child_is_confined_like_init() {
 fn streams_live_on_without_the_daemon() {
     let Some(mut daemon) = ready_daemon() else { return };
     daemon.run_instance("small", "c1");
-    let mut command = daemon.coffer(["exec", "c1", "--", "sh", "-c", "while read word; do echo \"got $word\"; done; exit 4"]).into_command();
+    let mut command =
+        daemon.coffer(["exec", "c1", "--", "sh", "-c", "while read word; do echo \"got $word\"; done; exit 4"]).into_command();
     let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut input, mut output) = (client.stdin.take().unwrap(), BufReader::new(client.stdout.take().unwrap()));
     let mut answer = |word: &str| {

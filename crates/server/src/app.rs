@@ -47,7 +47,14 @@ impl App {
     /// Puts the parts together; the daemon is starting.
     #[must_use]
     pub fn new(engine: Engine, dir: PathBuf, network: Network) -> Self {
-        Self(Arc::new(Shared { engine, sessions: Sessions::default(), handovers: Sessions::default(), network, dir, phase: watch::Sender::new(Phase::Starting) }))
+        Self(Arc::new(Shared {
+            engine,
+            sessions: Sessions::default(),
+            handovers: Sessions::default(),
+            network,
+            dir,
+            phase: watch::Sender::new(Phase::Starting),
+        }))
     }
 
     /// Runs a use case on a thread that may block.

@@ -46,8 +46,7 @@ impl HandoverUpgrade {
                 Err(error) => tracing::debug!("a connection for pipes was not opened: {error}"),
             }
         });
-        let headers =
-            [(header::CONNECTION, HeaderValue::from_static("Upgrade")), (header::UPGRADE, HeaderValue::from_static(PROTOCOL))];
+        let headers = [(header::CONNECTION, HeaderValue::from_static("Upgrade")), (header::UPGRADE, HeaderValue::from_static(PROTOCOL))];
         (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
     }
 }

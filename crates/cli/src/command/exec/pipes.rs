@@ -3,8 +3,8 @@
 use std::io;
 use std::thread;
 
-use coffer_client::{Ended, PipeSession};
 use coffer_client::splice::{Line, drain};
+use coffer_client::{Ended, PipeSession};
 use tokio::sync::oneshot;
 
 use super::own;
