@@ -149,6 +149,10 @@ pub const EXTENSIONS: &[&str] = &[
     "explicit_trust_token",
     "remote_token_expiry",
     "warnings",
+    // Watching.
+    "metrics",
+    "metrics_authentication",
+    "metrics_cpu_seconds",
     // Preparing a server.
     "init_preseed",
 ];

@@ -1,6 +1,6 @@
 //! The routes of the API as data: what the server serves, the document describes and the authorisation test walks.
 
-use Access::{Admin, Anyone, Manage, Operate, View};
+use Access::{Admin, Anyone, Manage, Metrics, Operate, View};
 use Kind::{Async, Raw, Sync, Websocket};
 use Method::{Delete, Get, Head, Patch, Post, Put};
 
@@ -53,6 +53,8 @@ pub enum Kind {
 pub enum Access {
     /// Also untrusted callers.
     Anyone,
+    /// Also callers that may read the metrics and nothing else.
+    Metrics,
     /// Read in the project.
     View,
     /// Use instances in the project.
@@ -106,6 +108,7 @@ pub const ROUTES: &[Route] = &[
     route(Put, "/1.0", "server_put", "Replace the server configuration", "ServerPut", "", Sync, Admin),
     route(Patch, "/1.0", "server_patch", "Merge into the server configuration", "ServerPut", "", Sync, Admin),
     route(Get, "/1.0/resources", "resources_get", "Get what the host has", "", "Resources", Sync, View),
+    route(Get, "/1.0/metrics", "metrics_get", "Get the metrics as OpenMetrics text; of all projects unless one is named", "", "", Raw, Metrics),
     route(Get, "/1.0/events", "events_get", "Follow events", "", "Event", Websocket, View),
     route(Get, "/1.0/metadata/configuration", "metadata_configuration_get", "List every configuration key", "", "", Sync, Anyone),
     route(Get, "/1.0/openapi", "openapi_get", "Get this document", "", "", Raw, Anyone),

@@ -30,12 +30,12 @@ impl Client {
         self.change(Method::POST, ApiPath::new("/1.0/certificates"), Some(request), "").await.map(drop)
     }
 
-    /// Makes a token for a new client: the operation that stands for it.
+    /// Makes a token for a new client of type `client` or `metrics`: the operation that stands for it.
     ///
     /// # Errors
     /// If the server refuses or can't be reached.
-    pub async fn create_token(&self, name: &str) -> Result<Operation, ClientError> {
-        let request = CertificatesPost { name: name.to_owned(), kind: "client".into(), token: true, ..Default::default() };
+    pub async fn create_token(&self, name: &str, kind: &str) -> Result<Operation, ClientError> {
+        let request = CertificatesPost { name: name.to_owned(), kind: kind.to_owned(), token: true, ..Default::default() };
         match self.change(Method::POST, ApiPath::new("/1.0/certificates"), Some(&request), "").await? {
             Answer::Accepted(operation) => Ok(*operation),
             Answer::Done => Err(ClientError::Lacking { path: "/1.0/certificates".to_owned(), what: "an operation" }),

@@ -17,6 +17,7 @@ mod image;
 mod instance;
 mod kinds;
 mod live;
+mod metrics;
 mod monitor;
 mod network;
 mod operation_log;
@@ -40,9 +41,11 @@ use coffer_store::Store;
 
 pub use coffer_image::pack::UnknownCompressor;
 pub use coffer_image::{Compressor, Incoming, Metadata, ReceiveError};
+pub use coffer_model::{Warning, WarningKind, WarningStatus};
 pub use coffer_network::links::BridgeState;
 pub use coffer_network::{Lease, LinkState};
 pub use coffer_remote::{Protocol, ProtocolError};
+pub use coffer_runtime::cgroup::{DiskTraffic, Figures as CgroupFigures, ProcessorTime, Stats as CgroupStats};
 pub use coffer_storage::Resources;
 pub use coffer_storage::config::tables as storage_keys;
 pub use error::{EngineError, ErrorKind};
@@ -51,13 +54,13 @@ pub use files::{FileInfo, FileKind, Files, NewFile, SftpDoor};
 pub use guest::{Door, Guest, GuestEvent, GuestEventBody};
 pub use image::ExportedFile;
 pub use instance::exec_resumed::EXECUTING;
+pub use metrics::{FilesystemMetrics, InstanceMetrics, Metrics};
 pub use monitor::MonitorError;
 pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
 pub use request::*;
 pub use server::Environment;
 pub use trust::{NewToken, Newcomer};
 pub use volume::{CopyVolume, CreateVolume, RenameVolume, SnapshotExpiry, VolumeChange, VolumePlace, VolumeUsage, VolumeView};
-pub use warning::{Warning, WarningKind, WarningStatus};
 
 /// Where the daemon finds things.
 #[derive(Debug, Clone)]
@@ -110,6 +113,8 @@ struct Inner {
     ready: AtomicBool,
     shutting_down: AtomicBool,
     runtime: tokio::runtime::Handle,
+    /// When this daemon's life began.
+    begun: std::time::Instant,
     end: tokio::sync::watch::Sender<bool>,
     /// Told when a backup was made, whose time may be over before that of all others.
     expiry: tokio::sync::Notify,
@@ -160,12 +165,12 @@ impl Engine {
             trust: trust::Trust::load(&store)?,
             pulls: image::pull::Pulls::default(),
             images_configured: tokio::sync::Notify::new(),
+            warnings: warning::Warnings::load(&store)?,
             store,
             events,
             cells: live::Cells::default(),
             pools: storage::Pools::default(),
             volumes: volume::Claims::default(),
-            warnings: warning::Warnings::default(),
             networks: network::Networks::default(),
             guests: guest::Guests::default(),
             cpus: instance::cpus::Assigned::default(),
@@ -177,6 +182,7 @@ impl Engine {
             ready: AtomicBool::new(false),
             shutting_down: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
+            begun: std::time::Instant::now(),
             end: tokio::sync::watch::Sender::new(false),
             expiry: tokio::sync::Notify::new(),
             first_use: std::sync::Mutex::new(()),

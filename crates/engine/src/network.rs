@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coffer_base::{Undo, chain, fault};
-use coffer_model::{Config, DeviceName, InstanceName, Network, NetworkName, ProjectName};
+use coffer_model::{Config, DeviceName, InstanceName, Network, NetworkName, ProjectName, WarningKind};
 use coffer_network::bridge::Occupants;
 use coffer_network::config::{fill_auto, fill_new};
 use coffer_network::firewall::Firewall;
@@ -190,6 +190,7 @@ impl Engine {
         }
         self.bridge_of(name, &network.config)?.delete()?;
         self.inner.store.write(|tx| coffer_store::network::delete(tx, &network.project, name))?;
+        self.forget_warnings(&format!("/1.0/networks/{}", network.name), Some(&network.project));
         self.tell_network(&network, "network-deleted", caller);
         Ok(())
     }
@@ -230,9 +231,16 @@ impl Engine {
                 remove_strays(&bridge, &running)?;
                 Ok(warnings)
             });
+            let url = format!("/1.0/networks/{}", network.name);
             match recovered {
-                Ok(warnings) => warnings.iter().for_each(|warning| tracing::warn!(network = %network.name, "{warning}")),
-                Err(error) => tracing::error!(network = %network.name, "bringing it up: {}", chain(&error)),
+                Ok(warnings) => {
+                    warnings.iter().for_each(|warning| tracing::warn!(network = %network.name, "{warning}"));
+                    self.well(WarningKind::NetworkUnavailable, &url, Some(&network.project));
+                }
+                Err(error) => {
+                    tracing::error!(network = %network.name, "bringing it up: {}", chain(&error));
+                    self.warn(WarningKind::NetworkUnavailable, &url, Some(&network.project), chain(&error));
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ impl Engine {
     ///
     /// Nothing here keeps the daemon from starting: what cannot be brought back is logged and tried again when it is used.
     pub fn recover(&self) {
+        self.warn_of_controllers();
         self.recover_pools();
         if let Err(error) = self.sweep_images() {
             tracing::error!("removing files of images that nobody knows: {}", chain(&error));
@@ -230,6 +231,7 @@ impl Engine {
                 .and_then(|claim| self.start(&claim, instance, None));
             if let Err(error) = started {
                 tracing::error!(instance = %instance.name, "starting it with the daemon: {}", chain(&error));
+                self.warn_of_autostart(instance, &error);
             }
             let delay = Duration::from_secs(number(&view, "boot.autostart.delay").unsigned_abs());
             if !delay.is_zero() && self.wait_unless_ending(delay) {

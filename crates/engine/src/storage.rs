@@ -161,7 +161,7 @@ impl Engine {
         self.inner.pools.lock().remove(name);
         self.inner.store.write(|tx| coffer_store::pool::delete(tx, name))?;
         self.inner.pools.missing().names.remove(name);
-        self.inner.warnings.forget(&missing::url(name));
+        self.forget_warnings(&missing::url(name), None);
         self.tell_pool(name, "storage-pool-deleted", caller);
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use coffer_model::Time;
+use coffer_model::{CertificateKind, Time};
 use coffer_store::Store;
 use coffer_web::Certificate;
 use sha2::{Digest, Sha256};
@@ -31,14 +31,24 @@ pub struct Newcomer {
     pub name: String,
     /// The trust password, or a token's secret or text.
     pub password: String,
+    /// What it wants to do, where no token says it.
+    pub kind: CertificateKind,
 }
 
 /// What decides about peers, in memory: it is asked at every request.
 #[derive(Default)]
 pub(crate) struct Trust {
-    /// Validity of each trusted certificate by its fingerprint.
-    known: RwLock<HashMap<String, (i64, i64)>>,
+    /// Each trusted certificate by its fingerprint.
+    known: RwLock<HashMap<String, Known>>,
     attempts: Mutex<attempts::Attempts>,
+}
+
+/// What is known of a trusted certificate: what its holder may do, and from when to when.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    kind: CertificateKind,
+    from: i64,
+    to: i64,
 }
 
 impl Trust {
@@ -46,25 +56,25 @@ impl Trust {
         let trust = Self::default();
         for trusted in store.read(coffer_store::certificate::list)? {
             match Certificate::from_text(&trusted.certificate) {
-                Ok(certificate) => trust.know(&certificate),
+                Ok(certificate) => trust.know(&certificate, trusted.kind),
                 Err(error) => tracing::error!("certificate {} is not trusted any more: {error}", trusted.fingerprint),
             }
         }
         Ok(trust)
     }
 
-    fn know(&self, certificate: &Certificate) {
-        let validity = (certificate.not_before(), certificate.not_after());
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(certificate.fingerprint().to_owned(), validity);
+    fn know(&self, certificate: &Certificate, kind: CertificateKind) {
+        let known = Known { kind, from: certificate.not_before(), to: certificate.not_after() };
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(certificate.fingerprint().to_owned(), known);
     }
 
     fn forget(&self, fingerprint: &str) {
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(fingerprint);
     }
 
-    fn knows(&self, fingerprint: &str, now: Time) -> bool {
+    fn knows(&self, fingerprint: &str, now: Time) -> Option<CertificateKind> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(fingerprint).is_some_and(|(from, to)| (*from..=*to).contains(&now.as_second()))
+        known.get(fingerprint).filter(|known| (known.from..=known.to).contains(&now.as_second())).map(|known| known.kind)
     }
 }
 

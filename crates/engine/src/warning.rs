@@ -1,131 +1,123 @@
-//! Warnings: what an administrator should look at. They are of this daemon's life; what is still wrong is found anew.
+//! Warnings: what an administrator should look at. They are kept over restarts; what is over is forgotten after a week.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use coffer_model::{ProjectName, Time};
+use coffer_base::chain;
+use coffer_model::{Instance, ProjectName, Time, Warning, WarningKind, WarningStatus};
+use coffer_store::Store;
 use uuid::Uuid;
 
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
 
-/// Something an administrator should look at.
-#[derive(Debug, Clone)]
-pub struct Warning {
-    /// Its identity.
-    pub id: Uuid,
-    /// What is wrong.
-    pub kind: WarningKind,
-    /// The URL of what it is about.
-    pub entity: String,
-    /// The project that this is in, if it is in one.
-    pub project: Option<ProjectName>,
-    /// Whether somebody saw it, or it is over.
-    pub status: WarningStatus,
-    /// How often it was seen.
-    pub count: u64,
-    /// When it was first seen.
-    pub first_seen_at: Time,
-    /// When it was last seen.
-    pub last_seen_at: Time,
-    /// What there was to say the last time.
-    pub message: String,
-}
+/// How long a warning is kept after it was over.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 
-/// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WarningKind {
-    /// A storage pool is not there.
-    PoolUnavailable,
-}
-
-/// How far a warning is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WarningStatus {
-    /// Nobody saw it yet.
-    New,
-    /// Somebody did.
-    Acknowledged,
-    /// It is over.
-    Resolved,
-}
-
-impl WarningKind {
-    /// LXD's words for it.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::PoolUnavailable => "Storage pool unavailable",
-        }
-    }
-
-    /// LXD's word for how bad it is.
-    #[must_use]
-    pub fn severity(self) -> &'static str {
-        match self {
-            Self::PoolUnavailable => "high",
-        }
-    }
-}
-
-impl WarningStatus {
-    /// The API's word for it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Acknowledged => "acknowledged",
-            Self::Resolved => "resolved",
-        }
-    }
-}
-
-/// All warnings, at most one of each kind for each thing.
+/// What was warned of, and whether it still lasts: most times that something is well or goes nothing was wrong with it, and
+/// then nothing is written.
 #[derive(Debug, Default)]
-pub(crate) struct Warnings(Mutex<Vec<Warning>>);
+pub(crate) struct Warnings(Mutex<HashMap<Subject, bool>>);
+
+/// What a warning is about.
+type Subject = (WarningKind, String, Option<ProjectName>);
 
 impl Warnings {
-    /// Notes that something is wrong, again or for the first time.
-    pub(crate) fn raise(&self, kind: WarningKind, entity: &str, project: Option<&ProjectName>, message: String) {
-        let now = Time::now();
-        let mut all = self.lock();
-        if let Some(known) = all.iter_mut().find(|warning| warning.kind == kind && warning.entity == entity) {
-            known.count += 1;
-            known.last_seen_at = now;
-            known.message = message;
-            if known.status == WarningStatus::Resolved {
-                known.status = WarningStatus::New;
-            }
-            return;
+    /// Takes up what an earlier daemon left.
+    pub(crate) fn load(store: &Store) -> Result<Self, EngineError> {
+        let all = store.read(coffer_store::warning::list)?;
+        if all.iter().any(|warning| warning.status == WarningStatus::Resolved && is_old(warning)) {
+            store.write(|tx| coffer_store::warning::prune(tx, old()))?;
         }
-        let (id, status) = (Uuid::new_v4(), WarningStatus::New);
-        let (entity, project) = (entity.to_owned(), project.cloned());
-        all.push(Warning { id, kind, entity, project, status, count: 1, first_seen_at: now, last_seen_at: now, message });
+        let lasts = |warning: Warning| {
+            let lasts = warning.status != WarningStatus::Resolved;
+            ((warning.kind, warning.entity, warning.project), lasts)
+        };
+        Ok(Self(Mutex::new(all.into_iter().map(lasts).collect())))
     }
 
-    /// Notes that something is well again.
-    pub(crate) fn resolve(&self, kind: WarningKind, entity: &str) {
-        let mut all = self.lock();
-        for known in all.iter_mut().filter(|warning| warning.kind == kind && warning.entity == entity) {
-            known.status = WarningStatus::Resolved;
-        }
-    }
-
-    /// Forgets what is about a thing that is gone.
-    pub(crate) fn forget(&self, entity: &str) {
-        self.lock().retain(|warning| warning.entity != entity);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Warning>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, bool>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Engine {
+    /// Notes that something is wrong, again or for the first time.
+    pub(crate) fn warn(&self, kind: WarningKind, entity: &str, project: Option<&ProjectName>, message: String) {
+        self.inner.warnings.lock().insert((kind, entity.to_owned(), project.cloned()), true);
+        let now = Time::now();
+        let warning = Warning {
+            id: Uuid::new_v4().to_string(),
+            kind,
+            entity: entity.to_owned(),
+            project: project.cloned(),
+            status: WarningStatus::New,
+            count: 1,
+            first_seen_at: now,
+            last_seen_at: now,
+            message,
+        };
+        if let Err(error) = self.inner.store.write_behind(|tx| coffer_store::warning::raise(tx, &warning)) {
+            tracing::error!("keeping the warning {:?} of {entity}: {}", kind.words(), chain(&error));
+        }
+    }
+
+    /// Notes that something is well. Costs nothing unless something was wrong.
+    pub(crate) fn well(&self, kind: WarningKind, entity: &str, project: Option<&ProjectName>) {
+        match self.inner.warnings.lock().get_mut(&(kind, entity.to_owned(), project.cloned())) {
+            Some(lasts @ true) => *lasts = false,
+            Some(false) | None => return,
+        }
+        let resolved = self.inner.store.write_behind(|tx| coffer_store::warning::resolve(tx, kind, entity, project, Time::now()));
+        if let Err(error) = resolved {
+            tracing::error!("ending the warning {:?} of {entity}: {}", kind.words(), chain(&error));
+        }
+    }
+
+    /// Forgets what is about a thing that is gone.
+    pub(crate) fn forget_warnings(&self, entity: &str, project: Option<&ProjectName>) {
+        let known = {
+            let mut all = self.inner.warnings.lock();
+            let before = all.len();
+            all.retain(|(_, known, within), _| known != entity || within.as_ref() != project);
+            all.len() < before
+        };
+        if known && let Err(error) = self.inner.store.write_behind(|tx| coffer_store::warning::forget(tx, entity, project)) {
+            tracing::error!("forgetting the warnings of {entity}: {}", chain(&error));
+        }
+    }
+
+    /// Warns of what the host's control groups lack.
+    pub(crate) fn warn_of_controllers(&self) {
+        let controllers = [
+            ("cpu", WarningKind::NoCpuController),
+            ("cpuset", WarningKind::NoCpusetController),
+            ("memory", WarningKind::NoMemoryController),
+            ("pids", WarningKind::NoPidsController),
+        ];
+        for (controller, kind) in controllers {
+            if self.inner.hierarchies.all().iter().any(|hierarchy| hierarchy.controls(controller)) {
+                self.well(kind, "", None);
+            } else {
+                self.warn(kind, "", None, format!("the host has no controller {controller}: its limits have no effect"));
+            }
+        }
+    }
+
+    /// Warns of an instance that should have started with the daemon.
+    pub(crate) fn warn_of_autostart(&self, instance: &Instance, error: &EngineError) {
+        let url = format!("/1.0/instances/{}", instance.name);
+        self.warn(WarningKind::AutostartFailure, &url, Some(&instance.project), chain(error));
+    }
+
     /// Lists all warnings, those that are over too, in the order in which they were first seen.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<Warning> {
-        self.inner.warnings.lock().clone()
+    ///
+    /// # Errors
+    /// Only the store's.
+    pub fn warnings(&self) -> Result<Vec<Warning>, EngineError> {
+        let all = self.inner.store.read(coffer_store::warning::list)?;
+        Ok(all.into_iter().filter(|warning| warning.status != WarningStatus::Resolved || !is_old(warning)).collect())
     }
 
     /// Reads one warning.
@@ -133,7 +125,8 @@ impl Engine {
     /// # Errors
     /// If there is no such warning.
     pub fn warning(&self, id: Uuid) -> Result<Warning, EngineError> {
-        self.warnings().into_iter().find(|warning| warning.id == id).ok_or_else(|| EngineError::not_found("warning", id))
+        let id = id.to_string();
+        self.warnings()?.into_iter().find(|warning| warning.id == id).ok_or_else(|| EngineError::not_found("warning", id))
     }
 
     /// Notes whether somebody saw a warning.
@@ -143,10 +136,9 @@ impl Engine {
     pub fn acknowledge_warning(&self, caller: &Caller, id: Uuid, seen: bool) -> Result<(), EngineError> {
         let (status, action) =
             if seen { (WarningStatus::Acknowledged, "warning-acknowledged") } else { (WarningStatus::New, "warning-reset") };
-        let mut all = self.inner.warnings.lock();
-        let found = all.iter_mut().find(|warning| warning.id == id).ok_or_else(|| EngineError::not_found("warning", id))?;
-        found.status = status;
-        drop(all);
+        let warning = self.warning(id)?;
+        self.inner.store.write(|tx| coffer_store::warning::set_status(tx, &warning.id, status))?;
+        self.inner.warnings.lock().insert((warning.kind, warning.entity, warning.project), true);
         self.events().lifecycle(None, action, format!("/1.0/warnings/{id}"), Some(caller));
         Ok(())
     }
@@ -156,34 +148,19 @@ impl Engine {
     /// # Errors
     /// If there is no such warning.
     pub fn delete_warning(&self, caller: &Caller, id: Uuid) -> Result<(), EngineError> {
-        self.warning(id)?;
-        self.inner.warnings.lock().retain(|warning| warning.id != id);
+        let warning = self.warning(id)?;
+        self.inner.store.write(|tx| coffer_store::warning::delete(tx, &warning.id))?;
+        self.inner.warnings.lock().remove(&(warning.kind, warning.entity, warning.project));
         self.events().lifecycle(None, "warning-deleted", format!("/1.0/warnings/{id}"), Some(caller));
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The moment before which what was over is forgotten.
+fn old() -> Time {
+    Time::now().checked_sub(KEPT).unwrap_or(Time::UNIX_EPOCH)
+}
 
-    #[test]
-    fn a_thing_is_warned_of_once_and_counted() {
-        let warnings = Warnings::default();
-        let raise = |message: &str| warnings.raise(WarningKind::PoolUnavailable, "/1.0/storage-pools/p", None, message.into());
-        let state = || {
-            let all = warnings.lock();
-            (all.len(), all[0].count, all[0].status, all[0].message.clone())
-        };
-        raise("gone");
-        raise("still gone");
-        assert_eq!(state(), (1, 2, WarningStatus::New, "still gone".into()));
-        warnings.resolve(WarningKind::PoolUnavailable, "/1.0/storage-pools/other");
-        warnings.resolve(WarningKind::PoolUnavailable, "/1.0/storage-pools/p");
-        assert_eq!(state().2, WarningStatus::Resolved);
-        raise("gone again");
-        assert_eq!(state(), (1, 3, WarningStatus::New, "gone again".into()));
-        warnings.forget("/1.0/storage-pools/p");
-        assert!(warnings.lock().is_empty());
-    }
+fn is_old(warning: &Warning) -> bool {
+    warning.last_seen_at < old()
 }

@@ -23,9 +23,10 @@ pub mod schedule;
 pub mod snapshot;
 pub mod status;
 pub mod volume;
+pub mod warning;
 
 pub use backup::InstanceBackup;
-pub use certificate::TrustedCertificate;
+pub use certificate::{CertificateKind, TrustedCertificate};
 pub use config::Config;
 pub use device::{Device, DeviceKind, Devices};
 pub use entity::{Alias, Image, Network, Pool, Profile, Project, Volume, VolumeKind};
@@ -44,6 +45,7 @@ pub use schedule::Schedule;
 pub use snapshot::InstanceSnapshot;
 pub use status::Status;
 pub use volume::{ContentType, CustomVolume, VolumeKey, VolumeSnapshot};
+pub use warning::{Warning, WarningKind, WarningStatus};
 
 /// A moment, in UTC, to the nanosecond.
 pub type Time = jiff::Timestamp;

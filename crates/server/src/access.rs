@@ -18,8 +18,9 @@ pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Respo
         Err(refusal) => return refusal.into_response(),
     };
     let template = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let open = peer.trust == Trust::None && needed(template, parts.method.as_str()) == Access::Metrics && metrics_are_open(&app).await;
     let decision = own_origin(&peer, &parts.headers)
-        .and_then(|()| allowed(peer.trust, template, parts.method.as_str()))
+        .and_then(|()| if open { Ok(()) } else { allowed(peer.trust, template, parts.method.as_str()) })
         .and_then(|()| ready(&app, template, parts.method.as_str()));
     match decision {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -45,9 +46,16 @@ fn own_origin(peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
 fn allowed(trust: Trust, template: &str, method: &str) -> Result<(), Refusal> {
     match trust {
         Trust::Admin => Ok(()),
+        Trust::Metrics if matches!(needed(template, method), Access::Anyone | Access::Metrics) => Ok(()),
         Trust::None if needed(template, method) == Access::Anyone => Ok(()),
-        Trust::None => Err(Refusal::forbidden("not authorized")),
+        Trust::Metrics | Trust::None => Err(Refusal::forbidden("not authorized")),
     }
+}
+
+/// Whether an administrator opened the metrics to everybody.
+async fn metrics_are_open(app: &App) -> bool {
+    let config = app.run(|engine| engine.server_config()).await;
+    config.is_ok_and(|config| !config.flag("core.metrics_authentication", true))
 }
 
 fn needed(template: &str, method: &str) -> Access {
@@ -107,5 +115,11 @@ mod tests {
         check("/1.0/containers/{name}/exec", "POST", false);
         check("/internal/shutdown", "PUT", false);
         check("/no/such/route", "GET", false);
+        check("/1.0/metrics", "GET", false);
+        assert!(allowed(Trust::Metrics, "/1.0/metrics", "GET").is_ok());
+        assert!(allowed(Trust::Metrics, "/1.0", "GET").is_ok());
+        for path in ["/1.0/instances", "/1.0/resources", "/1.0/operations"] {
+            assert!(allowed(Trust::Metrics, path, "GET").is_err(), "{path}");
+        }
     }
 }

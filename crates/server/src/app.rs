@@ -26,6 +26,8 @@ pub struct Shared {
     pub handovers: Sessions<Handover>,
     /// The listener on the network.
     pub network: Network,
+    /// The listener on the network for the metrics.
+    pub metrics: Network,
     dir: PathBuf,
     phase: watch::Sender<Phase>,
 }
@@ -46,12 +48,13 @@ pub enum Phase {
 impl App {
     /// Puts the parts together; the daemon is starting.
     #[must_use]
-    pub fn new(engine: Engine, dir: PathBuf, network: Network) -> Self {
+    pub fn new(engine: Engine, dir: PathBuf, network: Network, metrics: Network) -> Self {
         Self(Arc::new(Shared {
             engine,
             sessions: Sessions::default(),
             handovers: Sessions::default(),
             network,
+            metrics,
             dir,
             phase: watch::Sender::new(Phase::Starting),
         }))

@@ -13,7 +13,7 @@ use crate::app::{App, Phase};
 use crate::guest;
 use crate::listener::{ListenError, Listener};
 use crate::logging::Log;
-use crate::network::{self, Network};
+use crate::network::Network;
 use crate::notify::{self, News};
 use crate::route;
 use crate::state_dir::{StateDir, StateDirError};
@@ -118,7 +118,8 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
     let engine = Engine::open(settings).map_err(|cause| DaemonError::Open { dir: dir.clone(), cause })?;
     log.connect(engine.events().clone());
     let (mut terminate, mut interrupt) = (ending_signal(SignalKind::terminate())?, ending_signal(SignalKind::interrupt())?);
-    let app = App::new(engine, dir.clone(), network(&dir)?);
+    let (network, metrics) = network(&dir)?;
+    let app = App::new(engine, dir.clone(), network, metrics);
     if let Some(doors) = app.engine.guest_doors() {
         tokio::spawn(guest::serve(app.clone(), doors));
     }
@@ -147,7 +148,7 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
 }
 
 /// Reads the server's certificate; makes it at the first start.
-fn network(dir: &Path) -> Result<Network, DaemonError> {
+fn network(dir: &Path) -> Result<(Network, Network), DaemonError> {
     let identity = Identity::load_or_make(dir, "server", || {
         let uname = rustix::system::uname();
         let host = uname.nodename().to_string_lossy().into_owned();
@@ -156,18 +157,20 @@ fn network(dir: &Path) -> Result<Network, DaemonError> {
         let names = [name.clone(), "127.0.0.1".into(), "::1".into()];
         Identity::generate(Role::Server, &format!("root@{name}"), &names)
     })?;
-    Ok(Network::new(identity)?)
+    Ok((Network::new(identity.clone())?, Network::for_metrics(identity)?))
 }
 
 /// Listens where the configuration says. That this fails keeps nobody from the socket.
 async fn listen_on_network(app: &App) {
-    let address = match app.engine.server_config() {
-        Ok(config) => config.get(network::KEY).unwrap_or_default().to_owned(),
+    let config = match app.engine.server_config() {
+        Ok(config) => config,
         Err(error) => return tracing::error!("reading where to listen: {}", coffer_base::chain(&error)),
     };
     let _turn = app.network.turn.lock().await;
-    if let Err(refusal) = app.network.listen(app, &address).await {
-        tracing::error!("{refusal}");
+    for network in [&app.network, &app.metrics] {
+        if let Err(refusal) = network.listen(app, config.get(network.key()).unwrap_or_default()).await {
+            tracing::error!("{refusal}");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod host;
 mod identity;
 mod listener;
 mod logging;
+mod metrics;
 mod network;
 mod notify;
 mod refusal;

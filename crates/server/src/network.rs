@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use coffer_engine::{Caller, Engine};
+use coffer_model::CertificateKind;
 use coffer_web::{Certificate, Identity};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,9 @@ use crate::route;
 /// The port where none is named.
 const PORT: u16 = 8443;
 
+/// The port of the metrics where none is named.
+const METRICS_PORT: u16 = 9100;
+
 /// Connections at a time. Those of the socket are counted apart: who comes over the network can't keep others out.
 const CONNECTIONS: usize = 2048;
 
@@ -34,8 +38,17 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The key that says where to listen.
 pub const KEY: &str = "core.https_address";
 
+/// The key that says where to listen for who reads the metrics and nothing else.
+pub const METRICS_KEY: &str = "core.metrics_address";
+
 /// The listener on the network, if there is one.
 pub struct Network {
+    /// The key that says where.
+    key: &'static str,
+    /// The port where none is named.
+    port: u16,
+    /// What is served.
+    router: fn(App) -> axum::Router,
     identity: Arc<Identity>,
     tls: Arc<ServerConfig>,
     /// Held while the address changes.
@@ -55,8 +68,25 @@ impl Network {
     /// # Errors
     /// If the identity's key does not fit its certificate.
     pub fn new(identity: Arc<Identity>) -> Result<Self, rustls::Error> {
+        Self::with(KEY, PORT, route::router, identity)
+    }
+
+    /// Prepares a listener for the metrics alone.
+    ///
+    /// # Errors
+    /// If the identity's key does not fit its certificate.
+    pub fn for_metrics(identity: Arc<Identity>) -> Result<Self, rustls::Error> {
+        Self::with(METRICS_KEY, METRICS_PORT, route::metrics_router, identity)
+    }
+
+    fn with(key: &'static str, port: u16, router: fn(App) -> axum::Router, identity: Arc<Identity>) -> Result<Self, rustls::Error> {
         let tls = coffer_web::tls::server_config(&identity)?;
-        Ok(Self { identity, tls, turn: tokio::sync::Mutex::default(), running: Mutex::default() })
+        Ok(Self { key, port, router, identity, tls, turn: tokio::sync::Mutex::default(), running: Mutex::default() })
+    }
+
+    /// The key that says where it listens.
+    pub fn key(&self) -> &'static str {
+        self.key
     }
 
     /// The server's certificate.
@@ -85,7 +115,7 @@ impl Network {
     /// # Errors
     /// If the text is no address, or the kernel refuses to listen there.
     pub async fn listen(&self, app: &App, text: &str) -> Result<(), Refusal> {
-        let wanted = if text.is_empty() { None } else { Some(parse(text)?) };
+        let wanted = if text.is_empty() { None } else { Some(parse(self.key, self.port, text)?) };
         let now = self.address();
         if wanted == now {
             return Ok(());
@@ -113,14 +143,15 @@ impl Network {
                         tracing::error!(%before, "listening there again: {error}");
                     });
                 }
-                Err(Refusal::bad_request(format!("{KEY}: listening on {wanted}: {error}")))
+                Err(Refusal::bad_request(format!("{}: listening on {wanted}: {error}", self.key)))
             }
         }
     }
 
     fn start(&self, app: &App, address: SocketAddr, socket: TcpListener) {
         let stop = watch::Sender::new(false);
-        let serving = tokio::spawn(serve(socket, TlsAcceptor::from(self.tls.clone()), app.clone(), stop.subscribe()));
+        let router = (self.router)(app.clone());
+        let serving = tokio::spawn(serve(socket, TlsAcceptor::from(self.tls.clone()), router, app.clone(), stop.subscribe()));
         tracing::info!(%address, "listening on the network");
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { address, stop, serving });
     }
@@ -137,18 +168,18 @@ impl Network {
 }
 
 /// Reads an address as LXD does: a part may be missing.
-fn parse(text: &str) -> Result<SocketAddr, Refusal> {
+fn parse(key: &str, port: u16, text: &str) -> Result<SocketAddr, Refusal> {
     let wrong = || {
-        Refusal::bad_request(format!("{KEY}: {text:?} is no address: it must be ADDRESS[:PORT] or :PORT, with IPv6 addresses in brackets"))
+        Refusal::bad_request(format!("{key}: {text:?} is no address: it must be ADDRESS[:PORT] or :PORT, with IPv6 addresses in brackets"))
     };
-    let (host, port) = match text.parse::<IpAddr>() {
+    let (host, named) = match text.parse::<IpAddr>() {
         Ok(_) => (text, None),
         Err(_) => match text.rsplit_once(':') {
             Some((host, port)) if !host.ends_with(':') => (host, Some(port)),
             _ => (text, None),
         },
     };
-    let port = port.map_or(Ok(PORT), str::parse).map_err(|_| wrong())?;
+    let port = named.map_or(Ok(port), str::parse).map_err(|_| wrong())?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let ip = if host.is_empty() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { host.parse().map_err(|_| wrong())? };
     if port == 0 { Err(wrong()) } else { Ok(SocketAddr::new(ip, port)) }
@@ -167,9 +198,9 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections until it is stopped or the daemon ends; in that case lets requests end that are being answered.
-async fn serve(socket: TcpListener, acceptor: TlsAcceptor, app: App, mut stop: watch::Receiver<bool>) {
+async fn serve(socket: TcpListener, acceptor: TlsAcceptor, router: axum::Router, app: App, mut stop: watch::Receiver<bool>) {
     let (slots, connections) = (Arc::new(Semaphore::new(CONNECTIONS)), TaskTracker::new());
-    let (router, mut phase) = (route::router(app.clone()), app.watch_phase());
+    let mut phase = app.watch_phase();
     loop {
         let accepted = tokio::select! {
             accepted = async { (slots.clone().acquire_owned().await, socket.accept().await) } => accepted,
@@ -208,11 +239,15 @@ async fn greet(stream: TcpStream, address: SocketAddr, acceptor: TlsAcceptor, ro
     // Whom a certificate is worth is asked at each request: it may have been added or removed since the last one.
     let peer = move || {
         let fingerprint = certificate.as_ref().map(|certificate| certificate.fingerprint().to_owned());
-        let trusted = fingerprint.as_ref().is_some_and(|fingerprint| app.engine.trusts(fingerprint));
+        let kind = fingerprint.as_ref().and_then(|fingerprint| app.engine.trusts(fingerprint));
         let username = fingerprint.unwrap_or_default();
         Peer {
             caller: Caller { username, protocol: "tls", address: address.to_string() },
-            trust: if trusted { Trust::Admin } else { Trust::None },
+            trust: match kind {
+                Some(CertificateKind::Client) => Trust::Admin,
+                Some(CertificateKind::Metrics) => Trust::Metrics,
+                None => Trust::None,
+            },
             connection: Some(crate::extract::Connection { address: address.ip(), certificate: certificate.clone() }),
         }
     };
@@ -225,7 +260,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: Option<&str>) {
-        assert_eq!(parse(text).ok().map(|address| address.to_string()).as_deref(), expect, "{text}");
+        assert_eq!(parse(KEY, PORT, text).ok().map(|address| address.to_string()).as_deref(), expect, "{text}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod internal;
 mod logs;
 mod merge;
 mod metadata;
+mod metrics;
 mod networks;
 mod operations;
 mod profiles;
@@ -49,6 +50,7 @@ pub fn router(app: App) -> Router {
         .merge(server::routes())
         .merge(resources::routes())
         .merge(metadata::routes())
+        .merge(metrics::routes())
         .merge(events::routes())
         .merge(instance_family("/1.0/instances"))
         .merge(instance_family("/1.0/containers"))
@@ -67,6 +69,15 @@ pub fn router(app: App) -> Router {
         .merge(warnings::routes())
         .merge(unsupported::routes())
         .merge(internal::routes())
+        .route_layer(from_fn_with_state(app.clone(), access::gate))
+        .method_not_allowed_fallback(async || Refusal::no_method())
+        .fallback(async || Refusal::not_found("not found"))
+        .with_state(app)
+}
+
+/// What the listener for the metrics serves: those, and nothing else.
+pub fn metrics_router(app: App) -> Router {
+    metrics::routes()
         .route_layer(from_fn_with_state(app.clone(), access::gate))
         .method_not_allowed_fallback(async || Refusal::no_method())
         .fallback(async || Refusal::not_found("not found"))

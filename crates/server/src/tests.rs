@@ -45,7 +45,7 @@ impl Server {
             files: "/bin/true".into(),
             group: None,
         };
-        let app = App::new(Engine::open(settings).unwrap(), dir.path().to_owned(), network());
+        let app = App::new(Engine::open(settings).unwrap(), dir.path().to_owned(), network(), network());
         app.enter(Phase::Serving);
         Some(Self { app, trust: Trust::Admin, _dir: Arc::new(dir) })
     }
@@ -212,7 +212,8 @@ async fn operations_are_found_by_their_identity_only() {
 async fn a_starting_daemon_asks_for_patience_and_an_ending_one_only_answers() {
     let Some(server) = Server::start() else { return };
     let dir = server.app.engine.clone();
-    let starting = Server { app: App::new(dir, server._dir.path().to_owned(), network()), trust: Trust::Admin, _dir: server._dir.clone() };
+    let starting =
+        Server { app: App::new(dir, server._dir.path().to_owned(), network(), network()), trust: Trust::Admin, _dir: server._dir.clone() };
     starting.check("GET /1.0", "", "503 the daemon is starting; try again in a moment").await;
     starting.check("GET /internal/ready", "", "503 the daemon is starting").await;
     starting.app.enter(Phase::Serving);

@@ -1,12 +1,12 @@
 //! Certificates that the server trusts.
 
-use coffer_model::{Fingerprint, TrustedCertificate};
+use coffer_model::{CertificateKind, Fingerprint, TrustedCertificate};
 use rusqlite::params;
 
 use crate::conn::{Columns, Conn, Tx};
 use crate::error::{Entity, StoreError, Subject};
 
-const SELECT: &str = "SELECT fingerprint, name, certificate, added_at FROM certificates";
+const SELECT: &str = "SELECT fingerprint, name, certificate, added_at, kind FROM certificates";
 
 /// Adds a certificate. Returns its id.
 ///
@@ -14,9 +14,9 @@ const SELECT: &str = "SELECT fingerprint, name, certificate, added_at FROM certi
 /// [`StoreError::Exists`].
 pub fn insert(tx: &Tx<'_>, certificate: &TrustedCertificate) -> Result<i64, StoreError> {
     let id = tx.next_id(Entity::Certificate, "certificates")?;
-    let TrustedCertificate { fingerprint, name, certificate, added_at } = certificate;
-    let values = params![id, fingerprint.as_str(), name, certificate, added_at.to_string()];
-    let sql = "INSERT INTO certificates (id, fingerprint, name, certificate, added_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let TrustedCertificate { fingerprint, name, certificate, added_at, kind } = certificate;
+    let values = params![id, fingerprint.as_str(), name, certificate, added_at.to_string(), kind.word()];
+    let sql = "INSERT INTO certificates (id, fingerprint, name, certificate, added_at, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     tx.run(&subject(fingerprint), sql, values)?;
     Ok(id)
 }
@@ -55,7 +55,13 @@ pub fn delete(tx: &Tx<'_>, fingerprint: &Fingerprint) -> Result<(), StoreError> 
 }
 
 fn decode(columns: &mut Columns<'_>) -> rusqlite::Result<TrustedCertificate> {
-    Ok(TrustedCertificate { fingerprint: columns.parse()?, name: columns.get()?, certificate: columns.get()?, added_at: columns.parse()? })
+    Ok(TrustedCertificate {
+        fingerprint: columns.parse()?,
+        name: columns.get()?,
+        certificate: columns.get()?,
+        added_at: columns.parse()?,
+        kind: columns.word(CertificateKind::from_word)?,
+    })
 }
 
 fn subject(fingerprint: &Fingerprint) -> Subject {

@@ -165,6 +165,8 @@ pub enum Entity {
     Certificate,
     /// An operation that is remembered.
     Operation,
+    /// A warning.
+    Warning,
 }
 
 impl fmt::Display for Entity {
@@ -184,6 +186,7 @@ impl fmt::Display for Entity {
             Self::Server => "server configuration",
             Self::Certificate => "certificate",
             Self::Operation => "operation",
+            Self::Warning => "warning",
         })
     }
 }

@@ -44,6 +44,7 @@ pub mod snapshot;
 pub mod usage;
 pub mod volume;
 pub mod volume_snapshot;
+pub mod warning;
 
 pub use conn::{Conn, Tx};
 pub use error::{Entity, StoreError, Subject};

@@ -29,6 +29,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "where images came from", apply: |conn| conn.execute_batch(include_str!("schema/0005.sql")) },
     Migration { name: "backups of instances", apply: |conn| conn.execute_batch(include_str!("schema/0006.sql")) },
     Migration { name: "the log of operations", apply: |conn| conn.execute_batch(include_str!("schema/0007.sql")) },
+    Migration { name: "warnings, and certificates for the metrics", apply: |conn| conn.execute_batch(include_str!("schema/0008.sql")) },
 ];
 
 /// The version that a list of steps leads to.

@@ -96,12 +96,13 @@ pub fn find(conn: &Conn, query: &OperationQuery) -> Result<Vec<LoggedOperation>,
 }
 
 /// Nanoseconds since 1970; what is centuries away is as far as the number goes.
-fn nanoseconds(time: Time) -> i64 {
+pub(crate) fn nanoseconds(time: Time) -> i64 {
     let exact = time.as_nanosecond();
     i64::try_from(exact).unwrap_or(if exact < 0 { i64::MIN } else { i64::MAX })
 }
 
-fn time(nanoseconds: i64) -> Time {
+/// The moment that many nanoseconds after 1970.
+pub(crate) fn time(nanoseconds: i64) -> Time {
     Time::from_nanosecond(nanoseconds.into()).expect("64 bits of nanoseconds are within the calendar")
 }
 

@@ -14,6 +14,7 @@ mod operations;
 mod snapshots;
 mod speed;
 mod volumes;
+mod warnings;
 
 fn default_project() -> ProjectName {
     ProjectName::default_project()

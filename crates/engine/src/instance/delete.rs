@@ -45,6 +45,7 @@ impl Engine {
         fault::point("delete.marked").map_err(cut)?;
         self.remove(instance)?;
         self.inner.cells.forget(project, name);
+        self.forget_warnings(&format!("/1.0/instances/{name}"), Some(project));
         self.lifecycle(instance, "instance-deleted", caller);
         Ok(())
     }

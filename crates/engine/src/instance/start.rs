@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_base::{Undo, fault};
-use coffer_model::{Config, Instance, Profile, Status, Time};
+use coffer_model::{Config, Instance, Profile, Status, Time, WarningKind};
 use coffer_runtime_spec as spec;
 use coffer_sys::path::Root;
 
@@ -37,6 +37,7 @@ impl Engine {
         match started {
             Ok(()) => {
                 self.lifecycle(instance, "instance-started", caller);
+                self.well(WarningKind::AutostartFailure, &format!("/1.0/instances/{}", instance.name), Some(&instance.project));
                 self.snapshot_at_start(claim, instance);
                 Ok(())
             }

@@ -3,18 +3,17 @@
 use std::sync::Weak;
 
 use coffer_base::chain;
-use coffer_model::{Pool, PoolName};
+use coffer_model::{Pool, PoolName, WarningKind};
 use coffer_storage::PoolSpec;
 use coffer_storage::arrival::Arrivals;
 
 use crate::error::EngineError;
-use crate::warning::WarningKind;
 use crate::{Engine, Inner};
 
 impl Engine {
     /// Notes that a pool which was made once cannot be opened, and waits for it in the background.
     pub(super) fn miss_pool(&self, name: &PoolName, error: &EngineError) {
-        self.inner.warnings.raise(WarningKind::PoolUnavailable, &url(name), None, chain(error));
+        self.warn(WarningKind::PoolUnavailable, &url(name), None, chain(error));
         let watching = {
             let mut missing = self.inner.pools.missing();
             missing.names.insert(name.clone());
@@ -37,7 +36,7 @@ impl Engine {
         if self.inner.pools.missing().names.remove(name) {
             tracing::info!(pool = %name, "it is there again");
         }
-        self.inner.warnings.resolve(WarningKind::PoolUnavailable, &url(name));
+        self.well(WarningKind::PoolUnavailable, &url(name), None);
     }
 
     /// The pools that are missing.

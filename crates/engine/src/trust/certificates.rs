@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use coffer_model::{Config, Fingerprint, Time, TrustedCertificate};
+use coffer_model::{CertificateKind, Config, Fingerprint, Time, TrustedCertificate};
 use coffer_web::Certificate;
 
 use super::{Newcomer, verify};
@@ -15,9 +15,9 @@ use crate::{Engine, Precondition};
 const LONGEST_NAME: usize = 255;
 
 impl Engine {
-    /// Says whether the holder of a certificate may use the server now.
+    /// Says what the holder of a certificate may do now; `None` is nothing.
     #[must_use]
-    pub fn trusts(&self, fingerprint: &str) -> bool {
+    pub fn trusts(&self, fingerprint: &str) -> Option<CertificateKind> {
         self.inner.trust.knows(fingerprint, Time::now())
     }
 
@@ -52,14 +52,20 @@ impl Engine {
     ///
     /// # Errors
     /// If it is trusted already or the name is no name.
-    pub fn add_certificate(&self, caller: &Caller, certificate: &Certificate, name: &str) -> Result<Fingerprint, EngineError> {
+    pub fn add_certificate(
+        &self,
+        caller: &Caller,
+        certificate: &Certificate,
+        name: &str,
+        kind: CertificateKind,
+    ) -> Result<Fingerprint, EngineError> {
         check_name(name)?;
         let name = if name.is_empty() { displayable(certificate.common_name()) } else { name.to_owned() };
         let fingerprint: Fingerprint = certificate.fingerprint().parse()?;
         let trusted =
-            TrustedCertificate { fingerprint: fingerprint.clone(), name, certificate: certificate.to_pem(), added_at: Time::now() };
+            TrustedCertificate { fingerprint: fingerprint.clone(), name, certificate: certificate.to_pem(), added_at: Time::now(), kind };
         self.inner.store.write(|tx| coffer_store::certificate::insert(tx, &trusted))?;
-        self.inner.trust.know(certificate);
+        self.inner.trust.know(certificate, kind);
         self.events().lifecycle(None, "certificate-created", url(&fingerprint), Some(caller));
         Ok(fingerprint)
     }
@@ -73,17 +79,17 @@ impl Engine {
         if !attempts().may_try(newcomer.address, Instant::now()) {
             return Err(EngineError::Forbidden("too many failed attempts; wait a minute".into()));
         }
-        let name = match self.redeem_token(&newcomer.password) {
-            Some(name) if newcomer.name.is_empty() => name,
-            Some(_) => newcomer.name.clone(),
-            None if self.is_trust_password(&newcomer.password)? => newcomer.name.clone(),
+        let (name, kind) = match self.redeem_token(&newcomer.password) {
+            Some((name, kind)) if newcomer.name.is_empty() => (name, kind),
+            Some((_, kind)) => (newcomer.name.clone(), kind),
+            None if self.is_trust_password(&newcomer.password)? => (newcomer.name.clone(), newcomer.kind),
             None => {
                 attempts().failed(newcomer.address, Instant::now());
                 tracing::warn!(address = %newcomer.address, "an attempt to become trusted failed");
                 return Err(EngineError::Forbidden("the token or password does not fit, or is used up".into()));
             }
         };
-        self.add_certificate(caller, &newcomer.certificate, &name)
+        self.add_certificate(caller, &newcomer.certificate, &name, kind)
     }
 
     /// Gives a certificate another name.

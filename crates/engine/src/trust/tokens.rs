@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use coffer_model::{Expiry, ProjectName, Time};
+use coffer_model::{CertificateKind, Expiry, ProjectName, Time};
 use serde_json::{Map, Value, json};
 
 use super::same_secret;
@@ -86,16 +86,17 @@ impl Engine {
         Ok(view)
     }
 
-    /// Uses a token up: who gets the name of the client that it was made for is the only one that does.
-    pub(crate) fn redeem_token(&self, password: &str) -> Option<String> {
+    /// Uses a token up: who gets the name of the client that it was made for, and what that may do, is the only one that does.
+    pub(crate) fn redeem_token(&self, password: &str) -> Option<(String, CertificateKind)> {
         let secret = secret_of(password);
         let tokens = self.operations().list().into_iter().filter(|view| view.class == Class::Token && !view.status.is_final());
         let fits = |view: &OperationView| view.metadata.get("secret").and_then(Value::as_str).is_some_and(|own| same_secret(own, &secret));
         // All are compared, so that time does not tell which one was near.
         let found = tokens.filter(fits).fold(None, |_, view| Some(view))?;
         self.operations().cancel(found.id).ok()?;
-        let name = found.metadata.get("request").and_then(|request| request.get("name")).and_then(Value::as_str);
-        Some(name.unwrap_or_default().to_owned())
+        let wanted = |key: &str| found.metadata.get("request").and_then(|request| request.get(key)).and_then(Value::as_str);
+        let kind = CertificateKind::from_word(wanted("type").unwrap_or_default()).unwrap_or(CertificateKind::Client);
+        Some((wanted("name").unwrap_or_default().to_owned(), kind))
     }
 }
 

@@ -3,6 +3,7 @@
 mod device_filter;
 mod devices;
 mod event;
+mod figures;
 mod hierarchy;
 mod limits;
 mod stats;
@@ -18,6 +19,7 @@ use crate::failed::{At, Failed};
 
 pub(crate) use devices::{DeviceRules, Rule};
 pub(crate) use event::{Freezer, oom_kills};
+pub use figures::{DiskTraffic, Figures, ProcessorTime, figures};
 pub(crate) use hierarchy::leave_callers;
 pub use hierarchy::{Hierarchies, Hierarchy, Version};
 pub use stats::{Stats, stats};

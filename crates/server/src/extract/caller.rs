@@ -16,6 +16,8 @@ use crate::refusal::Refusal;
 pub enum Trust {
     /// It is root, of the socket's group, or holds a trusted certificate: it may do everything.
     Admin,
+    /// It holds a certificate for the metrics: it may read those.
+    Metrics,
     /// It is somebody else.
     None,
 }

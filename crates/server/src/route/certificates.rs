@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::routing::get;
 use coffer_api::{Certificate as Shown, CertificatePut, CertificatesPost};
 use coffer_engine::{NewToken, Newcomer};
-use coffer_model::{ProjectName, TrustedCertificate};
+use coffer_model::{CertificateKind, ProjectName, TrustedCertificate};
 use coffer_web::Certificate;
 
 use crate::app::App;
@@ -28,7 +28,7 @@ fn url(fingerprint: impl std::fmt::Display) -> String {
 fn shown(trusted: &TrustedCertificate) -> Shown {
     Shown {
         name: trusted.name.clone(),
-        kind: "client".into(),
+        kind: trusted.kind.word().into(),
         restricted: false,
         projects: Vec::new(),
         certificate: trusted.certificate.clone(),
@@ -48,9 +48,10 @@ async fn list(State(app): State<App>, parameters: Parameters) -> Answer {
 
 /// `POST /1.0/certificates`: an administrator adds a certificate or makes a token; a newcomer adds itself.
 async fn create(State(app): State<App>, peer: Peer, Wire(body): Wire<CertificatesPost>) -> Answer {
-    only_clients(&body.kind, body.restricted, &body.projects)?;
+    let kind = kind(&body.kind, body.restricted, &body.projects)?;
     match peer.trust {
-        Trust::None => welcome(app, peer, body).await,
+        Trust::None => welcome(app, peer, body, kind).await,
+        Trust::Metrics => Err(Refusal::forbidden("not authorized")),
         Trust::Admin if body.token => {
             let token = NewToken {
                 name: body.name.clone(),
@@ -66,20 +67,20 @@ async fn create(State(app): State<App>, peer: Peer, Wire(body): Wire<Certificate
                 "" => own(&peer)?,
                 text => Certificate::from_text(text).map_err(|error| Refusal::bad_request(error.to_string()))?,
             };
-            let fingerprint = app.run(move |engine| engine.add_certificate(&peer.caller, &certificate, &body.name)).await?;
+            let fingerprint = app.run(move |engine| engine.add_certificate(&peer.caller, &certificate, &body.name, kind)).await?;
             envelope::created(&url(fingerprint))
         }
     }
 }
 
 /// A caller that is not trusted can only make itself so, with the certificate that it proved to hold.
-async fn welcome(app: App, peer: Peer, body: CertificatesPost) -> Answer {
+async fn welcome(app: App, peer: Peer, body: CertificatesPost, kind: CertificateKind) -> Answer {
     let Some(connection) = &peer.connection else { return Err(Refusal::forbidden("not authorized")) };
     let password = if body.trust_token.is_empty() { body.password } else { body.trust_token };
     if body.token || password.is_empty() || !body.certificate.is_empty() {
         return Err(Refusal::forbidden("not authorized"));
     }
-    let newcomer = Newcomer { address: connection.address, certificate: own(&peer)?, name: body.name, password };
+    let newcomer = Newcomer { address: connection.address, certificate: own(&peer)?, name: body.name, password, kind };
     let fingerprint = app.run(move |engine| engine.welcome(&peer.caller, &newcomer)).await?;
     envelope::created(&url(fingerprint))
 }
@@ -89,12 +90,15 @@ fn own(peer: &Peer) -> Result<Certificate, Refusal> {
     certificate.ok_or_else(|| Refusal::bad_request("there is no certificate: give one, or connect with one over HTTPS"))
 }
 
-fn only_clients(kind: &str, restricted: bool, projects: &[String]) -> Result<(), Refusal> {
+fn kind(kind: &str, restricted: bool, projects: &[String]) -> Result<CertificateKind, Refusal> {
+    if restricted || !projects.is_empty() {
+        return Err(Refusal::unsupported("restricted certificates"));
+    }
     match kind {
-        "" | "client" if restricted || !projects.is_empty() => Err(Refusal::unsupported("restricted certificates")),
-        "" | "client" => Ok(()),
-        "metrics" | "server" => Err(Refusal::unsupported(&format!("certificates of type {kind}"))),
-        other => Err(Refusal::bad_request(format!("invalid certificate type {other:?}: it must be client"))),
+        "" => Ok(CertificateKind::Client),
+        "server" => Err(Refusal::unsupported("certificates of type server")),
+        other => CertificateKind::from_word(other)
+            .ok_or_else(|| Refusal::bad_request(format!("invalid certificate type {other:?}: it must be client or metrics"))),
     }
 }
 
@@ -112,8 +116,8 @@ async fn replace(
     if_match: IfMatch,
     Wire(body): Wire<CertificatePut>,
 ) -> Answer {
-    only_clients(&body.kind, body.restricted, &body.projects)?;
-    same_certificate(&app, &prefix, body.certificate).await?;
+    let wanted = kind(&body.kind, body.restricted, &body.projects)?;
+    same_certificate(&app, &prefix, body.certificate, Some(wanted)).await?;
     app.run(move |engine| engine.rename_certificate(&peer.caller, &prefix, &body.name, if_match.guard(etag::certificate).as_deref()))
         .await?;
     envelope::done()
@@ -122,8 +126,9 @@ async fn replace(
 /// `PATCH /1.0/certificates/{fingerprint}`.
 async fn patch(State(app): State<App>, peer: Peer, Named(prefix): Named<String>, if_match: IfMatch, body: Patch) -> Answer {
     let projects: Vec<String> = body.read("projects")?.unwrap_or_default();
-    only_clients(&body.text("type")?.unwrap_or_default(), body.read("restricted")?.unwrap_or(false), &projects)?;
-    same_certificate(&app, &prefix, body.text("certificate")?.unwrap_or_default()).await?;
+    let word = body.text("type")?;
+    let wanted = kind(word.as_deref().unwrap_or_default(), body.read("restricted")?.unwrap_or(false), &projects)?;
+    same_certificate(&app, &prefix, body.text("certificate")?.unwrap_or_default(), word.map(|_| wanted)).await?;
     if let Some(name) = body.text("name")? {
         app.run(move |engine| engine.rename_certificate(&peer.caller, &prefix, &name, if_match.guard(etag::certificate).as_deref()))
             .await?;
@@ -131,13 +136,16 @@ async fn patch(State(app): State<App>, peer: Peer, Named(prefix): Named<String>,
     envelope::done()
 }
 
-/// Editors send the certificate back; another one in its place is another client.
-async fn same_certificate(app: &App, prefix: &str, text: String) -> Result<(), Refusal> {
+/// Editors send the certificate and its type back; another one in its place is another client.
+async fn same_certificate(app: &App, prefix: &str, text: String, kind: Option<CertificateKind>) -> Result<(), Refusal> {
+    let prefix = prefix.to_owned();
+    let now = app.run(move |engine| engine.certificate(&prefix)).await?;
+    if kind.is_some_and(|kind| kind != now.kind) {
+        return Err(Refusal::bad_request("a certificate's type cannot be changed: remove it and add it again"));
+    }
     if text.is_empty() {
         return Ok(());
     }
-    let prefix = prefix.to_owned();
-    let now = app.run(move |engine| engine.certificate(&prefix)).await?;
     match Certificate::from_text(&text) {
         Ok(certificate) if certificate.fingerprint() == now.fingerprint.as_str() => Ok(()),
         _ => Err(Refusal::bad_request("a certificate cannot be replaced: add the new one and remove this one")),

@@ -116,7 +116,7 @@ fn knows_secret(app: &App, id: &str, secret: Option<&str>) -> bool {
 
 /// `GET /1.0/operations/{id}/wait`: that the time is over is no error.
 async fn wait(State(app): State<App>, peer: Peer, Named(id): Named<String>, parameters: Parameters) -> Answer {
-    if peer.trust == Trust::None && !knows_secret(&app, &id, parameters.get("secret")) {
+    if peer.trust != Trust::Admin && !knows_secret(&app, &id, parameters.get("secret")) {
         return Err(not_found(id));
     }
     let (id, _) = find(&app, &id)?;

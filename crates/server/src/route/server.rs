@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::etag;
 use crate::extract::{IfMatch, Peer, Place, Trust, Wire};
-use crate::network;
+use crate::network::Network;
 use crate::refusal::Refusal;
 
 /// The version of the API's model that clients compare with: the LXD whose behaviour this is.
@@ -34,7 +34,7 @@ async fn read(State(app): State<App>, peer: Peer, Place(project): Place) -> Answ
             let (config, environment) = app.run(|engine| Ok((engine.server_config()?, engine.environment()?))).await?;
             envelope::tagged(trusted(&app, &config, environment, &project), &etag::server(&config))
         }
-        Trust::None => envelope::sync(ServerUntrusted {
+        Trust::Metrics | Trust::None => envelope::sync(ServerUntrusted {
             api_extensions: extensions(),
             api_status: "stable".into(),
             api_version: "1.0".into(),
@@ -48,8 +48,8 @@ async fn read(State(app): State<App>, peer: Peer, Place(project): Place) -> Answ
 /// `PUT /1.0`.
 async fn replace(State(app): State<App>, peer: Peer, if_match: IfMatch, Wire(body): Wire<ServerPut>) -> Answer {
     let config = Config(body.config);
-    let address = config.get(network::KEY).unwrap_or_default().to_owned();
-    listening(&app, Some(address), async {
+    let addresses = [&app.network, &app.metrics].map(|network| Some(config.get(network.key()).unwrap_or_default().to_owned()));
+    listening(&app, addresses, async {
         app.run(move |engine| engine.update_server_config(&peer.caller, config, if_match.guard(etag::server).as_deref())).await
     })
     .await
@@ -58,8 +58,8 @@ async fn replace(State(app): State<App>, peer: Peer, if_match: IfMatch, Wire(bod
 /// `PATCH /1.0`.
 async fn patch(State(app): State<App>, peer: Peer, if_match: IfMatch, Wire(body): Wire<ServerPut>) -> Answer {
     let keys = Config(body.config);
-    let address = keys.0.get(network::KEY).cloned();
-    listening(&app, address, async {
+    let addresses = [&app.network, &app.metrics].map(|network| keys.0.get(network.key()).cloned());
+    listening(&app, addresses, async {
         app.run(move |engine| {
             merge::unless_changed(&if_match, || {
                 let mut config = engine.server_config()?;
@@ -75,17 +75,27 @@ async fn patch(State(app): State<App>, peer: Peer, if_match: IfMatch, Wire(body)
 
 /// Listens on the network where a change of the configuration says, if it says so, then carries the change out; listens
 /// where it did before if that fails.
-async fn listening(app: &App, address: Option<String>, change: impl Future<Output = Result<(), Refusal>>) -> Answer {
+async fn listening(app: &App, addresses: [Option<String>; 2], change: impl Future<Output = Result<(), Refusal>>) -> Answer {
     let _turn = app.network.turn.lock().await;
-    let before = app.network.address().map(|address| address.to_string()).unwrap_or_default();
-    if let Some(address) = &address {
-        app.network.listen(app, address).await?;
+    let mut moved: Vec<(&Network, String)> = Vec::new();
+    let mut result = Ok(());
+    for (network, address) in [&app.network, &app.metrics].into_iter().zip(addresses) {
+        let Some(address) = address else { continue };
+        let before = network.address().map(|address| address.to_string()).unwrap_or_default();
+        result = network.listen(app, &address).await;
+        if result.is_err() {
+            break;
+        }
+        moved.push((network, before));
     }
-    if let Err(refusal) = change.await {
-        if address.is_some()
-            && let Err(error) = app.network.listen(app, &before).await
-        {
-            tracing::error!("listening again as before: {error}");
+    if result.is_ok() {
+        result = change.await;
+    }
+    if let Err(refusal) = result {
+        for (network, before) in moved {
+            if let Err(error) = network.listen(app, &before).await {
+                tracing::error!("listening again as before: {error}");
+            }
         }
         return Err(refusal);
     }

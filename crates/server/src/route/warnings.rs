@@ -23,7 +23,11 @@ pub fn routes() -> Router<App> {
 /// `GET /1.0/warnings`.
 async fn list(State(app): State<App>, parameters: Parameters) -> Answer {
     let (recursion, filter) = (parameters.recursion()?, parameters.filter()?);
-    let mut all: Vec<_> = app.engine.warnings().iter().map(show::warning).collect();
+    let all = app.run(|engine| engine.warnings()).await?;
+    let mut all: Vec<_> = all.iter().map(show::warning).collect();
+    if let Some(project) = parameters.get("project") {
+        all.retain(|warning| warning.project.is_empty() || warning.project == project);
+    }
     all.retain(|warning| filter.is_empty() || passes(&filter, warning));
     match recursion {
         Recursion::Urls => envelope::sync(all.iter().map(|warning| format!("/1.0/warnings/{}", warning.uuid)).collect::<Vec<_>>()),

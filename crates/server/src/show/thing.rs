@@ -90,7 +90,7 @@ pub fn project(project: &coffer_model::Project, used_by: Vec<String>) -> Project
 pub fn warning(warning: &coffer_engine::Warning) -> coffer_api::Warning {
     coffer_api::Warning {
         status: warning.status.word().into(),
-        uuid: warning.id.to_string(),
+        uuid: warning.id.clone(),
         location: String::new(),
         project: warning.project.as_ref().map(ToString::to_string).unwrap_or_default(),
         kind: warning.kind.words().into(),

@@ -34,7 +34,7 @@ pub(crate) enum Trust {
         /// Projects to restrict to (not supported yet)
         #[arg(long, value_name = "PROJECTS", default_value = "", hide_default_value = true)]
         projects: String,
-        /// Type of certificate: client
+        /// Type of certificate: client, or metrics to read those and nothing else
         #[arg(long = "type", value_name = "TYPE", default_value = "client")]
         kind: String,
     },
@@ -98,8 +98,7 @@ impl Trust {
         match self {
             Trust::Add { restricted: true, .. } => Err(CliError::Unsupported { what: "a restricted certificate" }),
             Trust::Add { projects, .. } if !projects.is_empty() => Err(CliError::Unsupported { what: "a restricted certificate" }),
-            Trust::Add { kind, .. } if kind != "client" => Err(CliError::Unsupported { what: "a certificate of this type" }),
-            Trust::Add { arguments, name, .. } => add(app, &arguments, name).await,
+            Trust::Add { arguments, name, kind, .. } => add(app, &arguments, name, &kind).await,
             Trust::Edit { fingerprint } => edit(app, &fingerprint).await,
             Trust::List { remote, format } => {
                 let all = app.client(&remote)?.certificates().await?;
@@ -133,7 +132,7 @@ impl Trust {
     }
 }
 
-async fn add(app: &App, arguments: &[String], name: String) -> Result<(), CliError> {
+async fn add(app: &App, arguments: &[String], name: String, kind: &str) -> Result<(), CliError> {
     let (remote, file) = match arguments {
         [] => (Target::default(), None),
         [only] if only.ends_with(':') => (Target { remote: only.trim_end_matches(':').to_owned(), name: String::new() }, None),
@@ -147,11 +146,11 @@ async fn add(app: &App, arguments: &[String], name: String) -> Result<(), CliErr
         let certificate = Read::from_text(&text).map_err(|cause| CliError::Certificate { file: file.clone(), cause })?;
         let called = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let name = if name.is_empty() { called } else { name };
-        let request = CertificatesPost { name, kind: "client".into(), certificate: certificate.to_base64(), ..Default::default() };
+        let request = CertificatesPost { name, kind: kind.to_owned(), certificate: certificate.to_base64(), ..Default::default() };
         return Ok(client.add_certificate(&request).await?);
     }
     let name = if name.is_empty() { ask("Please provide client name", "")? } else { name };
-    let operation = client.create_token(&name).await?;
+    let operation = client.create_token(&name, kind).await?;
     let token = trust_token::of_operation(&operation).ok_or(CliError::Missing { what: "the token in the server's answer" })?;
     app.note(&format!("Client {name} certificate add token:"))?;
     app.print(&format!("{}\n", trust_token::write(&token)))
