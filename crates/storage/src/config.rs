@@ -50,6 +50,36 @@ pub static DIR_POOL: &[Key] = &[
     row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
+/// The keys of an `overlay` pool.
+pub static OVERLAY_POOL: &[Key] = &[
+    row(
+        "source",
+        Value::Line,
+        "the pool's place in the state directory",
+        "An empty directory of the host, owned by root, that holds the volumes.",
+    ),
+    row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
+    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
+    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+    row(
+        "volume.size",
+        Value::Size,
+        "",
+        "The size of new volumes: of an instance, what it may change on top of its image. Enforced where the file system has project quotas.",
+    ),
+    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
+    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
+    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
+    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
+    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
+    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
+    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
+    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
+    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
+    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
+];
+
 /// The keys of a `btrfs` pool.
 pub static BTRFS_POOL: &[Key] = &[
     row(
@@ -285,6 +315,7 @@ pub static CUSTOM_VOLUME: &[Key] = &[
 pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
     match driver {
         DriverKind::Dir => DIR_POOL,
+        DriverKind::Overlay => OVERLAY_POOL,
         DriverKind::Btrfs => BTRFS_POOL,
         DriverKind::Lvm => LVM_POOL,
         DriverKind::Zfs => ZFS_POOL,
@@ -323,7 +354,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     let refuse = |key, why: String| Err(StorageError::Value { pool: pool.clone(), key, why });
     if let Some(source) = config.get("source") {
         let name = match driver {
-            DriverKind::Dir => false,
+            DriverKind::Dir | DriverKind::Overlay => false,
             DriverKind::Btrfs => source.parse::<uuid::Uuid>().is_ok(),
             DriverKind::Lvm => lvm::is_name(source),
             DriverKind::Zfs => zfs::is_dataset(source),
@@ -374,7 +405,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
 /// The least size of a pool's file, and what needs it.
 fn least_size(driver: DriverKind) -> Option<(&'static str, Bytes)> {
     match driver {
-        DriverKind::Dir => None,
+        DriverKind::Dir | DriverKind::Overlay => None,
         DriverKind::Btrfs => Some(("a btrfs file system", btrfs::LEAST_SIZE)),
         DriverKind::Lvm => Some(("a volume group", lvm::LEAST_SIZE)),
         DriverKind::Zfs => Some(("a ZFS pool", zfs::LEAST_SIZE)),

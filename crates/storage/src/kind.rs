@@ -11,6 +11,8 @@ use crate::error::StorageError;
 pub enum DriverKind {
     /// Plain directories on any file system.
     Dir,
+    /// Thin layers over images, by overlayfs, on any file system.
+    Overlay,
     /// Subvolumes and snapshots of a btrfs file system.
     Btrfs,
     /// Logical volumes with a file system on each.
@@ -20,17 +22,18 @@ pub enum DriverKind {
 }
 
 /// LXD's drivers that this server does not have.
-const NOT_SUPPORTED: [&str; 4] = ["ceph", "cephfs", "cephobject", "overlay"];
+const NOT_SUPPORTED: [&str; 3] = ["ceph", "cephfs", "cephobject"];
 
 impl DriverKind {
     /// Every driver.
-    pub const ALL: [Self; 4] = [Self::Dir, Self::Btrfs, Self::Lvm, Self::Zfs];
+    pub const ALL: [Self; 5] = [Self::Dir, Self::Overlay, Self::Btrfs, Self::Lvm, Self::Zfs];
 
     /// The driver's name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dir => "dir",
+            Self::Overlay => "overlay",
             Self::Btrfs => "btrfs",
             Self::Lvm => "lvm",
             Self::Zfs => "zfs",
@@ -42,6 +45,7 @@ impl DriverKind {
     pub fn available(self) -> bool {
         match self {
             Self::Dir => true,
+            Self::Overlay => crate::overlay::available(),
             Self::Btrfs => crate::btrfs::available(),
             Self::Lvm => crate::lvm::missing().is_none(),
             Self::Zfs => crate::zfs::missing().is_none(),
@@ -53,6 +57,7 @@ impl DriverKind {
     pub fn version(self) -> String {
         match self {
             Self::Dir => "1".into(),
+            Self::Overlay => crate::overlay::version(),
             Self::Btrfs => crate::btrfs::version(),
             Self::Lvm => crate::lvm::version(),
             Self::Zfs => crate::zfs::version(),
@@ -64,7 +69,7 @@ impl DriverKind {
     pub fn shares_data(self) -> bool {
         match self {
             Self::Dir => false,
-            Self::Btrfs | Self::Lvm | Self::Zfs => true,
+            Self::Overlay | Self::Btrfs | Self::Lvm | Self::Zfs => true,
         }
     }
 
@@ -127,8 +132,9 @@ mod tests {
     fn drivers_by_name() {
         check("dir", "dir");
         check("btrfs", "btrfs");
+        check("overlay", "overlay");
         check("zfs", "zfs");
-        check("ceph", "storage driver ceph is not supported yet: use dir, btrfs, lvm or zfs");
-        check("floppy", "unknown storage driver \"floppy\": use dir, btrfs, lvm or zfs");
+        check("ceph", "storage driver ceph is not supported yet: use dir, overlay, btrfs, lvm or zfs");
+        check("floppy", "unknown storage driver \"floppy\": use dir, overlay, btrfs, lvm or zfs");
     }
 }

@@ -23,6 +23,7 @@ mod idmap;
 mod lvm;
 mod mounted;
 mod mounts;
+mod overlay;
 mod place;
 mod unpacking;
 mod zfs;
@@ -31,7 +32,7 @@ pub use error::{Class, StorageError};
 pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
-    Enforcement, Fill, FillError, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage, copy_between, create_from_image, create_pool,
-    leftovers, open_pool, require_room,
+    Enforcement, Fill, FillError, Found, Images, Mapped, Pool, PoolSpec, Resources, Snapshots, Usage, View, copy_between,
+    create_from_image, create_pool, leftovers, open_pool, require_room,
 };
 pub use volume::Volume;

@@ -10,7 +10,7 @@ use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::volume::Volume;
-use crate::{btrfs, config, dir, lvm, tree, zfs};
+use crate::{btrfs, config, dir, lvm, overlay, tree, zfs};
 
 /// What a pool is made of or opened from.
 #[derive(Debug, Clone)]
@@ -165,6 +165,23 @@ pub trait Pool: Send + Sync {
     /// [`StorageError::NoVolume`].
     fn mount(&self, volume: &Volume) -> Result<OwnedFd, StorageError>;
 
+    /// Hands out a volume's own directory with the files beside an instance's root, of which nothing is mounted for that.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`].
+    fn directory(&self, volume: &Volume) -> Result<OwnedFd, StorageError> {
+        self.mount(volume)
+    }
+
+    /// Makes all that a volume holds reachable as one tree to read, with ids as they are on disk, also while an instance
+    /// runs from it; that must be held still meanwhile.
+    ///
+    /// # Errors
+    /// As [`Pool::mount`].
+    fn read(&self, volume: &Volume) -> Result<View, StorageError> {
+        self.mount(volume).map(View::of)
+    }
+
     /// Ends what [`Pool::mount`] began; the descriptors must be closed.
     ///
     /// # Errors
@@ -188,6 +205,47 @@ pub trait Pool: Send + Sync {
 
     /// Image volumes that new volumes are cloned from, if that is cheap; else images are unpacked into each volume.
     fn images(&self) -> Option<&dyn Images>;
+
+    /// Roots that are mounted with their ids mapped, where the pool's mounts cannot be mapped later.
+    fn mapped(&self) -> Option<&dyn Mapped> {
+        None
+    }
+}
+
+/// The power to mount an instance's root for a user namespace, where ids cannot be mapped in a mount that is there.
+pub trait Mapped {
+    /// Mounts an instance's root at its place and opens it, for an instance that runs from it until
+    /// [`Pool::unmount_volume`]. Its ids go through the map of a user namespace; without one they are as they are on disk.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`]; of class [`InUse`](crate::Class::InUse) if the file system has no idmapped mounts, or
+    /// some program has a file of the volume open.
+    fn mount_root(&self, volume: &Volume, ids: Option<BorrowedFd<'_>>) -> Result<OwnedFd, StorageError>;
+}
+
+/// A volume's content, which can be read as long as this lives.
+pub struct View {
+    directory: OwnedFd,
+    /// What ends with it.
+    _kept: Option<Box<dyn Send>>,
+}
+
+impl View {
+    /// What is reachable by itself.
+    pub(crate) fn of(directory: OwnedFd) -> Self {
+        Self { directory, _kept: None }
+    }
+
+    /// What is reachable as long as something else lives.
+    pub(crate) fn with(directory: OwnedFd, kept: impl Send + 'static) -> Self {
+        Self { directory, _kept: Some(Box::new(kept)) }
+    }
+}
+
+impl AsFd for View {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
 }
 
 /// The power to keep earlier states of volumes.
@@ -244,6 +302,7 @@ pub fn create_pool(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Resul
     config::check_pool(&spec.name, spec.driver, &spec.config)?;
     match spec.driver {
         DriverKind::Dir => dir::create(spec, warn),
+        DriverKind::Overlay => overlay::create(spec, warn),
         DriverKind::Btrfs => btrfs::create(spec, warn),
         DriverKind::Lvm => lvm::create(spec, warn),
         DriverKind::Zfs => zfs::create(spec, warn),
@@ -257,6 +316,7 @@ pub fn create_pool(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Resul
 pub fn open_pool(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
     match spec.driver {
         DriverKind::Dir => dir::open(spec),
+        DriverKind::Overlay => overlay::open(spec),
         DriverKind::Btrfs => btrfs::open(spec),
         DriverKind::Lvm => lvm::open(spec),
         DriverKind::Zfs => zfs::open(spec),
@@ -303,14 +363,14 @@ pub fn copy_between(
     snapshots: &[SnapshotName],
     progress: &Progress,
 ) -> Result<(), StorageError> {
-    let directory = source.mount(from)?;
+    let directory = source.read(from)?;
     let measured = tree::measure(directory.as_fd());
     let need =
         measured.map_err(|cause| StorageError::Tree { pool: source.name().clone(), volume: from.clone(), doing: "measuring", cause })?;
     require_room(target, to, need)?;
     drop(directory);
     let copy = |from: &Volume, to: &Volume| {
-        let directory = source.mount(from)?;
+        let directory = source.read(from)?;
         target.create(to, &mut |new| Ok(tree::copy(directory.as_fd(), new, progress)?))
     };
     let mut made = Vec::new();

@@ -1,6 +1,6 @@
 //! The `dir` driver: every volume is a plain directory; snapshots and copies are copies, shared where the file system can.
 
-mod quota;
+pub(crate) mod quota;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -18,12 +18,21 @@ use crate::tree;
 use crate::volume::Volume;
 
 /// A pool of plain directories.
-struct DirPool {
-    place: Place,
+pub(crate) struct DirPool {
+    pub(crate) place: Place,
 }
 
 /// Makes a pool.
 pub(crate) fn create(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Result<Box<dyn Pool>, StorageError> {
+    Ok(Box::new(make(spec, warn, &|_| Ok(()))?))
+}
+
+/// Makes a pool in a directory; what `fit` refuses is taken back.
+pub(crate) fn make(
+    spec: &mut PoolSpec,
+    warn: &(dyn Fn(String) + Sync),
+    fit: &dyn Fn(&Place) -> Result<(), StorageError>,
+) -> Result<DirPool, StorageError> {
     let place = place(spec);
     let source = spec.config.get("source").map(PathBuf::from);
     let outside = source.clone().filter(|_| place.mounted);
@@ -37,17 +46,23 @@ pub(crate) fn create(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Res
     }
     undo.push("emptying the pool", || place.remove_layout());
     place.ensure_layout()?;
+    fit(&place)?;
     if let Some(source) = &source {
         spec.config.set("volatile.initial_source", source.to_string_lossy());
     } else {
         spec.config.set("source", place.path.to_string_lossy());
     }
     undo.keep();
-    Ok(Box::new(DirPool { place }))
+    Ok(DirPool { place })
 }
 
 /// Opens a pool that was made before.
 pub(crate) fn open(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
+    Ok(Box::new(find(spec)?))
+}
+
+/// Finds a pool that was made in a directory before.
+pub(crate) fn find(spec: &PoolSpec) -> Result<DirPool, StorageError> {
     let place = place(spec);
     if place.mounted {
         let source = PathBuf::from(spec.config.get("source").unwrap_or_default());
@@ -65,12 +80,12 @@ pub(crate) fn open(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
         return Err(place.unavailable(format!("{} holds no storage pool", place.path.display())));
     }
     place.ensure_layout()?;
-    Ok(Box::new(DirPool { place }))
+    Ok(DirPool { place })
 }
 
 impl DirPool {
     /// Makes something whole in the scratch directory; takes it back if `fill` fails.
-    fn prepare(&self, volume: &Volume, fill: Fill<'_>) -> Result<Scratch, StorageError> {
+    pub(crate) fn prepare(&self, volume: &Volume, fill: Fill<'_>) -> Result<Scratch, StorageError> {
         let scratch = self.place.scratch()?;
         let make = || -> std::io::Result<OwnedFd> {
             rustix::fs::mkdirat(&scratch.directory, scratch.name.as_str(), Mode::RWXU)?;
@@ -97,11 +112,11 @@ impl DirPool {
         self.create(to, &mut |target| Ok(tree::copy(source.as_fd(), target, progress)?))
     }
 
-    fn discard(&self, scratch: &Scratch) -> Result<(), tree::TreeError> {
+    pub(crate) fn discard(&self, scratch: &Scratch) -> Result<(), tree::TreeError> {
         tree::remove(scratch.directory.as_fd(), scratch.name.as_ref())
     }
 
-    fn reclaim(&self, volume: &Volume, scratch: &Scratch) -> Result<(), StorageError> {
+    pub(crate) fn reclaim(&self, volume: &Volume, scratch: &Scratch) -> Result<(), StorageError> {
         self.discard(scratch).map_err(|cause| StorageError::Reclaim { pool: self.place.pool.clone(), volume: volume.clone(), cause })
     }
 }

@@ -18,7 +18,7 @@ use crate::tree::{Entry, TreeError, Visit, walk};
 const ATTEMPTS: u32 = 1024;
 
 /// What a volume holds and may hold; nothing without project quotas or if it has no project.
-pub(super) fn usage(volume: BorrowedFd<'_>) -> io::Result<Option<Usage>> {
+pub(crate) fn usage(volume: BorrowedFd<'_>) -> io::Result<Option<Usage>> {
     if quota::support(volume)? != Support::Enabled {
         return Ok(None);
     }
@@ -32,7 +32,7 @@ pub(super) fn usage(volume: BorrowedFd<'_>) -> io::Result<Option<Usage>> {
 }
 
 /// Limits a volume, giving it and all that is in it a project number first if it has none.
-pub(super) fn limit(volume: BorrowedFd<'_>, size: Option<Bytes>) -> Result<Enforcement, TreeError> {
+pub(crate) fn limit(volume: BorrowedFd<'_>, size: Option<Bytes>) -> Result<Enforcement, TreeError> {
     let here = |cause| TreeError { path: Path::new(".").into(), cause };
     match quota::support(volume).map_err(here)? {
         Support::Enabled => {}
@@ -53,7 +53,7 @@ pub(super) fn limit(volume: BorrowedFd<'_>, size: Option<Bytes>) -> Result<Enfor
 }
 
 /// Lets what is made in a new directory count for an old one's project.
-pub(super) fn inherit(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn inherit(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     if quota::support(old)? != Support::Enabled {
         return Ok(());
     }
@@ -63,8 +63,20 @@ pub(super) fn inherit(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()
     }
 }
 
+/// Lets everything in another directory count for a volume's project too.
+pub(crate) fn share(volume: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<(), TreeError> {
+    let here = |cause| TreeError { path: Path::new(".").into(), cause };
+    if quota::support(volume).map_err(here)? != Support::Enabled {
+        return Ok(());
+    }
+    match quota::project(volume).map_err(here)? {
+        0 => Ok(()),
+        project => walk(other, &mut Assign { project }),
+    }
+}
+
 /// Lifts the limit of a volume that is going away, so that its number means nothing any more.
-pub(super) fn release(volume: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn release(volume: BorrowedFd<'_>) -> io::Result<()> {
     if quota::support(volume)? != Support::Enabled {
         return Ok(());
     }

@@ -29,10 +29,23 @@ const PATH: usize = 4000;
 /// # Errors
 /// The first thing that could not be copied, and where it is.
 pub fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, progress: &Progress) -> Result<(), TreeError> {
+    copy_without(source, target, None, progress)
+}
+
+/// Copies as [`copy`] does, but for the directory of this name in the source's top.
+///
+/// # Errors
+/// As [`copy`].
+pub(crate) fn copy_without(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    without: Option<&CStr>,
+    progress: &Progress,
+) -> Result<(), TreeError> {
     let start = || -> io::Result<Copy<'_>> {
         let top = rustix::fs::openat(target, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let place = Descent::new(top)?;
-        Ok(Copy { top: target, place, links: HashMap::new(), data: data::Copier::new(), progress, done: 0, reported: 0 })
+        Ok(Copy { top: target, place, without, links: HashMap::new(), data: data::Copier::new(), progress, done: 0, reported: 0 })
     };
     let mut copy = start().map_err(|cause| TreeError { path: Path::new(".").into(), cause })?;
     walk(source, &mut copy)?;
@@ -43,6 +56,8 @@ pub fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, progress: &Progress)
 struct Copy<'a> {
     top: BorrowedFd<'a>,
     place: Descent,
+    /// A directory of the top that stays behind.
+    without: Option<&'a CStr>,
     /// For each file with more than one name: its first name in the target, and how many names are still to come.
     links: HashMap<(u32, u32, u64), (Vec<CString>, u32)>,
     data: data::Copier,
@@ -93,6 +108,10 @@ impl Visit for Copy<'_> {
     fn mount_point(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         rustix::fs::mkdirat(self.place.current(), entry.name, attributes::mode(entry.stat))?;
         Ok(())
+    }
+
+    fn passes_over(&self, name: &CStr) -> bool {
+        self.without == Some(name)
     }
 }
 

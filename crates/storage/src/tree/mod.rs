@@ -11,10 +11,11 @@ mod shift;
 mod walk;
 
 pub use copy::copy;
+pub(crate) use copy::copy_without;
 pub use measure::measure;
 pub use remove::remove;
 pub use shift::{Shift, shift};
-pub(crate) use walk::{Entry, Visit, walk};
+pub(crate) use walk::{Entry, Visit, link, walk};
 
 use std::io;
 use std::path::Path;

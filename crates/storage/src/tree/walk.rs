@@ -36,6 +36,11 @@ pub(crate) trait Visit {
 
     /// A directory where something is mounted, which is not gone into.
     fn mount_point(&mut self, entry: &Entry<'_>) -> io::Result<()>;
+
+    /// Says whether a directory of the tree's top is passed over as if it were not there.
+    fn passes_over(&self, _name: &CStr) -> bool {
+        false
+    }
 }
 
 /// A directory that is being gone through.
@@ -84,6 +89,9 @@ pub(crate) fn walk(top: BorrowedFd<'_>, visit: &mut dyn Visit) -> Result<(), Tre
     files(&descent, &mut frames, visit)?;
     while let Some(frame) = frames.last_mut() {
         if let Some(name) = frame.pending.pop() {
+            if descent.depth() == 0 && visit.passes_over(&name) {
+                continue;
+            }
             match enter(&mut descent, &name, visit) {
                 Ok(Some(frame)) => {
                     frames.push(frame);

@@ -20,7 +20,8 @@ fn copies_are_equal() {
     if !DriverKind::Btrfs.available() {
         return println!("     (skipped: no btrfs on this host)");
     }
-    let mut grounds = vec![Ground::new(DriverKind::Dir), Ground::new(DriverKind::Btrfs).with("size", "512MiB")];
+    let mut grounds =
+        vec![Ground::new(DriverKind::Dir), Ground::new(DriverKind::Overlay), Ground::new(DriverKind::Btrfs).with("size", "512MiB")];
     let memory = Ground::new(DriverKind::Dir).mount("tmpfs", "tmpfs".as_ref(), "state", "");
     let set = rustix::fs::setxattr(memory.path("state"), "user.note", b"1", rustix::fs::XattrFlags::empty());
     match set {

@@ -23,6 +23,10 @@ pub const ALL: &[Maker] = &[
     Maker { name: "dir_on_ext4", make: || dir_on("ext4", &["-q"]) },
     Maker { name: "dir_on_xfs", make: || dir_on("xfs", &["-q"]) },
     Maker { name: "dir_on_btrfs", make: || dir_on("btrfs", &["-q"]) },
+    Maker { name: "overlay_on_host", make: || overlay(Ok) },
+    Maker { name: "overlay_on_tmpfs", make: || overlay(|ground| Ok(ground.mount("tmpfs", Path::new("tmpfs"), "state", ""))) },
+    Maker { name: "overlay_on_ext4", make: || overlay(|ground| Ok(ground.file_system("ext4", &["-q"], "host")?.directory("host/pool"))) },
+    Maker { name: "overlay_on_xfs", make: || overlay(|ground| Ok(ground.file_system("xfs", &["-q"], "host")?.directory("host/pool"))) },
     Maker { name: "btrfs_in_file", make: || btrfs(|ground| Ok(ground.with("size", "1GiB"))) },
     Maker { name: "btrfs_on_device", make: || btrfs(Ground::device) },
     Maker { name: "btrfs_in_directory", make: || btrfs(|ground| Ok(ground.file_system("btrfs", &["-q"], "host")?.directory("host/pool"))) },
@@ -72,6 +76,14 @@ fn dir_on(kind: &str, options: &[&str]) -> Result<Ground, String> {
 
 fn btrfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
     if DriverKind::Btrfs.available() { make(Ground::new(DriverKind::Btrfs)) } else { Err("no btrfs on this host".into()) }
+}
+
+fn overlay(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
+    if DriverKind::Overlay.available() {
+        make(Ground::new(DriverKind::Overlay))
+    } else {
+        Err("no overlayfs with mapped layers on this host".into())
+    }
 }
 
 fn lvm(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {

@@ -17,6 +17,7 @@ use crate::sample::path_of;
 /// The rules, by name.
 pub const ALL: &[(&str, fn())] = &[
     ("killed::dir", || killed(DriverKind::Dir)),
+    ("killed::overlay", || killed(DriverKind::Overlay)),
     ("killed::btrfs", || killed(DriverKind::Btrfs)),
     ("killed::lvm", || killed(DriverKind::Lvm)),
     ("killed::zfs", || killed(DriverKind::Zfs)),
@@ -25,7 +26,7 @@ pub const ALL: &[(&str, fn())] = &[
 /// How often a server is killed; less often where each step starts programs, in the middle of which most kills come.
 fn rounds(driver: DriverKind) -> usize {
     match driver {
-        DriverKind::Dir | DriverKind::Btrfs => 40,
+        DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => 40,
         DriverKind::Lvm | DriverKind::Zfs => 5,
     }
 }
@@ -54,6 +55,7 @@ fn work(pool: &dyn Pool, step: impl Fn()) {
     let name: SnapshotName = "s0".parse().unwrap();
     step();
     create_from_image(pool, &one, &fingerprint('e'), &mut fill).unwrap();
+    fs::write(path_of(pool.mount(&one).unwrap().as_fd()).join("rootfs/changed"), "changed").unwrap();
     step();
     snapshots.snapshot(&one, &name).unwrap();
     step();
@@ -73,7 +75,8 @@ fn work(pool: &dyn Pool, step: impl Fn()) {
 }
 
 fn fill(directory: BorrowedFd<'_>) -> Result<(), FillError> {
-    let top = path_of(directory);
+    let top = path_of(directory).join("rootfs");
+    fs::create_dir(&top)?;
     for number in 0..FILES {
         fs::create_dir(top.join(format!("directory-{number}")))?;
         fs::write(top.join(format!("directory-{number}/file")), vec![1; 10_000])?;
@@ -86,7 +89,7 @@ fn killed(driver: DriverKind) {
         return println!("     (skipped: no {driver} on this host)");
     }
     let mut ground = Ground::new(driver);
-    if driver != DriverKind::Dir {
+    if !matches!(driver, DriverKind::Dir | DriverKind::Overlay) {
         ground = ground.with("size", "512MiB");
     }
     let mut spec = ground.spec("pool");
@@ -98,13 +101,14 @@ fn killed(driver: DriverKind) {
         found += pool.clear_temporaries().unwrap();
         for volume in pool.list().unwrap().into_iter().rev() {
             let Found::Volume(volume) = volume else { panic!("{volume:?} is no volume") };
-            let top = path_of(pool.mount(&volume).unwrap().as_fd());
+            let top = path_of(pool.mount(&volume).unwrap().as_fd()).join("rootfs");
             for number in 0..FILES {
                 assert_eq!(fs::metadata(top.join(format!("directory-{number}/file"))).unwrap().len(), 10_000, "{volume}");
             }
             pool.delete_volume(&volume).unwrap();
         }
         assert_eq!(pool.list().unwrap(), []);
+        crate::roots::no_layers(pool.as_ref());
     }
     assert!(found > 0, "no kill hit anything half done: the test proves nothing");
     open_pool(&spec).unwrap().delete().unwrap();

@@ -13,6 +13,7 @@ mod ground;
 mod killed;
 mod latency;
 mod pools;
+mod roots;
 mod sample;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,7 +119,7 @@ fn on_ground(name: &str, ground: &Ground, run: &mut dyn FnMut(String, &mut dyn F
 
 /// Every rule that holds on every ground.
 fn rules() -> impl Iterator<Item = &'static cases::Case> {
-    cases::ALL.iter().chain(custom::ALL)
+    cases::ALL.iter().chain(custom::ALL).chain(roots::ALL)
 }
 
 fn is_image(found: &Found) -> bool {

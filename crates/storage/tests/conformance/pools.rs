@@ -45,7 +45,7 @@ fn unfit_sources_are_refused() {
         fs::create_dir(ground.path("full")).unwrap();
         fs::write(ground.path("full/file"), "").unwrap();
         let full = match driver {
-            DriverKind::Dir => "it is not empty",
+            DriverKind::Dir | DriverKind::Overlay => "it is not empty",
             DriverKind::Btrfs => "it is not on a btrfs",
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
         };

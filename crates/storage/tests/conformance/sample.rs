@@ -123,12 +123,21 @@ fn owners(root: &Path) {
 /// Everything about every file of a tree, by path. Made with the standard library, not with what is tested.
 pub fn describe(top: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    let mut names = HashMap::new();
-    describe_into(top, Path::new(""), &mut found, &mut names);
+    describe_into(top, Path::new(""), &mut found, &mut Some(HashMap::new()));
     found
 }
 
-fn describe_into(top: &Path, path: &Path, found: &mut BTreeMap<PathBuf, String>, names: &mut HashMap<(u64, u64), PathBuf>) {
+/// The same without which names are of one file: where some of these are gone, not every driver can tell.
+pub fn describe_names_alone(top: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    describe_into(top, Path::new(""), &mut found, &mut None);
+    found
+}
+
+/// The first name of each file that has several, if it is looked for.
+type Names = Option<HashMap<(u64, u64), PathBuf>>;
+
+fn describe_into(top: &Path, path: &Path, found: &mut BTreeMap<PathBuf, String>, names: &mut Names) {
     let full = top.join(path);
     let stat = fs::symlink_metadata(&full).unwrap();
     let kind = stat.file_type();
@@ -146,7 +155,10 @@ fn describe_into(top: &Path, path: &Path, found: &mut BTreeMap<PathBuf, String>,
     } else if !kind.is_dir() {
         text += &format!(" device {}", stat.rdev());
     }
-    if !kind.is_dir() && stat.nlink() > 1 {
+    if let Some(names) = names
+        && !kind.is_dir()
+        && stat.nlink() > 1
+    {
         let first = names.entry((stat.dev(), stat.ino())).or_insert_with(|| path.to_owned());
         text += &format!(" {} names, first {}", stat.nlink(), first.display());
     }
