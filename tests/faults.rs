@@ -57,6 +57,10 @@ const POINTS: &[(&str, UseCase)] = &[
     ("image.stored", UseCase::Image),
     ("image.recorded", UseCase::Image),
     ("image-refresh.replaced", UseCase::ImageRefresh),
+    ("overlay.layered", UseCase::Layers),
+    ("overlay.layer-made", UseCase::Layers),
+    ("overlay.layer-frozen", UseCase::Layers),
+    ("overlay.layer-withdrawn", UseCase::Layers),
     ("pool.recorded", UseCase::Pool),
     ("pool.made", UseCase::Pool),
     ("network.recorded", UseCase::Network),
@@ -95,6 +99,7 @@ enum UseCase {
     Image,
     ImageRefresh,
     RemoteLaunch,
+    Layers,
     Pool,
     Network,
     Volume(Volumes),
@@ -406,6 +411,51 @@ fn a_pool_cut_anywhere_is_whole_or_absent() {
 fn a_network_cut_anywhere_is_whole_or_absent() {
     let config = json!({"ipv4.address": "10.99.9.1/24", "ipv6.address": "none"});
     parent_cut(UseCase::Network, "/1.0/networks", &json!({"name": "cut", "type": "bridge", "config": config}));
+}
+
+#[test]
+fn layers_cut_anywhere_lose_nothing_and_leave_nothing() {
+    if !can_run() || !has_fault_points() {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    daemon.initialise("overlay");
+    daemon.import_busybox();
+    let layers = |daemon: &Daemon| std::fs::read_dir(daemon.state_seen().join("storage-pools/default/layers")).unwrap().count();
+    for point in points(UseCase::Layers) {
+        let unpacking = point == "overlay.layered";
+        if unpacking {
+            arm(&mut daemon, point);
+            let _ = post(&daemon, "POST", "/1.0/instances", &json!({"name": "c1", "source": {"type": "image", "alias": "small"}}));
+            revive(&mut daemon, point);
+            assert!(!exists(&daemon, "/1.0/instances/c1"), "{point}");
+            assert_eq!(layers(&daemon), 0, "{point}: a layer that nothing stands on");
+        }
+        daemon.run_instance("small", "c1");
+        daemon.coffer(["exec", "c1", "--", "sh", "-c", "echo kept > /root/file; sync"]).ok();
+        daemon.change_state("c1", "stop");
+        if !unpacking {
+            arm(&mut daemon, point);
+        }
+        let _ = post(&daemon, "POST", "/1.0/instances/c1/snapshots", &json!({"name": "s1"}));
+        if point == "overlay.layer-withdrawn" {
+            daemon.coffer(["delete", "c1/s1"]).ok();
+            let _ = post(&daemon, "DELETE", "/1.0/instances/c1", &json!({}));
+            revive(&mut daemon, point);
+        } else {
+            if !unpacking {
+                revive(&mut daemon, point);
+            }
+            daemon.change_state("c1", "start");
+            assert_eq!(daemon.coffer(["exec", "c1", "--", "cat", "/root/file"]).ok(), "kept\n", "{point}");
+            daemon.coffer(["delete", "--force", "c1"]).ok();
+        }
+        if exists(&daemon, "/1.0/instances/c1") {
+            daemon.coffer(["delete", "--force", "c1"]).ok();
+        }
+        assert_eq!(layers(&daemon), 1, "{point}: the image's alone");
+        daemon.expect_no_trace("c1");
+    }
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod network;
 mod on_drivers;
 mod operations;
 mod outlive;
+mod overlay;
 mod pools;
 mod remotes;
 mod setting;

@@ -36,14 +36,20 @@ impl Engine {
         Ok(said)
     }
 
-    /// A pool that copies on write where this host can have one, else a plain directory.
+    /// A btrfs pool where this host can have one, else one of layers, else a plain directory.
     fn first_pool(&self, caller: &Caller) -> Result<String, EngineError> {
         let supported = self.environment()?.storage_supported;
         let btrfs = supported.iter().any(|(name, _)| name == "btrfs") && coffer_base::run::installed("mkfs.btrfs");
         if btrfs {
             match self.create_pool(caller, POOL.to_owned().try_into()?, "btrfs", String::new(), Config::default()) {
                 Ok(()) => return Ok(format!("made storage pool {POOL} (btrfs, in a file that grows as it is filled)")),
-                Err(error) => tracing::warn!("making a btrfs pool: {}; taking a directory instead", coffer_base::chain(&error)),
+                Err(error) => tracing::warn!("making a btrfs pool: {}; taking layers in a directory instead", coffer_base::chain(&error)),
+            }
+        }
+        if supported.iter().any(|(name, _)| name == "overlay") {
+            match self.create_pool(caller, POOL.to_owned().try_into()?, "overlay", String::new(), Config::default()) {
+                Ok(()) => return Ok(format!("made storage pool {POOL} (overlay: thin layers over images, in a directory)")),
+                Err(error) => tracing::warn!("making an overlay pool: {}; taking a plain directory instead", coffer_base::chain(&error)),
             }
         }
         self.create_pool(caller, POOL.to_owned().try_into()?, "dir", String::new(), Config::default())?;

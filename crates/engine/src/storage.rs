@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::instance::resolve;
 use crate::instance::start::Loaded;
 use crate::request::PoolView;
 use crate::{Engine, Precondition, used_by};
@@ -37,8 +38,6 @@ struct Missing {
 
 /// An instance's root, ready to start from.
 pub(crate) struct MountedRoot {
-    /// The volume itself, in which the root is one directory beside metadata and templates.
-    pub directory: OwnedFd,
     pub rootfs: OwnedFd,
     pub idmapped: bool,
 }
@@ -250,7 +249,19 @@ impl Engine {
         let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
         let directory = pool.mount(&volume)?;
         let rootfs = open_rootfs(&directory, &loaded.instance)?;
-        Ok(MountedRoot { directory, rootfs, idmapped: !loaded.instance.config.0.contains_key(SHIFTED) })
+        Ok(MountedRoot { rootfs, idmapped: !loaded.instance.config.0.contains_key(SHIFTED) })
+    }
+
+    /// Mounts an instance's root for it to run from, or for its file server. Where the pool's mounts cannot map ids later, they
+    /// are mapped already.
+    pub(crate) fn root_to_run(&self, pool: &Arc<dyn Driver>, loaded: &Loaded, ids: Option<IdMap>) -> Result<MountedRoot, EngineError> {
+        let Some(power) = pool.mapped() else { return self.mount_root(pool, loaded) };
+        let volume = Volume::instance(&loaded.instance.project, &loaded.instance.name);
+        let failed = |cause| EngineError::system(format!("instance {}: making a user namespace for its root", loaded.instance.name), cause);
+        let namespace = |map| self.inner.nursery.user_namespace(&resolve::id_map(map, &loaded.config));
+        let namespace = ids.map(namespace).transpose().map_err(failed)?;
+        let rootfs = power.mount_root(&volume, namespace.as_ref().map(AsFd::as_fd))?;
+        Ok(MountedRoot { rootfs, idmapped: false })
     }
 
     /// Gives the files of a root the host's ids of its instance, for file systems that know no idmapped mounts.

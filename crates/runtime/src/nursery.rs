@@ -6,10 +6,10 @@
 //! children of the daemon, which waits for them.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use coffer_runtime_spec::Connection;
+use coffer_runtime_spec::{Connection, IdMap};
 use coffer_sys::process::{self, Child};
 use coffer_sys::socket::PacketSocket;
 
@@ -68,9 +68,23 @@ impl Nursery {
         Ok(())
     }
 
+    /// Makes a user namespace with these id maps, for mounts whose ids go through it. No process is in it, and it lives as
+    /// long as the descriptor or such a mount.
+    ///
+    /// # Errors
+    /// `EINVAL` for a map that the kernel refuses, `ENOSPC` where there are too many user namespaces.
+    pub fn user_namespace(&self, map: &IdMap) -> io::Result<OwnedFd> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ask(&mut kept, |nurse| nurse.map(map))
+    }
+
     fn spawn(&self, kept: &mut Kept) -> io::Result<Monitor> {
+        self.ask(kept, Nurse::bear)
+    }
+
+    fn ask<T>(&self, kept: &mut Kept, ask: impl Fn(&Nurse) -> io::Result<T>) -> io::Result<T> {
         if let Some(nurse) = &kept.nurse {
-            match nurse.bear() {
+            match ask(nurse) {
                 // Somebody has killed it: another one can do its work.
                 Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                     let _ = process::wait(nurse.process.pidfd.as_fd());
@@ -80,28 +94,47 @@ impl Nursery {
         }
         let (ours, theirs) = PacketSocket::pair()?;
         let process = self.program.execute(&["nurse", &self.group], theirs)?;
-        kept.nurse.insert(Nurse { socket: ours, process }).bear()
+        ask(kept.nurse.insert(Nurse { socket: ours, process }))
     }
 }
 
 impl Nurse {
     /// Has a monitor made.
     fn bear(&self) -> io::Result<Monitor> {
-        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         let (ours, theirs) = PacketSocket::pair()?;
         self.socket.send(&[WANTED], &[theirs.as_fd()])?;
         drop(theirs);
+        let (pid, pidfd) = self.answer()?;
+        Ok(Monitor { connection: Connection::new(ours), process: Child { pid, pidfd } })
+    }
+
+    /// Has a user namespace made.
+    fn map(&self, map: &IdMap) -> io::Result<OwnedFd> {
+        let text = serde_json::to_vec(map)?;
+        if MAP.len() + text.len() > QUESTION {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the id map has too many ranges"));
+        }
+        self.socket.send(&[MAP, &text], &[])?;
+        Ok(self.answer()?.1)
+    }
+
+    /// The number and the descriptor of what was made.
+    fn answer(&self) -> io::Result<(u32, OwnedFd)> {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         let mut packet = self.socket.receive(ANSWER)?.ok_or_else(gone)?;
         let number = u32::from_ne_bytes(packet.bytes.as_slice().try_into().map_err(|_| gone())?);
-        match packet.fds.pop() {
-            Some(pidfd) => Ok(Monitor { connection: Connection::new(ours), process: Child { pid: number, pidfd } }),
-            None => Err(io::Error::from_raw_os_error(number as i32)),
-        }
+        packet.fds.pop().map(|made| (number, made)).ok_or_else(|| io::Error::from_raw_os_error(number as i32))
     }
 }
 
 /// The packet that asks for a monitor; its end of the connection comes with it.
 pub(crate) const WANTED: &[u8] = b"monitor";
 
-/// How long the answer is: the number of the process, with its pidfd, or of an error, alone.
+/// What the packet that asks for a user namespace begins with; the id map follows.
+pub(crate) const MAP: &[u8] = b"map ";
+
+/// How long a packet that asks for something is at most.
+pub(crate) const QUESTION: usize = 64 << 10;
+
+/// How long the answer is: the number of the process, with its pidfd, or of an error, alone. A namespace has none.
 const ANSWER: usize = size_of::<u32>();

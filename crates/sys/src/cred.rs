@@ -20,6 +20,30 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
 }
 
+/// Runs `work` on a thread of its own, whose files belong to another user and group, with all the capabilities of this one.
+///
+/// What the kernel makes a file system with it keeps for all that is done with that: overlayfs writes as whoever mounted it.
+///
+/// # Errors
+/// `EPERM` without `CAP_SETUID` and `CAP_SETGID`; `EAGAIN` if there can be no more threads; what `work` answers.
+///
+/// Source: credentials(7): each thread has its own; prctl(2): a change of them makes the process one that cannot be dumped.
+pub fn as_owner<T: Send>(uid: u32, gid: u32, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    let dumpable = rustix::process::dumpable_behavior()?;
+    let other = || {
+        let real = (rustix::process::getuid(), rustix::process::getgid());
+        let all = rustix::thread::capabilities(None)?;
+        rustix::thread::set_thread_res_gid(real.1, Gid::from_raw(gid), real.1)?;
+        // The real and the saved one stay, and so does what is permitted.
+        rustix::thread::set_thread_res_uid(real.0, Uid::from_raw(uid), real.0)?;
+        rustix::thread::set_capabilities(None, CapabilitySets { effective: all.permitted, ..all })?;
+        work()
+    };
+    let done = std::thread::scope(|scope| std::thread::Builder::new().spawn_scoped(scope, other).map(std::thread::ScopedJoinHandle::join))?;
+    rustix::process::set_dumpable_behavior(dumpable)?;
+    done.unwrap_or_else(|_| Err(io::Error::other("the thread that was to do it has panicked")))
+}
+
 /// Takes a capability out of the bounding set: no program executed from here on can get it. One that the kernel does not
 /// know is fine.
 ///

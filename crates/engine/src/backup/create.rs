@@ -117,10 +117,10 @@ impl Engine {
             members.push(Member::Directory { name: SNAPSHOTS.into() });
         }
         for name in &names {
-            directories.push(pool.mount(&own.snapshot(&name.parse()?))?);
+            directories.push(pool.read(&own.snapshot(&name.parse()?))?);
             self.put_volume(&mut members, format!("{SNAPSHOTS}/{name}"), directories.len() - 1, &loaded);
         }
-        directories.push(pool.mount(&own)?);
+        directories.push(pool.read(&own)?);
         self.put_volume(&mut members, INSTANCE.into(), directories.len() - 1, &loaded);
         members.push(Member::Text { name: format!("{INSTANCE}/backup.yaml"), text: document.to_yaml().map_err(yaml)? });
         let directories: Vec<_> = directories.iter().map(AsFd::as_fd).collect();

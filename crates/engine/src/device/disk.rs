@@ -126,7 +126,7 @@ impl Engine {
             let file = match &disk.source {
                 DiskSource::Root(pool) => {
                     let volume = coffer_storage::Volume::instance(&loaded.instance.project, &loaded.instance.name);
-                    self.pool_driver(pool)?.mount(&volume)?
+                    self.pool_driver(pool)?.directory(&volume)?
                 }
                 DiskSource::Volume(pool, volume) => {
                     let place = self.volume_place(pool, &loaded.instance.project, volume)?;

@@ -154,7 +154,7 @@ impl Engine {
         loaded: &crate::instance::start::Loaded,
         ids: Option<IdMap>,
     ) -> Result<Arc<Server>, EngineError> {
-        let volume = self.mount_root(pool, loaded)?;
+        let volume = self.root_to_run(pool, loaded, ids)?;
         fault::point("files.volume-mounted").map_err(|cause| EngineError::system("opening files", cause))?;
         let ids = ids.map(|map| IdRange { host: map.host.start, count: map.host.size });
         let place = Place::Stopped { root: volume.rootfs.as_fd(), ids, idmapped: volume.idmapped };

@@ -1,6 +1,6 @@
 //! Publishing an instance or a snapshot as an image.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_base::{Progress, fault};
 use coffer_image::{Arrived, Compressor, Incoming, Member, Metadata, PackRequest};
@@ -89,8 +89,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let own = Volume::instance(&instance.project, &instance.name);
         let volume = request.snapshot.as_ref().map_or_else(|| own.clone(), |name| own.snapshot(name));
-        let directory = self.pool_driver(&instance.pool)?.mount(&volume)?;
-        let metadata = self.published_metadata(instance, &directory, request)?;
+        let directory = self.pool_driver(&instance.pool)?.read(&volume)?;
+        let metadata = self.published_metadata(instance, directory.as_fd(), request)?;
         let text = metadata.to_yaml().map_err(coffer_image::UnpackError::from)?;
         let tree = |entry: &str, ids, optional| Member::Tree { name: entry.into(), directory: 0, entry: entry.into(), ids, optional };
         let ids = shifted(&instance.config);
@@ -99,16 +99,16 @@ impl Engine {
             tree("templates", None, true),
             tree("rootfs", ids.map(|map| map.host), false),
         ];
-        let arrived = self.pack_image(&members, &directory, compressor, &operation.progress())?;
+        let arrived = self.pack_image(&members, directory.as_fd(), compressor, &operation.progress())?;
         fault::point("publish.packed").map_err(|cause| EngineError::system("publishing", cause))?;
         let image = published(&arrived, &metadata, home.clone(), request);
         self.keep_image(arrived, &image, &request.aliases, operation, caller)
     }
 
     /// What the image will say of itself: what the instance's own image said, and what the request adds.
-    fn published_metadata(&self, instance: &Instance, directory: &OwnedFd, request: &PublishImage) -> Result<Metadata, EngineError> {
+    fn published_metadata(&self, instance: &Instance, directory: BorrowedFd<'_>, request: &PublishImage) -> Result<Metadata, EngineError> {
         let failed = |cause| EngineError::system(format!("instance {}: opening its volume", instance.name), cause);
-        let volume = directory.try_clone().map(Root::from_fd).and_then(|root| root.strict()).map_err(failed)?;
+        let volume = directory.try_clone_to_owned().map(Root::from_fd).and_then(|root| root.strict()).map_err(failed)?;
         let mut metadata = metadata_in(instance, &volume)?;
         metadata.creation_date = Time::now().as_second();
         metadata.expiry_date = request.expires_at.map(Time::as_second);
@@ -122,7 +122,7 @@ impl Engine {
     fn pack_image(
         &self,
         members: &[Member],
-        directory: &OwnedFd,
+        directory: BorrowedFd<'_>,
         compressor: Compressor,
         progress: &Progress,
     ) -> Result<Arrived, EngineError> {
@@ -134,7 +134,7 @@ impl Engine {
         let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE);
         let (packed, taken) = std::thread::scope(|scope| {
             let taken = scope.spawn(move || drain(reader, incoming));
-            let request = PackRequest { members, directories: &[directory.as_fd()], compressor, output: writer.as_fd(), stage: STAGE };
+            let request = PackRequest { members, directories: &[directory], compressor, output: writer.as_fd(), stage: STAGE };
             let packed = self.inner.unpacker.pack(&request, progress);
             drop(writer);
             (packed, taken.join())

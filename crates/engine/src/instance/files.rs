@@ -47,7 +47,7 @@ impl Engine {
     /// Writes all that is known of an instance into its own volume, so that the database could be rebuilt from it.
     pub(crate) fn write_backup(&self, loaded: &Loaded) -> Result<(), EngineError> {
         let (instance, document) = (&loaded.instance, self.document(loaded)?);
-        let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
+        let directory = self.pool_driver(&instance.pool)?.directory(&Volume::instance(&instance.project, &instance.name))?;
         backup::write(directory.as_fd(), &document)
             .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))
     }

@@ -128,7 +128,7 @@ impl Engine {
 
     /// An instance's volume, in which no link is followed: what is beside the root is ours.
     fn volume_of(&self, instance: &Instance) -> Result<Root, EngineError> {
-        let directory = self.pool_driver(&instance.pool)?.mount(&Volume::instance(&instance.project, &instance.name))?;
+        let directory = self.pool_driver(&instance.pool)?.directory(&Volume::instance(&instance.project, &instance.name))?;
         let opened = directory.as_fd().try_clone_to_owned().and_then(|directory| Root::from_fd(directory).strict());
         opened.map_err(|cause| failed(instance, "opening", "volume", cause))
     }

@@ -61,9 +61,11 @@ impl Engine {
 
         let pool = self.pool_driver(&loaded.instance.pool)?;
         self.settle_root(&pool, &loaded, id_map)?;
-        let volume = self.mount_root(&pool, &loaded)?;
+        self.write_templates(&loaded, &pool)?;
+        let volume = self.root_to_run(&pool, &loaded, id_map)?;
+        let mounted = loaded.instance.clone();
+        undo.push("unmounting its root", move || self.unmount_root(&mounted));
         fault::point("start.volume-mounted").map_err(|cause| EngineError::system("starting", cause))?;
-        self.write_templates(&loaded, &volume)?;
 
         self.warm_up(&volume.rootfs);
         let mut fds = vec![volume.rootfs];

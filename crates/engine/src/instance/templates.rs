@@ -6,16 +6,18 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use coffer_image::template::{self, Context};
 use coffer_image::{Metadata, TemplateRule, TemplateTarget, Trigger, metadata};
 use coffer_model::{Config, IdMap};
+use coffer_storage::{Pool, Volume};
 use coffer_sys::path::Root;
 
 use super::start::Loaded;
 use crate::Engine;
 use crate::error::EngineError;
-use crate::storage::{MountedRoot, SHIFTED};
+use crate::storage::SHIFTED;
 
 /// Which templates the next start writes beside those of every start: `create`, `copy` or `rename`. The first that is set stays.
 pub(crate) const DEFERRED: &str = "volatile.apply_template";
@@ -42,9 +44,10 @@ struct Writing<'a> {
 
 impl Engine {
     /// Writes what the instance's metadata asks for at this start.
-    pub(super) fn write_templates(&self, loaded: &Loaded, mounted: &MountedRoot) -> Result<(), EngineError> {
+    pub(super) fn write_templates(&self, loaded: &Loaded, pool: &Arc<dyn Pool>) -> Result<(), EngineError> {
         let failed = |cause| EngineError::system(format!("instance {}: reading its {METADATA}", loaded.instance.name), cause);
-        let volume = root(mounted.directory.as_fd()).and_then(|volume| volume.strict()).map_err(failed)?;
+        let directory = pool.directory(&Volume::instance(&loaded.instance.project, &loaded.instance.name))?;
+        let volume = root(directory.as_fd()).and_then(|volume| volume.strict()).map_err(failed)?;
         let text = match volume.read(METADATA, metadata::MAX_SIZE as u64) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             text => text.map_err(failed)?,
@@ -56,11 +59,19 @@ impl Engine {
         let metadata = Metadata::parse(&text)
             .map_err(|error| EngineError::Refused(format!("instance {}: {}", loaded.instance.name, coffer_base::chain(&error))))?;
         let deferred = loaded.instance.config.get(DEFERRED).and_then(Trigger::named);
-        let writing = Writing::new(loaded, volume, root(mounted.rootfs.as_fd()).map_err(failed)?);
+        let mut due = Vec::new();
         for trigger in deferred.into_iter().chain([Trigger::Start]) {
-            for (target, rule) in metadata.templates.iter().filter(|(_, rule)| rule.when.contains(&trigger)) {
-                writing.write(trigger, target, rule)?;
-            }
+            due.extend(
+                metadata.templates.iter().filter(|(_, rule)| rule.when.contains(&trigger)).map(|(target, rule)| (trigger, target, rule)),
+            );
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mounted = self.mount_root(pool, loaded)?;
+        let writing = Writing::new(loaded, volume, root(mounted.rootfs.as_fd()).map_err(failed)?);
+        for (trigger, target, rule) in due {
+            writing.write(trigger, target, rule)?;
         }
         Ok(())
     }

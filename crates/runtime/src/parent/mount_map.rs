@@ -29,11 +29,11 @@ pub(super) fn userns(idmap: &IdMap, shift: bool, owner: &MountOwner) -> Result<O
         IdMap::Mapped { uids, gids } => (uids.clone(), gids.clone()),
     };
     let maps = IdMap::Mapped { uids: with_pair(&uids, shift, owner.host_uid, uid), gids: with_pair(&gids, shift, owner.host_gid, gid) };
-    namespace(&maps)
+    user_namespace(&maps)
 }
 
 /// Makes a user namespace with these maps. It lives as long as the descriptor.
-fn namespace(maps: &IdMap) -> Result<OwnedFd, Failed> {
+pub(crate) fn user_namespace(maps: &IdMap) -> Result<OwnedFd, Failed> {
     let stage = Stage::IdMappedMounts;
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(stage, || "making a pipe".into())?;
     let child = process::clone(CloneOptions { namespaces: Namespaces::USER, ..CloneOptions::default() }, || {

@@ -2,7 +2,7 @@
 //!
 //! Of one at rest the layer that took the changes is from then on one that never changes, and a new one takes them: one
 //! small file is written, however much was changed. Of one that runs the changes are copied, because overlayfs goes on
-//! writing where it began; the engine holds it still meanwhile. See `docs/decisions/011-overlay-layers.md`.
+//! writing where it began; the engine holds it still meanwhile. See `docs/decisions/014-overlay-layers.md`.
 
 use std::ffi::OsStr;
 use std::io;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{MutexGuard, PoisonError};
 
 use coffer_model::VolumeKind;
+use coffer_sys::cred;
 use coffer_sys::mount::{self, Change, Propagation};
 use rustix::fs::{AtFlags, Mode};
 use rustix::mount::UnmountFlags;
@@ -138,7 +139,10 @@ impl OverlayPool {
             let below: Vec<_> = below.iter().map(AsFd::as_fd).collect();
             layers::merge(&below, Some((top.as_fd(), work.as_fd()))).map(Some)
         };
-        let Some(merged) = merge().map_err(failed)? else { return Ok(false) };
+        // What overlayfs makes for itself belongs to whoever mounts it, which must be somebody whom the map knows.
+        let owner = rustix::fs::fstat(&bare.0).map_err(|errno| failed(errno.into()))?;
+        let merged = if ids.is_some() { cred::as_owner(owner.st_uid, owner.st_gid, merge) } else { merge() };
+        let Some(merged) = merged.map_err(failed)? else { return Ok(false) };
         // A part of a mount can be taken only where the mount is attached, before Linux 6.15.
         let aside = Aside::mount(self.place(), merged.as_fd())?;
         let attach = || -> io::Result<()> {

@@ -13,7 +13,7 @@ use crate::prompt::{ask, ask_bool, ask_checked};
 use crate::render::yaml;
 
 /// Drivers from the best to the plainest.
-const PREFERENCE: [&str; 6] = ["btrfs", "zfs", "lvm", "ceph", "overlay", "dir"];
+const PREFERENCE: [&str; 6] = ["btrfs", "zfs", "overlay", "lvm", "ceph", "dir"];
 
 /// Asks everything, in the order people know.
 pub(super) async fn ask_all(app: &App) -> Result<Preseed, CliError> {
