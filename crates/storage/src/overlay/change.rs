@@ -1,6 +1,7 @@
 //! Making, copying, renaming and removing volumes.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use coffer_base::Progress;
@@ -13,12 +14,27 @@ use crate::dir::quota;
 use crate::error::StorageError;
 use crate::place::Scratch;
 use crate::pool::{Fill, Pool};
+use crate::tree;
 use crate::volume::Volume;
+
+/// Something in a new volume would not be there once it lies in layers.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} is a device node with the numbers 0:0, by which overlayfs marks what was deleted: take a pool of another driver, or keep the layers of a nested Docker or Podman on a volume",
+    .0.display()
+)]
+struct Whiteout(PathBuf);
 
 impl OverlayPool {
     pub(super) fn create_filled(&self, volume: &Volume, fill: Fill<'_>) -> Result<(), StorageError> {
         self.place().require_free(volume)?;
-        let scratch = self.dir.prepare(volume, fill)?;
+        let scratch = self.dir.prepare(volume, &mut |target| {
+            fill(target)?;
+            match tree::find_whiteout(target)? {
+                Some(path) => Err(Whiteout(path).into()),
+                None => Ok(()),
+            }
+        })?;
         let _shared = self.shared();
         let layered = self.layer_root(volume, &scratch);
         let layered = layered.map_err(|cause| self.place().volume_failed(volume, "making the layers of", cause));

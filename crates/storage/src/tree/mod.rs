@@ -9,6 +9,7 @@ mod measure;
 mod remove;
 mod shift;
 mod walk;
+mod whiteout;
 
 pub use copy::copy;
 pub(crate) use copy::copy_without;
@@ -16,6 +17,7 @@ pub use measure::measure;
 pub use remove::remove;
 pub use shift::{Shift, shift};
 pub(crate) use walk::{Entry, Visit, link, walk};
+pub(crate) use whiteout::find_whiteout;
 
 use std::io;
 use std::path::Path;

@@ -20,6 +20,7 @@ pub const ALL: &[(&str, fn())] = &[
     ("pools::a_pool_in_a_file_grows", a_pool_in_a_file_grows),
     ("pools::a_failed_creation_leaves_nothing", a_failed_creation_leaves_nothing),
     ("pools::mount_options_take_effect", mount_options_take_effect),
+    ("pools::layers_take_no_marks_of_layers", layers_take_no_marks_of_layers),
     ("pools::a_full_pool_loses_nothing", a_full_pool_loses_nothing),
 ];
 
@@ -196,4 +197,20 @@ fn a_full_pool_loses_nothing() {
         pool.delete_volume(&small).unwrap();
         pool.delete().unwrap();
     }
+}
+
+fn layers_take_no_marks_of_layers() {
+    if !DriverKind::Overlay.available() {
+        return println!("     (skipped: no overlayfs with mapped layers on this host)");
+    }
+    let ground = Ground::new(DriverKind::Overlay);
+    let pool = create_pool(&mut ground.spec("pool"), &|_| ()).unwrap();
+    let mark = pool.create(&instance("web"), &mut |top| {
+        fs::create_dir(path_of(top).join("rootfs"))?;
+        let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR);
+        Ok(rustix::fs::mknodat(top, "rootfs/gone", kind, mode, 0)?)
+    });
+    assert!(chain(&mark.unwrap_err()).contains("rootfs/gone is a device node with the numbers 0:0"));
+    assert_eq!(pool.list().unwrap(), []);
+    pool.delete().unwrap();
 }
