@@ -426,35 +426,35 @@ fn layers_cut_anywhere_lose_nothing_and_leave_nothing() {
         let unpacking = point == "overlay.layered";
         if unpacking {
             arm(&mut daemon, point);
-            let _ = post(&daemon, "POST", "/1.0/instances", &json!({"name": "c1", "source": {"type": "image", "alias": "small"}}));
+            let _ = post(&daemon, "POST", "/1.0/instances", &json!({"name": "web", "source": {"type": "image", "alias": "small"}}));
             revive(&mut daemon, point);
-            assert!(!exists(&daemon, "/1.0/instances/c1"), "{point}");
+            assert!(!exists(&daemon, "/1.0/instances/web"), "{point}");
             assert_eq!(layers(&daemon), 0, "{point}: a layer that nothing stands on");
         }
-        daemon.run_instance("small", "c1");
-        daemon.coffer(["exec", "c1", "--", "sh", "-c", "echo kept > /root/file; sync"]).ok();
-        daemon.change_state("c1", "stop");
+        daemon.run_instance("small", "web");
+        daemon.coffer(["exec", "web", "--", "sh", "-c", "echo kept > /root/file; sync"]).ok();
+        daemon.change_state("web", "stop");
         if !unpacking {
             arm(&mut daemon, point);
         }
-        let _ = post(&daemon, "POST", "/1.0/instances/c1/snapshots", &json!({"name": "s1"}));
+        let _ = post(&daemon, "POST", "/1.0/instances/web/snapshots", &json!({"name": "s1"}));
         if point == "overlay.layer-withdrawn" {
-            daemon.coffer(["delete", "c1/s1"]).ok();
-            let _ = post(&daemon, "DELETE", "/1.0/instances/c1", &json!({}));
+            daemon.coffer(["delete", "web/s1"]).ok();
+            let _ = post(&daemon, "DELETE", "/1.0/instances/web", &json!({}));
             revive(&mut daemon, point);
         } else {
             if !unpacking {
                 revive(&mut daemon, point);
             }
-            daemon.change_state("c1", "start");
-            assert_eq!(daemon.coffer(["exec", "c1", "--", "cat", "/root/file"]).ok(), "kept\n", "{point}");
-            daemon.coffer(["delete", "--force", "c1"]).ok();
+            daemon.change_state("web", "start");
+            assert_eq!(daemon.coffer(["exec", "web", "--", "cat", "/root/file"]).ok(), "kept\n", "{point}");
+            daemon.coffer(["delete", "--force", "web"]).ok();
         }
-        if exists(&daemon, "/1.0/instances/c1") {
-            daemon.coffer(["delete", "--force", "c1"]).ok();
+        if exists(&daemon, "/1.0/instances/web") {
+            daemon.coffer(["delete", "--force", "web"]).ok();
         }
         assert_eq!(layers(&daemon), 1, "{point}: the image's alone");
-        daemon.expect_no_trace("c1");
+        daemon.expect_no_trace("web");
     }
 }
 
