@@ -107,7 +107,7 @@ impl Ground {
         match driver {
             DriverKind::Lvm => config.set("lvm.vg_name", name),
             DriverKind::Zfs => config.set("zfs.pool_name", name),
-            DriverKind::Dir | DriverKind::Btrfs => {}
+            DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => {}
         }
         Self { driver, config, mounts: Vec::new(), device: None, zpool: None, directory }
     }

@@ -40,7 +40,7 @@ fn unfit_sources_are_refused() {
         fs::create_dir_all(&inside).unwrap();
         let state = match driver {
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
-            DriverKind::Dir | DriverKind::Btrfs => "inside the server's state directory",
+            DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => "inside the server's state directory",
         };
         refused(&ground, &[("source", inside.to_str().unwrap())], state);
         fs::create_dir(ground.path("full")).unwrap();
