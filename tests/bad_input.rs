@@ -102,6 +102,47 @@ fn what_is_no_image_is_no_image() {
     assert_eq!(std::fs::read_dir(daemon.state_seen().join("images")).unwrap().count(), 1, "only the good image's file");
 }
 
+#[test]
+fn every_beginning_of_an_image_is_refused_and_leaves_nothing() {
+    let Some(daemon) = ready_daemon() else { return };
+    let (before, pid, image) = (daemon.world(), daemon.pid(), small_image());
+    // One block of zeros is end enough, and the builder writes two.
+    for length in (0..image.len() - 512).step_by(511) {
+        let answer = daemon.api().send("POST", "/1.0/images", &[("X-LXD-filename", "x.tar")], &image[..length]).unwrap();
+        let json = answer.json();
+        let end = match json["operation"].as_str().filter(|operation| !operation.is_empty()) {
+            Some(operation) => daemon.api().get(&format!("{operation}/wait?timeout=60")),
+            None => json,
+        };
+        assert_ne!(end["status_code"], 200, "{length} bytes: {end}");
+    }
+    assert_eq!(daemon.api().get("/1.0/images").as_array().map(Vec::len), Some(1));
+    assert_eq!(std::fs::read_dir(daemon.state_seen().join("images")).unwrap().count(), 1, "only the good image's file");
+    assert_eq!(daemon.pid(), pid);
+    daemon.expect_nothing_since(&before);
+    // Whole it is an image.
+    let answer = daemon.api().send("POST", "/1.0/images", &[("X-LXD-filename", "x.tar")], &image).unwrap().json();
+    let operation = answer["operation"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    assert_eq!(daemon.api().get(&format!("{operation}/wait?timeout=60"))["status_code"], 200);
+}
+
+/// A whole image of some ten thousand bytes.
+fn small_image() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut put = |name: &str, kind: tar::EntryType, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        header.set_mtime(1_700_000_000);
+        archive.append_data(&mut header, name, content).expect("memory");
+    };
+    put("metadata.yaml", tar::EntryType::Regular, b"architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  os: Test\n");
+    put("rootfs", tar::EntryType::Directory, b"");
+    put("rootfs/file", tar::EntryType::Regular, &[7; 8000]);
+    archive.into_inner().expect("memory")
+}
+
 fn cut_short() -> Vec<u8> {
     let mut bytes = std::fs::read(images::busybox().unified).expect("an image that was just made");
     bytes.truncate(bytes.len() / 2);

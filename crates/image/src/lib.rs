@@ -19,4 +19,4 @@ pub use format::{Compression, Format};
 pub use metadata::{Metadata, MetadataError, TemplateRule, TemplateTarget, Trigger};
 pub use pack::{Compressor, Member, PackRequest, Packed};
 pub use receive::{Arrived, Incoming, Parts, ReceiveError, Stored};
-pub use unpack::{Inspected, Limits, UnpackError, UnpackRequest, Unpacked, Unpacker};
+pub use unpack::{Accounts, Inspected, Limits, UnpackError, UnpackRequest, Unpacked, Unpacker};

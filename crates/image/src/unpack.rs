@@ -18,6 +18,7 @@ pub(crate) mod entry;
 pub(crate) mod failure;
 mod filter;
 mod image;
+mod layers;
 mod layout;
 mod look;
 pub(crate) mod order;
@@ -86,6 +87,15 @@ pub struct InspectRequest<'a> {
 pub struct Inspected {
     /// Its `metadata.yaml`.
     pub metadata: Metadata,
+}
+
+/// The lists of accounts in an image of layers: empty where it has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Its `/etc/passwd`.
+    pub passwd: String,
+    /// Its `/etc/group`.
+    pub group: String,
 }
 
 /// Why an image was not read or unpacked.
@@ -183,6 +193,47 @@ impl Unpacker {
             line => Err(UnpackError::unexpected(line)),
         }
     }
+}
+
+impl Unpacker {
+    /// Unpacks layers over each other, the lowest first, into a directory that gets `rootfs/`. Blocks until it is done; what a
+    /// failure leaves in the target is the caller's to remove.
+    ///
+    /// # Errors
+    /// See [`UnpackError`] and [`Failure`].
+    pub fn unpack_layers(
+        &self,
+        layers: &[BorrowedFd<'_>],
+        target: BorrowedFd<'_>,
+        limits: Limits,
+        progress: &Progress,
+    ) -> Result<Unpacked, UnpackError> {
+        let files: Vec<_> = layers.iter().copied().chain([target]).collect();
+        let total = total_of(layers)?;
+        let heard = self.converse(Task::UnpackLayers { limits }, &files, |done| progress.report(STAGE, done, Some(total)))?;
+        match heard.last {
+            Line::Unpacked(unpacked) => Ok(unpacked),
+            line => Err(UnpackError::unexpected(line)),
+        }
+    }
+
+    /// Reads layers to their ends without writing anything; answers the accounts in them. Blocks until it is done.
+    ///
+    /// # Errors
+    /// See [`UnpackError`] and [`Failure`].
+    pub fn inspect_layers(&self, layers: &[BorrowedFd<'_>], limits: Limits, progress: &Progress) -> Result<Accounts, UnpackError> {
+        let total = total_of(layers)?;
+        let heard = self.converse(Task::InspectLayers { limits }, layers, |done| progress.report(STAGE, done, Some(total)))?;
+        match heard.last {
+            Line::Inspected => Ok(Accounts { passwd: heard.text, group: heard.configuration.unwrap_or_default() }),
+            line => Err(UnpackError::unexpected(line)),
+        }
+    }
+}
+
+/// Bytes of layers.
+fn total_of(layers: &[BorrowedFd<'_>]) -> Result<u64, UnpackError> {
+    layers.iter().map(|layer| crate::receive::size_of(*layer)).sum::<io::Result<u64>>().map_err(UnpackError::Talk)
 }
 
 /// Bytes of an image's files.

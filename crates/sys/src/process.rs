@@ -214,6 +214,24 @@ pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> io::Error {
     io::Error::last_os_error()
 }
 
+/// The most memory, in bytes, that one of the processes used which the caller has waited for, or one of those that they waited for.
+///
+/// # Errors
+/// None is known.
+///
+/// Source: getrusage(2); `ru_maxrss` is in KiB.
+pub fn peak_memory_of_children() -> io::Result<u64> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a whole `rusage`, which the kernel fills.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all bytes were zero, which is a valid `rusage`, before the kernel wrote it.
+    let usage = unsafe { usage.assume_init() };
+    Ok(u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10)
+}
+
 /// Marks all descriptors from `first` on close-on-exec.
 ///
 /// # Errors

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests fail as tests do")]
 
 mod archives;
+mod bombs;
+mod confined;
 mod formats;
 mod hostile;
 mod kept;
+mod layers;
 mod lifetime;
 mod round_trip;
 mod squashfs;

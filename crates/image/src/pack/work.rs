@@ -1,8 +1,7 @@
 //! The confined side of packing.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Mutex;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::Packed;
 use super::compressor::Compressor;
@@ -18,7 +17,7 @@ use crate::unpack::worker::Job;
 /// An archive to write.
 pub(crate) struct PackJob {
     plan: OwnedFd,
-    output: Mutex<Option<OwnedFd>>,
+    output: OwnedFd,
     directories: Vec<OwnedFd>,
     compressor: Compressor,
 }
@@ -26,20 +25,22 @@ pub(crate) struct PackJob {
 impl PackJob {
     /// Takes the plan, the file to write and the directories to read.
     pub(crate) fn new(compressor: Compressor, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
-        let (plan, output) = (files.next()?, files.next()?);
-        Some(Self { plan, output: Mutex::new(Some(output)), directories: files.collect(), compressor })
+        Some(Self { plan: files.next()?, output: files.next()?, directories: files.collect(), compressor })
     }
 }
 
 impl Job for PackJob {
     fn sight(&self) -> Sight<'_> {
-        Sight { root: None, directories: &self.directories, reads: true }
+        Sight { directories: &self.directories, reads: true, ..Sight::default() }
+    }
+
+    fn files(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.plan.as_fd(), self.output.as_fd()]
     }
 
     fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {
         let members: Vec<Member> = plan::read(self.plan.as_fd()).map_err(|error| Failure::confine("reading the plan", error))?;
-        let output = self.output.lock().ok().and_then(|mut output| output.take());
-        let output = output.ok_or_else(|| Failure::confine("opening the archive", std::io::ErrorKind::NotFound))?;
+        let output = self.output.try_clone().map_err(|error| Failure::confine("copying a descriptor", error))?;
         let sink = Sink::new(output, self.compressor, reporter);
         let mut sink = sink.map_err(|error| Failure::confine("starting the compressor", error))?;
         let mut trees = Trees::new(&mut sink);

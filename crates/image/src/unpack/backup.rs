@@ -1,7 +1,7 @@
 //! The confined side of reading backups: `backup/index.yaml`, and for the instance and each snapshot a volume.
 
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::confine::Sight;
 use super::entry::{Content, Entry, Kind, Piece};
@@ -33,6 +33,10 @@ impl BackupIndexJob {
 impl Job for BackupIndexJob {
     fn sight(&self) -> Sight<'_> {
         Sight::default()
+    }
+
+    fn files(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.file.as_fd()]
     }
 
     /// The index says all; one of the oldest kind leaves the configuration to the instance's own `backup.yaml`.
@@ -86,7 +90,11 @@ impl BackupJob {
 
 impl Job for BackupJob {
     fn sight(&self) -> Sight<'_> {
-        Sight { root: None, directories: &self.directories, reads: false }
+        Sight { directories: &self.directories, ..Sight::default() }
+    }
+
+    fn files(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.file.as_fd(), self.plan.as_fd()]
     }
 
     fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {

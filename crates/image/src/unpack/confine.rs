@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use coffer_sys::cred;
 use coffer_sys::mount::{self, Change, Restrictions};
 use coffer_sys::ns::Namespaces;
-use coffer_sys::process::{Child, CloneOptions, Ended, clone, die_with_parent, signal, wait};
+use coffer_sys::process::{Child, CloneOptions, Ended, clone, close_all_but, die_with_parent, signal, wait};
 use coffer_sys::socket::PacketSocket;
 use rustix::fs::{Mode, OFlags};
 
@@ -48,6 +48,9 @@ pub(crate) struct Sight<'a> {
     pub(crate) directories: &'a [OwnedFd],
     /// Whether it may only read those, and what that takes.
     pub(crate) reads: bool,
+    /// Files that it goes on using, its reporter's socket among them. Every other descriptor that it inherits is closed: those
+    /// of `root` and `directories` lead to the host's own mounts, with nothing mapped.
+    pub(crate) files: &'a [BorrowedFd<'a>],
 }
 
 /// The work of a locked-in process, given how it was locked in and its view of the directories; the answer is the exit status.
@@ -123,8 +126,7 @@ struct Worker {
 fn start(namespaces: Namespaces, sight: Sight<'_>, work: Work<'_>, confinement: Confinement) -> Result<Worker, Failure> {
     let (gate, inner) = PacketSocket::pair().map_err(|error| Failure::confine("making its gate", error))?;
     let options = CloneOptions { namespaces, ..CloneOptions::default() };
-    let (count, calls) = (sight.directories.len(), if sight.reads { filter::READING } else { filter::WRITING });
-    let child = clone(options, || match lock(&inner, count, calls) {
+    let child = clone(options, || match lock(&inner, sight) {
         Ok(directories) => work(confinement, directories),
         Err(failure) => {
             let text = serde_json::to_vec(&failure).unwrap_or_default();
@@ -195,10 +197,14 @@ fn empty_root() -> Result<OwnedFd, Failure> {
 }
 
 /// Locks the calling process in, in this order: its root, then its rights, then its calls. Answers its directories.
-fn lock(gate: &PacketSocket, count: usize, calls: filter::Calls) -> Result<Vec<OwnedFd>, Failure> {
+fn lock(gate: &PacketSocket, sight: Sight<'_>) -> Result<Vec<OwnedFd>, Failure> {
+    let step = |name: &'static str| move |error: io::Error| Failure::confine(name, error);
+    let stderr = rustix::stdio::stderr();
+    let kept: Vec<BorrowedFd<'_>> = sight.files.iter().copied().chain([stderr, gate.as_fd()]).collect();
+    close_all_but(&kept).map_err(step("closing what it inherited"))?;
     let waiting = |error| Failure::confine("waiting to begin", error);
     let mut given = Vec::new();
-    while given.len() < 1 + count {
+    while given.len() < 1 + sight.directories.len() {
         match gate.receive(16).map_err(waiting)? {
             Some(packet) if !packet.fds.is_empty() => given.extend(packet.fds),
             _ => return Err(waiting(io::Error::from_raw_os_error(libc::ECANCELED))),
@@ -206,7 +212,6 @@ fn lock(gate: &PacketSocket, count: usize, calls: filter::Calls) -> Result<Vec<O
     }
     let directories = given.split_off(1);
     let root = given.pop().ok_or_else(|| waiting(io::Error::from_raw_os_error(libc::ECANCELED)))?;
-    let step = |name: &'static str| move |error: io::Error| Failure::confine(name, error);
     cred::become_user(0, 0, &[]).map_err(step("becoming its root"))?;
     die_with_parent().map_err(step("tying it to its parent"))?;
     mount::move_in(root.as_fd()).map_err(step("entering its root"))?;
@@ -214,6 +219,6 @@ fn lock(gate: &PacketSocket, count: usize, calls: filter::Calls) -> Result<Vec<O
     cred::lower_limits(&LIMITS).map_err(step("setting its limits"))?;
     cred::restrict_capabilities(!CAPABILITIES).map_err(step("dropping its capabilities"))?;
     cred::set_no_new_privs().map_err(step("forbidding new rights"))?;
-    filter::confine(calls).map_err(step("filtering its system calls"))?;
+    filter::confine(if sight.reads { filter::READING } else { filter::WRITING }).map_err(step("filtering its system calls"))?;
     Ok(directories)
 }

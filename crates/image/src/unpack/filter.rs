@@ -70,6 +70,8 @@ const WRITES: &[libc::c_long] = &[
     libc::SYS_fchownat,
     libc::SYS_utimensat,
     libc::SYS_fsetxattr,
+    // A layer takes away directories of the layers below it.
+    libc::SYS_getdents64,
 ];
 
 /// Reading names and attributes.

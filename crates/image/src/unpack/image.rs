@@ -116,6 +116,10 @@ impl Job for ImageJob {
         Sight { root, ..Sight::default() }
     }
 
+    fn files(&self) -> Vec<BorrowedFd<'_>> {
+        self.rootfs.iter().chain([&self.metadata]).map(AsFd::as_fd).collect()
+    }
+
     fn work(&self, reporter: &Reporter, confinement: Confinement, _: Vec<OwnedFd>) -> Result<Line, Failure> {
         match self.task {
             ImageTask::Unpack(_) => self.write(reporter, confinement).map(Line::Unpacked),

@@ -45,6 +45,10 @@ pub(crate) enum Task {
     /// Read an image without writing: its metadata, the root file system's file if it is `split`. `whole` reads to the last
     /// byte, otherwise only as far as needed.
     Inspect { split: bool, limits: Limits, whole: bool },
+    /// Unpack layers over each other: the layers, the lowest first, the directory to fill.
+    UnpackLayers { limits: Limits },
+    /// Read layers without writing: the layers, the lowest first.
+    InspectLayers { limits: Limits },
     /// Read a backup's `index.yaml`: its file.
     InspectBackup { limits: Limits },
     /// Unpack a backup: its file, the plan, the directories to fill.

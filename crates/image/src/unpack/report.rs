@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use coffer_sys::socket::PacketSocket;
 
@@ -23,6 +24,11 @@ pub(crate) struct Reporter {
 impl Reporter {
     pub(crate) fn new(socket: PacketSocket) -> Self {
         Self { socket, before: Cell::new(0), reported: Cell::new(0) }
+    }
+
+    /// Where the lines go.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Says that `done` bytes of the current file are through. A listener that is gone ends this process by other means.

@@ -3,6 +3,8 @@
 //! Every call is relative to a descriptor of the member's parent, which is reached from the tree's root one name at a time; where
 //! a name turns out to be a symbolic link, the whole way is resolved by the kernel with the tree as its root (`RESOLVE_IN_ROOT`).
 
+mod layers;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
@@ -41,7 +43,7 @@ impl Tree {
     /// Fills the directory `root`, which should be empty and belong to the caller; notes device nodes if asked to.
     pub(super) fn new(root: OwnedFd, devices: bool) -> Result<Self, Failure> {
         let group_inherited = inherits_group(root.as_fd()).map_err(|errno| Failure::write("looking at", b"/", errno))?;
-        let dirs = Dirs { root, path: Vec::new(), chain: Vec::new() };
+        let dirs = Dirs { root, path: Vec::new(), chain: Vec::new(), replaces_directories: false };
         let devices = devices.then(Vec::new);
         Ok(Self { dirs, late: Vec::new(), group_inherited, devices, skipped_devices: 0, skipped_xattrs: 0 })
     }
@@ -50,7 +52,7 @@ impl Tree {
     pub(super) fn put(&mut self, entry: Entry, content: &mut dyn Content, budget: &mut Budget) -> Result<(), Failure> {
         budget.file()?;
         if entry.path.is_empty() {
-            return self.top(entry);
+            return self.top(entry, budget);
         }
         match &entry.kind {
             Kind::Directory => self.directory(entry, budget),
@@ -91,13 +93,19 @@ impl Tree {
         futimens(&dir, &times(late.mtime))
     }
 
-    fn top(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn top(&mut self, entry: Entry, budget: &mut Budget) -> Result<(), Failure> {
         if entry.kind != Kind::Directory {
             return Err(Failure::refused(b"/", "the root file system's top must be a directory"));
         }
         let owner = fchown(&self.dirs.root, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)));
         owner.map_err(|errno| Failure::write("setting the owner of", b"/", errno))?;
-        self.late.push(Late { path: Vec::new(), mode: Some(mode(entry.mode)), mtime: entry.mtime, xattrs: entry.xattrs });
+        self.later(Late { path: Vec::new(), mode: Some(mode(entry.mode)), mtime: entry.mtime, xattrs: entry.xattrs }, budget)
+    }
+
+    /// Remembers what a directory gets at the end.
+    fn later(&mut self, late: Late, budget: &mut Budget) -> Result<(), Failure> {
+        budget.hold(late.path.len() + late.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>())?;
+        self.late.push(late);
         Ok(())
     }
 
@@ -122,8 +130,8 @@ impl Tree {
             own(parent, name, &entry).map_err(|errno| owner_failure(&entry, errno))?;
         }
         let special = there || entry.mode & 0o7000 != 0;
-        self.late.push(Late { mode: special.then(|| mode(entry.mode)), mtime: entry.mtime, xattrs: entry.xattrs, path: entry.path });
-        Ok(())
+        let late = Late { mode: special.then(|| mode(entry.mode)), mtime: entry.mtime, xattrs: entry.xattrs, path: entry.path };
+        self.later(late, budget)
     }
 
     fn file(&mut self, entry: &Entry, size: u64, content: &mut dyn Content, budget: &mut Budget) -> Result<(), Failure> {
@@ -226,6 +234,8 @@ struct Dirs {
     path: Vec<u8>,
     /// Descriptors for each of its parts, with where in `path` the part ends.
     chain: Vec<(usize, OwnedFd)>,
+    /// Whether a directory with something in it may be replaced too.
+    replaces_directories: bool,
 }
 
 impl Dirs {
@@ -311,12 +321,16 @@ impl Dirs {
 
     /// Removes what an earlier member made. A directory goes only if it is empty.
     fn replace(&mut self, above: &[u8], name: &[u8], budget: &mut Budget) -> Result<(), Failure> {
+        let whole_directories = self.replaces_directories;
         let parent = self.parent(above, budget)?;
         let whole = [above, name].join(&b'/');
         let directory = is_directory(parent, name).map_err(|errno| Failure::write("replacing", &whole, errno))?;
         let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         match unlinkat(parent, name, flags) {
             Ok(()) => {}
+            Err(Errno::NOTEMPTY) if whole_directories => {
+                layers::remove(parent, name, 0).map_err(|errno| Failure::write("replacing", &whole, errno))?;
+            }
             Err(Errno::NOTEMPTY) => return Err(Failure::refused(&whole, "it would replace a directory that is not empty")),
             Err(errno) => return Err(Failure::write("replacing", &whole, errno)),
         }

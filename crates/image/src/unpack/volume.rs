@@ -30,6 +30,17 @@ impl Volume {
         Self { target, devices, rootfs: None, templates: None, budget: Budget::new(limits) }
     }
 
+    /// The root file system's tree, to be filled and emptied.
+    pub(super) fn root(&mut self) -> Result<&mut Tree, Failure> {
+        tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.devices)
+    }
+
+    /// Takes a member of the root file system.
+    pub(super) fn put(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure> {
+        let tree = tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.devices)?;
+        tree.put(entry, content, &mut self.budget)
+    }
+
     /// Ends the volume: adds what was done to the report, and answers the device nodes that are still to be made.
     pub(super) fn finish(mut self, unpacked: &mut Unpacked) -> Result<Vec<Device>, Failure> {
         let Some(rootfs) = &mut self.rootfs else { return Err(Failure::NoRootfs) };
@@ -74,8 +85,7 @@ impl Sink for Volume {
     }
 
     fn rootfs(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure> {
-        let tree = tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.devices)?;
-        tree.put(entry, content, &mut self.budget)
+        self.put(entry, content)
     }
 }
 

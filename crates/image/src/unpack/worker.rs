@@ -1,6 +1,6 @@
 //! The program `coffer-unpack`: takes one order from its socket, locks itself in, does it, reports.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use coffer_sys::process::{die_with_parent, exit_now, set_dumpable};
@@ -11,6 +11,7 @@ use super::backup::{BackupIndexJob, BackupJob};
 use super::confine::{self, Sight};
 use super::failure::Failure;
 use super::image::ImageJob;
+use super::layers::LayersJob;
 use super::order::{Confinement, Line, MAX_ORDER, Order, Task};
 use super::report::Reporter;
 use crate::pack::work::PackJob;
@@ -52,6 +53,9 @@ pub(crate) trait Job {
     /// What of the host's files it sees.
     fn sight(&self) -> Sight<'_>;
 
+    /// The files that it reads and writes; everything else that the process held is closed before it is locked in.
+    fn files(&self) -> Vec<BorrowedFd<'_>>;
+
     /// Does it, locked in, with its view of the directories; answers what to report last.
     fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure>;
 }
@@ -68,7 +72,8 @@ fn obey() -> Result<(), ObeyError> {
         let line = job.work(&reporter, confinement, directories).unwrap_or_else(Line::Failed);
         u8::from(reporter.send(&line).is_err())
     };
-    let done = ready.and_then(|()| confine::run(job.sight(), &work));
+    let files: Vec<BorrowedFd<'_>> = job.files().into_iter().chain([reporter.socket()]).collect();
+    let done = ready.and_then(|()| confine::run(Sight { files: &files, ..job.sight() }, &work));
     done.or_else(|failure| reporter.send(&Line::Failed(failure))).map_err(ObeyError::Report)
 }
 
@@ -91,6 +96,8 @@ fn job(task: Task, files: Vec<OwnedFd>) -> Option<Box<dyn Job>> {
     Some(match task {
         Task::Unpack { split, limits } => Box::new(ImageJob::unpack(split, limits, files)?),
         Task::Inspect { split, limits, whole } => Box::new(ImageJob::inspect(split, limits, whole, files)?),
+        Task::UnpackLayers { limits } => Box::new(LayersJob::unpack(limits, files)?),
+        Task::InspectLayers { limits } => Box::new(LayersJob::inspect(limits, files)?),
         Task::InspectBackup { limits } => Box::new(BackupIndexJob::new(limits, files)?),
         Task::UnpackBackup { limits } => Box::new(BackupJob::new(limits, files)?),
         Task::Pack { compressor } => Box::new(PackJob::new(compressor, files)?),

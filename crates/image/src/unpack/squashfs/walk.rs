@@ -37,6 +37,7 @@ pub(super) fn walk(image: &Image, pool: Option<Pool>, limits: Limits, emit: &mut
             levels.pop();
             continue;
         };
+        walk.budget.release(name.len());
         let path = if level.path.is_empty() { name } else { [level.path.as_slice(), &name].join(&b'/') };
         if path.len() > MAX_PATH {
             return Err(Failure::refused(&path, "its name is too long"));
@@ -78,6 +79,7 @@ impl Walk<'_> {
                 let entry = self.entry(&path, &inode, Kind::Hardlink(first.clone()))?;
                 return Ok(emit(Item::Entry(Box::new(entry))));
             }
+            self.budget.hold(path.len())?;
             self.links.insert(inode.number, path.clone());
         }
         let kind = match &inode.data {
@@ -137,6 +139,7 @@ impl Walk<'_> {
                 if matches!(name.as_slice(), b"." | b"..") || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
                     return Err(Failure::refused(&[path, &name].join(&b'/'), "no file can have such a name"));
                 }
+                self.budget.hold(name.len())?;
                 left -= 8 + name.len() as i64;
                 names.push((name, u64::from(inodes) << 16 | u64::from(offset)));
             }
