@@ -103,6 +103,9 @@ pub(crate) enum CliError {
     /// A server of images.
     #[error(transparent)]
     Images(#[from] coffer_remote::RemoteError),
+    /// A tree of images.
+    #[error(transparent)]
+    Publish(#[from] coffer_publish::PublishError),
     /// Something the client does not do yet.
     #[error("{what} is not supported yet")]
     Unsupported { what: &'static str },

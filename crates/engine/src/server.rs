@@ -130,6 +130,10 @@ fn check_values(config: &Config) -> Result<(), EngineError> {
     if let Some(list) = config.get("images.trusted") {
         crate::image::servers::check_trusted(list)?;
     }
+    let signers = crate::image::servers::signers(config)?;
+    if signers.required && signers.keys.is_empty() {
+        return Err(refuse("images.require_signature", &"no image could be fetched: set images.trusted_keys too"));
+    }
     if let Some(text) = config.get("images.default_architecture") {
         text.parse::<coffer_base::Architecture>().map_err(|error| refuse("images.default_architecture", &error))?;
     }

@@ -112,6 +112,15 @@ pub const SERVER: &[Key] = &[
     ),
     row("images.remote_cache_expiry", Int(0, 3650), "10", LIVE, Free, Yes, "Days after which an unused cached image is removed."),
     row(
+        "images.require_signature",
+        Bool,
+        "false",
+        LIVE,
+        Free,
+        Yes,
+        "Whether images from servers elsewhere must stand in lists that are signed by one of images.trusted_keys. What is imported from files is not concerned.",
+    ),
+    row(
         "images.trusted",
         Line,
         "",
@@ -119,6 +128,15 @@ pub const SERVER: &[Key] = &[
         Free,
         Yes,
         "Addresses of the image servers that images may come from, separated by commas; each means itself and what is below it. Not set: any.",
+    ),
+    row(
+        "images.trusted_keys",
+        Line,
+        "",
+        LIVE,
+        Free,
+        Yes,
+        "Public keys, in base64 and separated by commas, whose signatures of image lists are checked wherever there is one.",
     ),
     row("instances.idmap.isolated", Bool, "true", LIVE, Free, Yes, "What an absent security.idmap.isolated means."),
     row(

@@ -2,7 +2,7 @@
 //!
 //! Source: the format's description in the Ubuntu wiki, and what LXD and Incus read of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coffer_base::Architecture;
 use jiff::Timestamp;
@@ -189,8 +189,10 @@ impl Products {
                 }
             }
         }
-        // Of two vendors' metadata for the same root the first by name stays the first.
+        // Of two vendors' metadata for the same root the first by name stays the first; of the same files under two names one is enough.
         found.sort_by(|(serial, rank, _), (other, other_rank, _)| other.cmp(serial).then(rank.cmp(other_rank)));
+        let mut seen = BTreeSet::new();
+        found.retain(|(.., image)| seen.insert((image.fingerprint.clone(), image.aliases.clone())));
         found.into_iter().map(|(.., image)| image).collect()
     }
 }

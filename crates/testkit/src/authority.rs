@@ -38,6 +38,23 @@ impl Authority {
         self.file.display().to_string()
     }
 
+    /// Writes a certificate for a server that is called so, and its key, beside the authority's; returns their files.
+    ///
+    /// # Panics
+    /// They can't be made or written.
+    #[must_use]
+    #[track_caller]
+    pub fn files(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a valid name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let (certificate_file, key_file) =
+            (self.file.with_file_name(format!("{name}.pem")), self.file.with_file_name(format!("{name}.key")));
+        std::fs::write(&certificate_file, certificate.pem()).expect("the server's certificate");
+        std::fs::write(&key_file, key.serialize_pem()).expect("the server's key");
+        (certificate_file.display().to_string(), key_file.display().to_string())
+    }
+
     /// What a server needs that is called so.
     ///
     /// # Panics

@@ -7,7 +7,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
@@ -47,6 +47,56 @@ pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
     let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?;
     let chain = vec![identity.certificate().der().clone()];
     let mut config = builder.with_client_cert_verifier(Arc::new(AnyClient)).with_single_cert(chain, identity.key())?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Why a certificate can't be shown to clients.
+#[derive(Debug, thiserror::Error)]
+pub enum ServedCertificateError {
+    /// One of its files can't be read.
+    #[error("reading {} as PEM", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: rustls::pki_types::pem::Error,
+    },
+    /// There is no certificate in the file.
+    #[error("{} holds no certificate", .0.display())]
+    Empty(PathBuf),
+    /// The key is not the certificate's, or of a kind that is not known.
+    #[error("the certificate {} can't be used with the key {}", certificate.display(), key.display())]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        #[source]
+        cause: Error,
+    },
+}
+
+/// What a server of files needs: a certificate with those that vouch for it, and its key, from files; clients stay unnamed.
+///
+/// # Errors
+/// See [`ServedCertificateError`].
+pub fn served_certificate(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, ServedCertificateError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| ServedCertificateError::File { path, cause }
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).map_err(failed(certificate))?.collect();
+    let chain = chain.map_err(failed(certificate))?;
+    if chain.is_empty() {
+        return Err(ServedCertificateError::Empty(certificate.to_owned()));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
+    let unusable = |cause| ServedCertificateError::Unusable { certificate: certificate.to_owned(), key: key.to_owned(), cause };
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(unusable)?;
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, secret).map_err(unusable)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

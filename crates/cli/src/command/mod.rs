@@ -33,6 +33,7 @@ mod rebuild;
 mod remote;
 mod restore;
 mod share;
+mod simplestreams;
 mod snapshot;
 mod state;
 mod storage;
@@ -116,6 +117,7 @@ commands! {
     args Query(query::Query) = "query";
     words Project(project::Project) = "project";
     words Remote(remote::Remote) = "remote";
+    words Simplestreams(simplestreams::Simplestreams) = "simplestreams";
     words Warning(warning::Warning) = "warning";
     words Admin(admin::Admin) = "admin";
     args Version(version::Version) = "version";
@@ -190,6 +192,7 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
         Command::Query(command) => command.run(app).await,
         Command::Project(command) => command.run(app).await,
         Command::Remote(command) => command.run(app).await,
+        Command::Simplestreams(command) => command.run(app),
         Command::Warning(command) => command.run(app).await,
         Command::Admin(command) => command.run(app).await,
         Command::Version(command) => command.run(app).await,

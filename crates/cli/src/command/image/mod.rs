@@ -6,6 +6,7 @@ mod import;
 mod info;
 mod list;
 mod place;
+mod serve;
 pub(crate) mod transfer;
 
 use clap::Subcommand;
@@ -66,6 +67,7 @@ pub(crate) enum Image {
         #[arg(value_name = "[REMOTE:]IMAGE", required = true)]
         images: Vec<Target>,
     },
+    Serve(serve::Serve),
     /// Set a property of an image
     SetProperty {
         /// Image
@@ -128,6 +130,7 @@ impl Image {
             Image::Export(command) => command.run(app).await,
             Image::Import(command) => command.run(app).await,
             Image::List(command) => command.run(app).await,
+            Image::Serve(command) => command.run(app).await,
             Image::Info { image, .. } => app.print(&info::text(place::find(app, &image).await?.image())),
             Image::Show { image, .. } => app.print(&yaml(&place::find(app, &image).await?.image().writable())),
             Image::GetProperty { image, key } => {
