@@ -136,11 +136,17 @@ pub struct Init {
     pub env: BTreeMap<String, String>,
     /// Working directory.
     pub cwd: String,
+    /// The user that it is, inside; only with `reaper`: an init is root.
+    pub uid: u32,
+    /// That user's group.
+    pub gid: u32,
+    /// The program is no init: it becomes a child of a process 1 that hands signals on, takes orphans, and ends with it.
+    pub reaper: bool,
 }
 
 impl Default for Init {
     fn default() -> Self {
-        Self { argv: vec!["/sbin/init".into()], env: BTreeMap::new(), cwd: "/".into() }
+        Self { argv: vec!["/sbin/init".into()], env: BTreeMap::new(), cwd: "/".into(), uid: 0, gid: 0, reaper: false }
     }
 }
 
@@ -219,6 +225,9 @@ pub enum SpecError {
         /// `user` or `group`.
         which: &'static str,
     },
+    /// An init that is not root.
+    #[error("init.uid and init.gid are for a program with init.reaper; an init is root inside")]
+    UserOfInit,
     /// A range of ids is empty or runs over the last id.
     #[error("idmap range of {count} ids at {host} does not fit in 32 bits")]
     IdRange {
@@ -262,6 +271,9 @@ impl Spec {
             return Err(SpecError::Empty { field: "init.argv" });
         }
         absolute("init.cwd", &self.init.cwd)?;
+        if !self.init.reaper && (self.init.uid, self.init.gid) != (0, 0) {
+            return Err(SpecError::UserOfInit);
+        }
         check_range("console.ring-size", self.console.ring_size.into(), 4 << 10, 16 << 20)?;
         self.mounts.iter().try_for_each(|mount| absolute("mount target", &mount.target))?;
         self.devices.iter().try_for_each(|device| absolute("device path", &device.path))?;

@@ -17,5 +17,6 @@ pub mod process;
 pub mod pty;
 pub mod quota;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod xattr;

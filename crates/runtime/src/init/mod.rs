@@ -15,6 +15,7 @@ mod mounts;
 mod network;
 mod pivot;
 mod proc;
+mod reaper;
 mod rlimits;
 mod root;
 mod seccomp;
@@ -61,6 +62,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) plan: &'a Plan,
     /// The conversation with the parent.
     pub(crate) sync: &'a PacketSocket,
+    /// Where the reason goes why there is no program; closed by its execution.
+    pub(crate) status: &'a OwnedFd,
     /// Mounts that replace the plan's restricted ones, in order: their restrictions are locked.
     pub(crate) locked: VecDeque<OwnedFd>,
     /// Things that did not work and are not needed.
@@ -99,6 +102,9 @@ pub(crate) fn run(mut inside: Inside<'_>) -> Result<Infallible, Failed> {
     console::take(&console)?;
     set_label(inside.spec, &proc)?;
     drop_capabilities(inside.spec)?;
+    if inside.spec.init.reaper {
+        return reaper::run(&inside, &program);
+    }
     seccomp::install(&inside.plan.filter)?;
     Err(program.execute())
 }

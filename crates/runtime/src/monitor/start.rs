@@ -229,7 +229,8 @@ fn begin_in(asker: Asker, spec: &Spec, fds: &mut Fds, group: &Group) -> Result<(
         for ours in [sync.as_fd(), status.as_fd()] {
             let _ = rustix::io::fcntl_setfd(ours, rustix::io::FdFlags::CLOEXEC);
         }
-        let inside = Inside { spec, plan: &plan, sync: &childs_sync, locked: VecDeque::new(), warnings: Vec::new() };
+        let inside =
+            Inside { spec, plan: &plan, sync: &childs_sync, status: &childs_status, locked: VecDeque::new(), warnings: Vec::new() };
         attach::report(&childs_status, || init::run(inside))
     });
     let init = child.at(Stage::Clone, || "making a process with its namespaces".into())?;
