@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coffer_testkit::{Daemon, ImageServer, Offer, Options, can_run, has_fault_points, images};
+use coffer_testkit::{Daemon, ImageServer, OciRegistry, Offer, Options, Packing, can_run, has_fault_points, images};
 use serde_json::json;
 
 use crate::setting::ready_daemon;
@@ -56,6 +56,8 @@ const POINTS: &[(&str, UseCase)] = &[
     ("image.received", UseCase::Image),
     ("image.stored", UseCase::Image),
     ("image.recorded", UseCase::Image),
+    ("image-layers.fetched", UseCase::Layers),
+    ("image-layers.recorded", UseCase::Layers),
     ("image-refresh.replaced", UseCase::ImageRefresh),
     ("overlay.layered", UseCase::Layers),
     ("overlay.layer-made", UseCase::Layers),
@@ -255,6 +257,26 @@ fn a_copy_cut_anywhere_is_whole_or_absent() {
         daemon.change_state("k2", "start");
         daemon.coffer(["delete", "--force", "k2"]).ok();
     });
+}
+
+#[test]
+fn a_pull_from_a_registry_cut_anywhere_leaves_no_layer_without_an_image() {
+    let Some(mut daemon) = ready_with_points() else { return };
+    let Some(registry) = OciRegistry::start(daemon.pen(), &daemon.scratch().join("registry"), false) else { return };
+    registry.push(daemon.pen(), "app", "latest", &[crate::oci::image("amd64", Packing::Gzip, "sleep 1000")]);
+    let source = json!({"type": "image", "mode": "pull", "protocol": "oci", "server": registry.url(), "alias": "app"});
+    let pull = json!({ "source": source });
+    for point in points(UseCase::Layers).chain(["image.stored"]) {
+        arm(&mut daemon, point);
+        let _ = post(&daemon, "POST", "/1.0/images", &pull);
+        revive(&mut daemon, point);
+        assert_eq!(crate::oci::layers(&daemon), 0, "{point}");
+        let done = daemon.api().expect("POST", "/1.0/images", Some(&pull));
+        assert_eq!(crate::oci::layers(&daemon), 2, "{point}");
+        let fingerprint = done["metadata"]["fingerprint"].as_str().expect("a fingerprint").to_owned();
+        daemon.api().expect("DELETE", &format!("/1.0/images/{fingerprint}"), None);
+        assert_eq!(crate::oci::layers(&daemon), 0, "{point}");
+    }
 }
 
 #[test]

@@ -93,7 +93,10 @@ fn remotes_are_kept_changed_and_removed() {
         run(&words).fails();
     }
     holds(&run(&["remote", "add", "x", "http://images.example", "--protocol=simplestreams"]).fails(), &["not reached over HTTPS"]);
-    holds(&run(&["remote", "add", "x", "https://r.example", "--protocol=oci"]).fails(), &["the protocol oci is not supported yet"]);
+    holds(
+        &run(&["remote", "add", "x", "https://r.example", "--protocol=teapot"]).fails(),
+        &["simplestreams, lxd or oci, not by \"teapot\""],
+    );
     holds(&run(&["remote", "add", "x", "http://127.0.0.1:1", "--protocol=simplestreams"]).fails(), &["connecting to 127.0.0.1:1"]);
     run(&["remote", "add", "../x", &server.url(), "--protocol=simplestreams"]).fails();
     assert_eq!(run(&["remote", "list", "-f", "csv"]).clean().lines().count(), 4);

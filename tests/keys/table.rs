@@ -146,6 +146,13 @@ pub const CASES: &[Case] = &[
     kept("migration.incremental.memory", "true", Some("perhaps"), "kept: instances move stopped"),
     kept("migration.incremental.memory.goal", "80", Some("101"), "kept: instances move stopped"),
     kept("migration.incremental.memory.iterations", "5", Some("-1"), "kept: instances move stopped"),
+    kept("oci.cwd", "/tmp", Some("relative"), "tests::oci"),
+    kept("oci.dns.domain", "example", Some("a b"), "instance::process"),
+    kept("oci.dns.nameservers", "192.0.2.1", Some("nobody"), "instance::process"),
+    kept("oci.dns.search", "example,other.example", Some("a b"), "instance::process"),
+    kept("oci.entrypoint", "/bin/sh -c 'sleep 1'", Some("'"), "tests::oci"),
+    kept("oci.gid", "33", Some("-1"), "tests::oci"),
+    kept("oci.uid", "33", Some("root"), "tests::oci"),
     Case {
         about: "ids",
         ..seen(

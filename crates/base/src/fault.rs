@@ -54,6 +54,8 @@ pub const POINTS: &[&str] = &[
     "image.received",
     "image.stored",
     "image.recorded",
+    "image-layers.fetched",
+    "image-layers.recorded",
     "image-refresh.replaced",
     "overlay.layered",
     "overlay.layer-made",

@@ -67,7 +67,7 @@ impl Remote {
     /// Says how it is found out who we are.
     pub(crate) fn auth_type(&self) -> &'static str {
         match self.protocol {
-            Protocol::Simplestreams => "none",
+            Protocol::Simplestreams | Protocol::Oci => "none",
             Protocol::Lxd if self.addr.starts_with("unix:") => "file access",
             Protocol::Lxd => "tls",
         }
@@ -138,7 +138,7 @@ impl Remotes {
     /// Where a remote's daemon listens, and how it is believed.
     pub(crate) fn endpoint(&self, name: &str) -> Result<Endpoint, CliError> {
         let (name, remote) = self.named(name)?;
-        if remote.protocol == Protocol::Simplestreams {
+        if remote.protocol != Protocol::Lxd {
             return Err(CliError::ImagesOnly { name: name.to_owned() });
         }
         if let Some(path) = remote.addr.strip_prefix("unix:") {
@@ -160,7 +160,13 @@ impl Remotes {
         }
         let cache = Cache::at(self.directory.join("cache"));
         let certificate = self.certificate(name)?;
-        Ok(Some(Server::new(remote.addr.parse()?, remote.protocol, certificate, Proxies::of_environment(), Some(cache))?))
+        let (address, _) = without_secret(&remote.addr);
+        Ok(Some(Server::new(address.parse()?, remote.protocol, certificate, Proxies::of_environment(), Some(cache))?))
+    }
+
+    /// Name and password for a registry, as they stand in its address; empty without.
+    pub(crate) fn secret(&self, name: &str) -> Result<String, CliError> {
+        Ok(without_secret(&self.named(name)?.1.addr).1)
     }
 
     /// Refuses a name that is none, or taken.
@@ -249,6 +255,16 @@ impl Remotes {
     }
 }
 
+/// Takes `NAME:PASSWORD@` out of an address.
+pub(crate) fn without_secret(address: &str) -> (String, String) {
+    let parts = address.split_once("://").and_then(|(scheme, rest)| {
+        let authority = rest.find('/').unwrap_or(rest.len());
+        let at = rest[..authority].rfind('@')?;
+        Some((format!("{scheme}://{}", &rest[at + 1..]), rest[..at].to_owned()))
+    });
+    parts.unwrap_or_else(|| (address.to_owned(), String::new()))
+}
+
 /// Says whether a server may be spoken to: over HTTPS, or on this machine.
 pub(crate) fn check_scheme(url: &Url) -> Result<(), CliError> {
     let here = url.host() == "localhost" || url.host().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
@@ -302,6 +318,16 @@ mod tests {
             assert!(text.contains(kept), "{text}");
         }
         assert!(!text.contains("office") && !text.contains("unix://"), "{text}");
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_addresses() {
+        let check = |address: &str, expect: (&str, &str)| {
+            assert_eq!(without_secret(address), (expect.0.to_owned(), expect.1.to_owned()), "{address}");
+        };
+        check("https://r.example", ("https://r.example", ""));
+        check("https://me:p@ss@r.example/x@y", ("https://r.example/x@y", "me:p@ss"));
+        check("https://r.example/a@b", ("https://r.example/a@b", ""));
     }
 
     #[test]

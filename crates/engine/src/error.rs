@@ -105,6 +105,9 @@ pub enum EngineError {
     /// A server of images elsewhere.
     #[error(transparent)]
     Remote(#[from] coffer_remote::RemoteError),
+    /// A registry of images.
+    #[error(transparent)]
+    Registry(#[from] coffer_remote::oci::OciError),
     /// The instance's monitor; the cause names the stage.
     #[error("instance {instance}: {doing}")]
     Monitor {

@@ -4,6 +4,7 @@ pub mod alias;
 pub mod change;
 pub mod export;
 pub mod find;
+pub(crate) mod oci;
 pub mod pools;
 pub mod public;
 pub mod publish;

@@ -22,6 +22,7 @@ impl EngineError {
             Self::Network(error) => network(error),
             Self::Receive(error) => receive(error),
             Self::Remote(error) => remote(error),
+            Self::Registry(error) => registry(error),
             Self::Unpack(error) => match error.kind() {
                 FailureKind::BadImage => ErrorKind::BadRequest,
                 FailureKind::NoRoom | FailureKind::System => ErrorKind::Internal,
@@ -55,7 +56,18 @@ fn remote(error: &coffer_remote::RemoteError) -> ErrorKind {
     use coffer_remote::RemoteError;
     match error {
         RemoteError::NoImage { .. } => ErrorKind::NotFound,
+        RemoteError::SignsNothing { .. } => ErrorKind::Forbidden,
         RemoteError::Url(_) | RemoteError::Ambiguous { .. } => ErrorKind::BadRequest,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn registry(error: &coffer_remote::oci::OciError) -> ErrorKind {
+    use coffer_remote::oci::OciError;
+    match error {
+        OciError::NoImage { .. } => ErrorKind::NotFound,
+        OciError::Url(_) | OciError::Reference(_) | OciError::Strange { .. } => ErrorKind::BadRequest,
+        OciError::Denied { .. } => ErrorKind::Forbidden,
         _ => ErrorKind::Internal,
     }
 }

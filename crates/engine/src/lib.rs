@@ -101,6 +101,7 @@ struct Inner {
     unpacker: coffer_image::Unpacker,
     trust: trust::Trust,
     pulls: image::pull::Pulls,
+    layer_pins: image::oci::layers::Pins,
     /// Somebody changed what is to be done with images by and by.
     images_configured: tokio::sync::Notify,
     facts: instance::resolve::HostFacts,
@@ -132,6 +133,7 @@ const DIRECTORIES: &[(&str, u32)] = &[
     ("devices", 0o711),
     ("devlxd", 0o711),
     ("disks", 0o700),
+    (image::oci::layers::DIRECTORY, 0o700),
     ("images", 0o700),
     ("logs", 0o700),
     ("networks", 0o711),
@@ -164,6 +166,7 @@ impl Engine {
             unpacker: coffer_image::Unpacker::at(&settings.unpack),
             trust: trust::Trust::load(&store)?,
             pulls: image::pull::Pulls::default(),
+            layer_pins: image::oci::layers::Pins::default(),
             images_configured: tokio::sync::Notify::new(),
             warnings: warning::Warnings::load(&store)?,
             store,

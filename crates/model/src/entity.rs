@@ -64,8 +64,19 @@ pub struct Image {
     pub last_used_at: Option<Time>,
     /// When it came here.
     pub uploaded_at: Time,
-    /// Whether its root file system is a file of its own (split image).
-    pub split: bool,
+    /// What it is on disk.
+    pub form: ImageForm,
+}
+
+/// What an image is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageForm {
+    /// One archive.
+    Unified,
+    /// Metadata, and the root file system in a file of its own.
+    Split,
+    /// A record of layers, which it shares with other images; from a registry.
+    Layers,
 }
 
 /// Another name of an image.

@@ -155,13 +155,40 @@ pub fn check(entity: &'static str, table: &'static [Key], name: &str, value: &st
     if name.strip_prefix("linux.sysctl.").is_some_and(|parameter| !is_parameter(parameter)) {
         return Err(KeyError::Unsupported { entity, key: name.to_owned(), why: "it is not the name of a kernel parameter" });
     }
-    row.value.check(value).map_err(|why| KeyError::Value {
+    row.value.check(value).and_then(|()| one_process(name, value)).map_err(|why| KeyError::Value {
         entity,
         key: name.to_owned(),
         value: value.chars().take(100).collect(),
         why,
     })?;
     Ok(row)
+}
+
+/// What a type does not say of the keys of instances that run one process.
+fn one_process(name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "oci.entrypoint" => match crate::command_line::split(value) {
+            Ok(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(()),
+            Ok(_) => Err("it must name a program".into()),
+            Err(error) => Err(error.to_string()),
+        },
+        "oci.dns.nameservers" if items(value).any(|address| address.parse::<std::net::IpAddr>().is_err()) => {
+            Err("it must be addresses, separated by commas".into())
+        }
+        "oci.dns.domain" | "oci.dns.search" => {
+            let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+            if items(value).all(plain) { Ok(()) } else { Err("it must be names of domains, separated by commas".into()) }
+        }
+        "oci.cwd" if !value.starts_with('/') || value.split('/').any(|part| part == "..") => {
+            Err("it must be an absolute path inside, without \"..\"".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What stands between commas.
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim)
 }
 
 impl Value {

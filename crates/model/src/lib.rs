@@ -4,6 +4,7 @@
 
 pub mod backup;
 pub mod certificate;
+pub mod command_line;
 pub mod config;
 pub mod device;
 pub mod entity;

@@ -7,6 +7,8 @@ use coffer_web::multipart::FormError;
 use coffer_web::tls::ClientConfigError;
 use coffer_web::{FetchError, UrlError};
 
+use crate::signature::SignatureError;
+
 /// Why an image server was of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -50,6 +52,28 @@ pub enum RemoteError {
         before: String,
         /// Where the cache is.
         cache: String,
+    },
+    /// A list's signature is missing or wrong.
+    #[error("{url} {cause}")]
+    Signature {
+        /// The list.
+        url: String,
+        /// What is wrong.
+        cause: SignatureError,
+    },
+    /// A server of a kind that signs nothing, where only signed lists are accepted.
+    #[error("image server {server} signs nothing (its protocol is {protocol}), and only signed images are accepted here")]
+    SignsNothing {
+        /// The server.
+        server: String,
+        /// How it is spoken to.
+        protocol: &'static str,
+    },
+    /// A registry, where lists are asked for.
+    #[error("registry {registry} lists no images: launch or copy one by its name, such as alpine:3.20")]
+    NoList {
+        /// The registry.
+        registry: String,
     },
     /// There is no such image.
     #[error("image server {server} has no image {name} for {architecture}")]

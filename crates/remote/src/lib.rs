@@ -1,4 +1,4 @@
-//! Servers of images elsewhere: what they offer, and fetching it, by simplestreams or from another daemon.
+//! Servers of images elsewhere: what they offer, and fetching it, by simplestreams, from another daemon, or from a registry.
 //!
 //! Never: believes a byte of what a server says (fingerprints are 64 hexadecimal digits, paths stay below the server's address,
 //! everything has a limit, every file is hashed); writes where a server says; decides which server may be asked.
@@ -8,7 +8,9 @@ pub mod catalogue;
 pub mod error;
 pub mod image;
 mod lxd;
+pub mod oci;
 pub mod server;
+pub mod signature;
 mod simplestreams;
 
 pub use cache::Cache;
@@ -16,6 +18,8 @@ pub use catalogue::Catalogue;
 pub use error::RemoteError;
 pub use image::{ImageKind, RemoteFile, RemoteImage};
 pub use server::{Protocol, ProtocolError, Server, Sink, Wanted};
+pub use signature::{PublicKey, SignatureError, Signers};
+pub use simplestreams::INDEX;
 
 /// How we name ourselves to image servers.
 pub const AGENT: &str = concat!("Coffer/", env!("CARGO_PKG_VERSION"), " (Linux)");

@@ -15,6 +15,7 @@ use crate::catalogue::{Catalogue, Found};
 use crate::error::RemoteError;
 use crate::image::{RemoteFile, RemoteImage, is_hash};
 use crate::lxd;
+use crate::signature::{self, Signers};
 use crate::simplestreams::{INDEX, Index, Products, date};
 
 /// The largest index that is read.
@@ -27,7 +28,7 @@ const LIST_LIMIT: usize = 64 << 20;
 const LISTS: usize = 16;
 
 /// How often a file is asked for again in a row without a byte more of it.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// How a server is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +37,13 @@ pub enum Protocol {
     Simplestreams,
     /// A daemon's own API.
     Lxd,
+    /// A registry of OCI images.
+    Oci,
 }
 
 /// A protocol that nobody speaks here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("image servers are spoken to by simplestreams or lxd, not by {0:?}")]
+#[error("image servers are spoken to by simplestreams, lxd or oci, not by {0:?}")]
 pub struct ProtocolError(pub String);
 
 impl Protocol {
@@ -50,6 +53,7 @@ impl Protocol {
         match self {
             Self::Simplestreams => "simplestreams",
             Self::Lxd => "lxd",
+            Self::Oci => "oci",
         }
     }
 }
@@ -61,6 +65,7 @@ impl FromStr for Protocol {
         match text {
             "simplestreams" => Ok(Self::Simplestreams),
             "lxd" | "" => Ok(Self::Lxd),
+            "oci" => Ok(Self::Oci),
             other => Err(ProtocolError(other.to_owned())),
         }
     }
@@ -105,6 +110,7 @@ pub struct Server {
     pub(crate) fetcher: Fetcher,
     protocol: Protocol,
     cache: Option<Cache>,
+    signers: Signers,
 }
 
 impl Server {
@@ -124,7 +130,26 @@ impl Server {
             (None, coffer_web::Scheme::Https) => Dialer::new(&Trust::Authorities, None, proxies)?,
             (None, coffer_web::Scheme::Http) => Dialer::clear(proxies)?,
         };
-        Ok(Self { url, protocol, fetcher: Fetcher::new(dialer, AGENT), cache })
+        Ok(Self { url, protocol, fetcher: Fetcher::new(dialer, AGENT), cache, signers: Signers::default() })
+    }
+
+    /// Believes only what these have signed, as far as they say.
+    ///
+    /// # Errors
+    /// [`RemoteError::SignsNothing`] where nothing could be signed.
+    pub fn with_signers(self, signers: Signers) -> Result<Self, RemoteError> {
+        match self.protocol {
+            Protocol::Lxd | Protocol::Oci if signers.required => {
+                Err(RemoteError::SignsNothing { server: self.url.to_string(), protocol: self.protocol.as_str() })
+            }
+            Protocol::Lxd | Protocol::Simplestreams | Protocol::Oci => Ok(Self { signers, ..self }),
+        }
+    }
+
+    /// How it is spoken to.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Its address.
@@ -141,6 +166,7 @@ impl Server {
         match self.protocol {
             Protocol::Simplestreams => self.lists().await.map(Catalogue::new),
             Protocol::Lxd => lxd::images(self, wanted).await.map(Catalogue::new),
+            Protocol::Oci => Err(self.no_list()),
         }
     }
 
@@ -149,8 +175,10 @@ impl Server {
     /// # Errors
     /// See [`RemoteError`].
     pub async fn find(&self, name: &str, host: Architecture, wanted: &Wanted) -> Result<RemoteImage, RemoteError> {
-        if self.protocol == Protocol::Lxd {
-            return lxd::find(self, name, host, wanted).await;
+        match self.protocol {
+            Protocol::Lxd => return lxd::find(self, name, host, wanted).await,
+            Protocol::Oci => return Err(self.no_list()),
+            Protocol::Simplestreams => {}
         }
         let server = self.url.to_string();
         match self.catalogue(wanted).await?.find(name, host) {
@@ -158,6 +186,10 @@ impl Server {
             Found::None => Err(RemoteError::NoImage { server, name: name.to_owned(), architecture: host.to_string() }),
             Found::Several => Err(RemoteError::Ambiguous { server, name: name.to_owned() }),
         }
+    }
+
+    fn no_list(&self) -> RemoteError {
+        RemoteError::NoList { registry: self.url.to_string() }
     }
 
     /// Fetches an image: its bytes are in the sink when this succeeds, and hash to its fingerprint.
@@ -177,6 +209,7 @@ impl Server {
                 }
             }
             Protocol::Lxd => lxd::fetch(self, image, wanted, &mut hashing).await?,
+            Protocol::Oci => return Err(self.no_list()),
         }
         let found = hex(hashing.whole);
         if found == image.fingerprint {
@@ -248,6 +281,24 @@ impl Server {
         Ok(())
     }
 
+    /// Checks a list against the signature beside it, if anybody here cares whose it is.
+    async fn check_signature(&self, path: &str, body: &[u8]) -> Result<(), RemoteError> {
+        if !self.signers.care() {
+            return Ok(());
+        }
+        let url = self.url.below(&format!("{path}{}", signature::SUFFIX))?;
+        let reply = self.fetcher.get(&url, &[]).await?;
+        let file = match reply.status().as_u16() {
+            404 | 410 => None,
+            _ => Some(reply.success()?.bytes(signature::LIMIT).await?),
+        };
+        let checked = signature::check(path, body, file.as_deref(), &self.signers);
+        checked.map(drop).map_err(|cause| RemoteError::Signature {
+            url: self.url.below(path).map_or_else(|_| path.to_owned(), |url| url.to_string()),
+            cause,
+        })
+    }
+
     async fn lists(&self) -> Result<Vec<RemoteImage>, RemoteError> {
         let index: Index = self.list(INDEX, INDEX_LIMIT, |index: &Index| &index.updated).await?;
         let mut images = Vec::new();
@@ -270,14 +321,14 @@ impl Server {
             conditions.extend(pairs.into_iter().filter(|(_, value)| !value.is_empty()));
         }
         let reply = self.fetcher.get(&url, &conditions).await?;
-        if reply.status().as_u16() == 304
-            && let Some(known) = known
-        {
-            return Ok(known);
+        if let (304, Some(kept), true) = (reply.status().as_u16(), &kept, known.is_some()) {
+            self.check_signature(path, &kept.body).await?;
+            return known.ok_or_else(|| RemoteError::Lacking { url: name, what: "the kept list is gone".into() });
         }
         let reply = reply.success()?;
         let (etag, last_modified) = (reply.header("etag").to_owned(), reply.header("last-modified").to_owned());
         let body = reply.bytes(limit).await?;
+        self.check_signature(path, &body).await?;
         let read: T = serde_json::from_slice(&body).map_err(|cause| RemoteError::Form { url: name.clone(), cause })?;
         if let (Some(cache), Some(known)) = (&self.cache, &known)
             && date(updated(known)) > date(updated(&read))
@@ -303,7 +354,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Says whether asking again may help.
-fn is_passing(error: &FetchError) -> bool {
+pub(crate) fn is_passing(error: &FetchError) -> bool {
     match error {
         FetchError::Broken { .. } | FetchError::Silent { .. } | FetchError::Dial(_) => true,
         FetchError::Refused { status, .. } => status.is_server_error(),

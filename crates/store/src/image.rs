@@ -1,5 +1,6 @@
 //! Images. Their aliases are in [`crate::alias`].
 
+use coffer_model::entity::ImageForm;
 use coffer_model::{Fingerprint, Image, ProjectName, Time};
 use rusqlite::params;
 
@@ -36,7 +37,7 @@ pub fn insert(tx: &Tx<'_>, image: &Image) -> Result<i64, StoreError> {
         image.expires_at.map(|time| time.to_string()),
         image.last_used_at.map(|time| time.to_string()),
         image.uploaded_at.to_string(),
-        image.split,
+        form_number(image.form),
     ];
     let sql = "INSERT INTO images (id, project_id, fingerprint, filename, size, public, auto_update, cached, architecture,
         properties, created_at, expires_at, last_used_at, uploaded_at, split)
@@ -91,7 +92,7 @@ pub fn update(tx: &Tx<'_>, image: &Image) -> Result<(), StoreError> {
         json(&image.properties),
         image.created_at.map(|time| time.to_string()),
         image.expires_at.map(|time| time.to_string()),
-        image.split,
+        form_number(image.form),
     ];
     let sql = "UPDATE images SET filename = ?2, size = ?3, public = ?4, auto_update = ?5, cached = ?6, architecture = ?7,
         properties = ?8, created_at = ?9, expires_at = ?10, split = ?11 WHERE id = ?1";
@@ -154,8 +155,25 @@ fn decode(columns: &mut Columns<'_>) -> rusqlite::Result<Image> {
         expires_at: columns.parse_some()?,
         last_used_at: columns.parse_some()?,
         uploaded_at: columns.parse()?,
-        split: columns.get()?,
+        form: form_of(columns.get()?),
     })
+}
+
+/// The column began as whether an image is split.
+fn form_number(form: ImageForm) -> i64 {
+    match form {
+        ImageForm::Unified => 0,
+        ImageForm::Split => 1,
+        ImageForm::Layers => 2,
+    }
+}
+
+fn form_of(number: i64) -> ImageForm {
+    match number {
+        0 => ImageForm::Unified,
+        2 => ImageForm::Layers,
+        _ => ImageForm::Split,
+    }
 }
 
 fn subject(project: &ProjectName, fingerprint: &Fingerprint) -> Subject {

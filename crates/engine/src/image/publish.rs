@@ -180,6 +180,6 @@ fn published(arrived: &Arrived, metadata: &Metadata, project: ProjectName, reque
         expires_at: request.expires_at,
         last_used_at: None,
         uploaded_at: Time::now(),
-        split: false,
+        form: coffer_model::entity::ImageForm::Unified,
     }
 }

@@ -12,6 +12,7 @@ use coffer_remote::{RemoteImage, Server, Sink, Wanted};
 use coffer_store::project::Feature;
 
 use super::receive::describe;
+use super::servers::ImageServer;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
@@ -23,7 +24,7 @@ use crate::request::{ImageUpload, PullImage, RemoteSource};
 pub(crate) struct Pulls(Mutex<HashMap<String, Arc<Mutex<()>>>>);
 
 impl Pulls {
-    fn of(&self, fingerprint: &str) -> Arc<Mutex<()>> {
+    pub(super) fn of(&self, fingerprint: &str) -> Arc<Mutex<()>> {
         let mut pulls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pulls.retain(|_, pull| Arc::strong_count(pull) > 1);
         pulls.entry(fingerprint.to_owned()).or_default().clone()
@@ -92,13 +93,17 @@ impl Engine {
     /// Has an image here that a server offers: fetches it unless it is here. Blocks.
     pub(crate) fn fetch_image(
         &self,
-        server: &Server,
+        server: &ImageServer,
         source: &RemoteSource,
         home: &ProjectName,
         keep: &Keep,
         operation: &OperationHandle,
         caller: &Caller,
     ) -> Result<Image, EngineError> {
+        let server = match server {
+            ImageServer::Listing(server) => server,
+            ImageServer::Registry(registry) => return self.fetch_from_registry(registry, source, home, keep, operation, caller),
+        };
         let wanted = Wanted { secret: source.secret.clone(), project: source.project.clone() };
         let found = self.inner.runtime.block_on(server.find(&source.name, self.wanted_architecture()?, &wanted))?;
         let pull = self.inner.pulls.of(&found.fingerprint);
@@ -156,7 +161,12 @@ impl Engine {
     }
 
     /// The same image as another project has it: its files are here.
-    fn image_of_another_project(&self, fingerprint: &Fingerprint, home: &ProjectName, keep: &Keep) -> Result<Option<Image>, EngineError> {
+    pub(super) fn image_of_another_project(
+        &self,
+        fingerprint: &Fingerprint,
+        home: &ProjectName,
+        keep: &Keep,
+    ) -> Result<Option<Image>, EngineError> {
         let all = self.inner.store.read(|conn| coffer_store::image::list(conn, None))?;
         let other = all.into_iter().find(|image| image.fingerprint == *fingerprint);
         Ok(other.map(|mut image| {
@@ -208,7 +218,7 @@ impl Engine {
 }
 
 /// Where an image comes from that a source names, and for whom.
-fn origin(source: &RemoteSource, fingerprint: &Fingerprint, caller: &Caller) -> Origin {
+pub(super) fn origin(source: &RemoteSource, fingerprint: &Fingerprint, caller: &Caller) -> Origin {
     let alias = if fingerprint.as_str().starts_with(&source.name) { String::new() } else { source.name.clone() };
     Origin {
         server: Some(OriginServer { alias, ..origin_server(source) }),

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 
 use coffer_base::{Progress, fault};
 use coffer_image::{Arrived, Incoming, Inspected, Limits, Parts};
+use coffer_model::entity::ImageForm;
 use coffer_model::{Alias, AliasName, Config, Image, Origin, ProjectName, Time};
 use coffer_store::project::Feature;
 
@@ -140,6 +141,9 @@ pub(super) fn describe(arrived: &Arrived, inspected: Inspected, project: Project
         expires_at: metadata.expiry_date.and_then(|date| Time::from_second(date).ok()),
         last_used_at: None,
         uploaded_at: Time::now(),
-        split: arrived.parts() == Parts::Split,
+        form: match arrived.parts() {
+            Parts::Unified => ImageForm::Unified,
+            Parts::Split => ImageForm::Split,
+        },
     }
 }

@@ -170,7 +170,7 @@ mod tests {
             expires_at: None,
             last_used_at: used.map(|time| time.parse().unwrap()),
             uploaded_at: uploaded.parse().unwrap(),
-            split: false,
+            form: coffer_model::entity::ImageForm::Unified,
         }
     }
 

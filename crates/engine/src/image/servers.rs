@@ -1,7 +1,8 @@
 //! Which servers images may come from, and how they are reached.
 
 use coffer_model::Config;
-use coffer_remote::{Cache, Server};
+use coffer_remote::oci::{Reference, Registry};
+use coffer_remote::{Cache, Protocol, PublicKey, Server, Signers};
 use coffer_web::{Certificate, Proxies, Url};
 
 use crate::Engine;
@@ -11,9 +12,23 @@ use crate::request::RemoteSource;
 /// The key that lists the servers that images may come from.
 const TRUSTED: &str = "images.trusted";
 
+/// The key that lists whose signatures are believed.
+const KEYS: &str = "images.trusted_keys";
+
+/// The key that says whether lists must be signed.
+const REQUIRED: &str = "images.require_signature";
+
+/// A server of images, by the way it is spoken to.
+pub(crate) enum ImageServer {
+    /// One that lists what it has.
+    Listing(Server),
+    /// A registry of OCI images.
+    Registry(Registry),
+}
+
 impl Engine {
     /// Prepares to ask a server. Nothing is sent yet; one that images may not come from is never asked.
-    pub(crate) fn remote_server(&self, source: &RemoteSource) -> Result<Server, EngineError> {
+    pub(crate) fn remote_server(&self, source: &RemoteSource) -> Result<ImageServer, EngineError> {
         let refuse = |why: &dyn std::fmt::Display| EngineError::Refused(format!("image server: {why}"));
         let url: Url = source.server.parse().map_err(|error| refuse(&error))?;
         if source.name.is_empty() {
@@ -30,8 +45,28 @@ impl Engine {
             text => Some(Certificate::from_text(text).map_err(|error| refuse(&error))?),
         };
         let cache = Cache::at(self.inner.settings.dir.join("cache").join("simplestreams"));
-        Ok(Server::new(url, source.protocol, certificate, proxies(&config)?, Some(cache))?)
+        let (signers, proxies) = (signers(&config)?, proxies(&config)?);
+        if source.protocol == Protocol::Oci {
+            let reference: Reference = source.name.parse().map_err(|error| refuse(&error))?;
+            if signers.required && reference.digest.is_none() {
+                return Err(EngineError::Forbidden(format!(
+                    "{REQUIRED} is on, and registries sign nothing: name the image by its digest, as {}@sha256:…",
+                    reference.repository
+                )));
+            }
+            return Ok(ImageServer::Registry(Registry::new(url, certificate, proxies, &source.secret)?));
+        }
+        let server = Server::new(url, source.protocol, certificate, proxies, Some(cache))?;
+        Ok(ImageServer::Listing(server.with_signers(signers)?))
     }
+}
+
+/// Whose lists of images are believed.
+pub(crate) fn signers(config: &Config) -> Result<Signers, EngineError> {
+    let entries = config.get(KEYS).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let keys: Result<Vec<PublicKey>, _> = entries.map(str::parse).collect();
+    let keys = keys.map_err(|error| EngineError::Refused(format!("server configuration key {KEYS:?}: {error}")))?;
+    Ok(Signers { keys, required: config.flag(REQUIRED, false) })
 }
 
 /// The proxies of the configuration; without any, those of the environment.

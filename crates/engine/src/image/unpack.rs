@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_base::Progress;
 use coffer_image::{Limits, UnpackRequest};
+use coffer_model::entity::ImageForm;
 use coffer_model::{Fingerprint, Image};
 use coffer_storage::{Pool, Volume, create_from_image};
 use rustix::fs::{Mode, OFlags};
@@ -34,14 +35,23 @@ impl Engine {
     ) -> Result<impl FnMut(BorrowedFd<'_>) -> Result<(), coffer_storage::FillError>, EngineError> {
         let directory = self.images_directory()?;
         let (metadata, rootfs) = coffer_image::receive::names(&image.fingerprint);
-        let (fingerprint, split) = (&image.fingerprint, image.split);
+        let (fingerprint, form) = (&image.fingerprint, image.form);
+        let layers = match form {
+            ImageForm::Layers => self.open_layers(&self.record_of(image)?)?,
+            ImageForm::Unified | ImageForm::Split => Vec::new(),
+        };
         Ok(move |target: BorrowedFd<'_>| {
+            if form == ImageForm::Layers {
+                let layers: Vec<BorrowedFd<'_>> = layers.iter().map(AsFd::as_fd).collect();
+                self.inner.unpacker.unpack_layers(&layers, target, Limits::default(), &progress)?;
+                return Ok(());
+            }
             let open = |name: &str| {
                 rustix::fs::openat(&directory, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
                     .map_err(|cause| EngineError::system(format!("image {fingerprint}: opening its file"), cause))
             };
             let metadata = open(&metadata)?;
-            let rootfs = if split { Some(open(&rootfs)?) } else { None };
+            let rootfs = if form == ImageForm::Split { Some(open(&rootfs)?) } else { None };
             let request =
                 UnpackRequest { metadata: metadata.as_fd(), rootfs: rootfs.as_ref().map(AsFd::as_fd), target, limits: Limits::default() };
             self.inner.unpacker.unpack(&request, &progress)?;
@@ -71,13 +81,14 @@ impl Engine {
                 self.remove_image_files(&fingerprint)?;
             }
         }
-        Ok(())
+        self.sweep_layers()
     }
 
     /// Removes an image's files.
     pub(crate) fn remove_image_files(&self, fingerprint: &Fingerprint) -> Result<(), EngineError> {
         let directory = self.images_directory()?;
         coffer_image::receive::remove(directory.as_fd(), fingerprint)
-            .map_err(|cause| EngineError::system(format!("image {fingerprint}: removing its files"), cause))
+            .map_err(|cause| EngineError::system(format!("image {fingerprint}: removing its files"), cause))?;
+        self.sweep_layers()
     }
 }

@@ -110,6 +110,7 @@ impl Engine {
                 instance.config.set(format!("image.{key}"), value);
             }
             instance.config.set("volatile.base_image", image.fingerprint.as_str());
+            self.adopt_process(&mut instance, profiles, image)?;
         }
         if instance.config.get(super::templates::DEFERRED).is_none() {
             instance.config.set(super::templates::DEFERRED, coffer_image::Trigger::Create.as_str());

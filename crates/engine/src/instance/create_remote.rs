@@ -76,6 +76,7 @@ impl Engine {
             }
             now.config.set("volatile.base_image", image.fingerprint.as_str());
             now.architecture.clone_from(&image.architecture);
+            self.adopt_process(&mut now, &profiles, &image)?;
             let checked = gate::instance(now, &profiles, None, Origin::Server)?;
             coffer_store::instance::update(tx, &checked)?;
             Ok::<_, EngineError>(checked.into_inner())

@@ -55,7 +55,7 @@ impl Engine {
         let cut = |cause| EngineError::system("deleting", cause);
         self.remove_volumes(instance)?;
         fault::point("delete.volume-removed").map_err(cut)?;
-        for directory in [self.log_directory(instance), self.run_path(instance)] {
+        for directory in [self.log_directory(instance), self.device_directory(instance), self.run_path(instance)] {
             match std::fs::remove_dir_all(&directory) {
                 Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!("removing {}: {cause}", directory.display());

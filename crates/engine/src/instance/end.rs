@@ -84,11 +84,13 @@ impl Engine {
         self.unmount_root(&loaded.instance)?;
         fault::point("stop.devices-removed").map_err(cut)?;
         // An exit record that is there tells the next daemon of an end that nobody has cleaned up after.
-        match std::fs::remove_dir_all(self.run_path(&loaded.instance)) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(instance = %name, "removing its run directory: {cause}");
+        for directory in [self.device_directory(&loaded.instance), self.run_path(&loaded.instance)] {
+            match std::fs::remove_dir_all(&directory) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(instance = %name, "removing {}: {cause}", directory.display());
+                }
+                _ => {}
             }
-            _ => {}
         }
         // Instances that stop because the host goes down start again with it.
         if !self.shutting_down() {

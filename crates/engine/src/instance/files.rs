@@ -25,6 +25,11 @@ impl Engine {
         self.inner.settings.dir.join("run").join(instance.key())
     }
 
+    /// The directory of what an instance's mounts stand on while it runs.
+    pub(crate) fn device_directory(&self, instance: &Instance) -> PathBuf {
+        self.inner.settings.dir.join("devices").join(instance.key())
+    }
+
     /// Makes the run directory anew, so that nothing of an earlier run is mistaken for this one's.
     pub(crate) fn fresh_run_directory(&self, instance: &Instance) -> Result<OwnedFd, EngineError> {
         let path = self.run_path(instance);

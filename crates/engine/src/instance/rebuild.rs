@@ -1,5 +1,6 @@
 //! Making an instance's root anew from an image, or empty.
 
+use coffer_model::entity::ImageForm;
 use coffer_model::{Image, Instance, InstanceName, InstanceSnapshot, ProjectName, Status, Time};
 use uuid::Uuid;
 
@@ -31,6 +32,11 @@ impl Engine {
             )));
         }
         let image = self.image_of(project, source)?;
+        if image.as_ref().is_some_and(|image| image.form == ImageForm::Layers) {
+            return Err(EngineError::Refused(format!(
+                "instance {name}: a rebuild does not take images of registries, which bring a process of their own: delete it and launch anew"
+            )));
+        }
         let cell = self.inner.cells.get(project, name);
         if cell.status() != Status::Stopped {
             return Err(cell.wrong_state(cell.status(), "it can be rebuilt only when it is stopped (or with --force)"));

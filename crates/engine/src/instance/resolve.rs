@@ -45,14 +45,15 @@ pub struct Parts<'a> {
 #[must_use]
 pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
     let Parts { instance, config, .. } = parts;
+    let (init, halt_signal) = super::process::init(config, environment(config));
     spec::Spec {
         name: instance.key(),
         cgroup: cgroup(host, &instance.key()),
         idmap: parts.id_map.map_or(spec::IdMap::Privileged, |map| id_map(map, config)),
         root: spec::Root { source: spec::Source::Fd(parts.root), readonly: false, idmapped: parts.root_idmapped && parts.id_map.is_some() },
         hostname: instance.name.to_string(),
-        init: spec::Init { argv: vec!["/sbin/init".into()], env: environment(config), cwd: "/".into() },
-        halt_signal: None,
+        init,
+        halt_signal,
         mounts: parts.devices.mounts,
         devices: parts.devices.devices,
         nics: parts.devices.nics,

@@ -73,6 +73,7 @@ impl Engine {
         let console_log = device::add_fd(&mut fds, logs.console);
         let log = device::add_fd(&mut fds, logs.monitor);
         let mut devices = self.device_start(&loaded, &mut fds, &mut undo)?;
+        self.process_files(&loaded, &mut fds, &mut devices, &mut undo)?;
         self.guest_start(&loaded, id_map, &mut fds, &mut devices, &mut undo)?;
         let cpus = self.assign_cpus(&loaded);
         undo.push("giving its CPUs back", || {

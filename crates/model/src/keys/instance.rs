@@ -4,6 +4,7 @@ mod boot;
 mod guest;
 mod limits;
 mod linux;
+mod oci;
 mod raw;
 mod security;
 mod snapshots;
@@ -13,8 +14,18 @@ mod user;
 use crate::key::Key;
 
 /// The parts, in the order of their names.
-const PARTS: &[&[Key]] =
-    &[boot::KEYS, guest::KEYS, limits::KEYS, linux::KEYS, raw::KEYS, security::KEYS, syscalls::KEYS, snapshots::KEYS, user::KEYS];
+const PARTS: &[&[Key]] = &[
+    boot::KEYS,
+    guest::KEYS,
+    limits::KEYS,
+    linux::KEYS,
+    oci::KEYS,
+    raw::KEYS,
+    security::KEYS,
+    syscalls::KEYS,
+    snapshots::KEYS,
+    user::KEYS,
+];
 
 /// Keys of instances and profiles.
 pub const INSTANCE: &[Key] = &joined::<{ length() }>();

@@ -195,8 +195,5 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
 
 /// The protocol of an image server.
 pub fn protocol(text: &str) -> Result<Protocol, Refusal> {
-    match text {
-        "oci" => Err(Refusal::unsupported("images of OCI registries")),
-        text => text.parse().map_err(|error: ProtocolError| Refusal::bad_request(error.to_string())),
-    }
+    text.parse().map_err(|error: ProtocolError| Refusal::bad_request(error.to_string()))
 }

@@ -279,8 +279,8 @@ mod tests {
         check("{}", "400 invalid source type \"\": it must be image, copy or none");
         check(r#"{"type":"virtual-machine"}"#, "501 virtual machines are not supported yet");
         check(
-            r#"{"source":{"type":"image","alias":"debian","server":"https://docker.example","protocol":"oci"}}"#,
-            "501 images of OCI registries are not supported yet",
+            r#"{"source":{"type":"image","alias":"debian","server":"https://docker.example","protocol":"teapot"}}"#,
+            "400 image servers are spoken to by simplestreams, lxd or oci, not by \"teapot\"",
         );
         check(r#"{"name":"1a","source":{"type":"none"}}"#, "400 invalid instance name \"1a\": it must not start with a digit");
     }

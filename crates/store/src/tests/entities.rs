@@ -1,5 +1,6 @@
 //! What goes in comes out, and what must not be is refused.
 
+use coffer_model::entity::ImageForm;
 use coffer_model::{Alias, Fingerprint, Image, Network, NetworkName, Project};
 use proptest::prelude::*;
 
@@ -266,7 +267,7 @@ fn some_image(digit: char) -> Image {
         expires_at: None,
         last_used_at: None,
         uploaded_at: "2024-02-02T03:04:05.000000001Z".parse().unwrap(),
-        split: true,
+        form: ImageForm::Layers,
     }
 }
 
@@ -311,7 +312,8 @@ proptest! {
     fn images_round_trip(
         filename in any::<String>(),
         size in 0..=i64::MAX as u64,
-        flags in any::<[bool; 4]>(),
+        flags in any::<[bool; 3]>(),
+        form in prop::sample::select(vec![ImageForm::Unified, ImageForm::Split, ImageForm::Layers]),
         properties in prop::collection::btree_map(any::<String>(), any::<String>(), 0..6),
         created_at in prop::option::of(times()),
         expires_at in prop::option::of(times()),
@@ -319,9 +321,9 @@ proptest! {
     ) {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());
-        let [public, auto_update, cached, split] = flags;
+        let [public, auto_update, cached] = flags;
         let image = Image {
-            filename, size, public, auto_update, cached, split, created_at, expires_at, uploaded_at,
+            filename, size, public, auto_update, cached, form, created_at, expires_at, uploaded_at,
             properties: Config(properties),
             ..some_image('a')
         };

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use coffer_api::{ImageAlias, ImageAliasesPost, ImagesPost, ImagesPostSource};
 use coffer_client::{Client, ClientError, Download, ImageDownload, Source};
+use coffer_remote::Protocol;
 
 use super::place::{self, Place};
 use super::resolve;
@@ -71,7 +72,8 @@ impl Copy {
         if app.remotes().same(&self.image.remote, &self.target.remote)? && self.target_project.is_none() {
             return Err(CliError::SameRemote);
         }
-        let found = place::find(app, &self.image).await?;
+        let registry = app.image_server(&self.image)?.is_some_and(|server| server.protocol() == Protocol::Oci);
+        let found = if registry { Place::Server { image: Box::default() } } else { place::find(app, &self.image).await? };
         let aliases = self.aliases(&found);
         match (self.mode, &found) {
             (Mode::Push, _) => return Err(CliError::Unsupported { what: "--mode=push" }),
@@ -113,7 +115,8 @@ pub(crate) async fn source(app: &App, image: &Target) -> Result<ImagesPostSource
         let certificate = app.remotes().certificate(app.remotes().named(&image.remote)?.0)?;
         return Ok(ImagesPostSource {
             server: server.url().to_string(),
-            protocol: "simplestreams".into(),
+            protocol: server.protocol().to_string(),
+            secret: app.remotes().secret(&image.remote)?,
             alias: name.to_owned(),
             certificate: certificate.map(|certificate| certificate.to_pem()).unwrap_or_default(),
             ..source

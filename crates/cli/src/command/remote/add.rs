@@ -9,7 +9,7 @@ use coffer_web::{Certificate, Dialer, Proxies, Trust, Url};
 use crate::app::App;
 use crate::error::CliError;
 use crate::prompt::{ask, ask_secret};
-use crate::remotes::{Known, Remote, Remotes, check_scheme};
+use crate::remotes::{Known, Remote, Remotes, check_scheme, without_secret};
 use crate::trust_token;
 
 /// The port of daemons where none is named.
@@ -18,10 +18,11 @@ const PORT: u16 = 8443;
 /// Add a server under a name
 ///
 /// A daemon is named by its address, or by a token that 'config trust add' made there. A server of images is named by its
-/// URL and --protocol=simplestreams.
+/// URL and --protocol=simplestreams, a registry of OCI images by its URL and --protocol=oci; name and password for one can
+/// stand in the URL.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  coffer remote add box 192.0.2.7\n  coffer remote add box TOKEN\n  coffer remote add debs https://images.example --protocol=simplestreams"
+    after_help = "Examples:\n  coffer remote add box 192.0.2.7\n  coffer remote add box TOKEN\n  coffer remote add debs https://images.example --protocol=simplestreams\n  coffer remote add docker https://docker.io --protocol=oci"
 )]
 pub(crate) struct Add {
     /// Name; the address if it is left out
@@ -33,7 +34,7 @@ pub(crate) struct Add {
     /// Trust password or token
     #[arg(long, value_name = "PASSWORD", default_value = "", hide_default_value = true)]
     password: String,
-    /// How the server is spoken to: lxd or simplestreams
+    /// How the server is spoken to: lxd, simplestreams or oci
     #[arg(long, default_value = "", hide_default_value = true)]
     protocol: String,
     /// Only read what the server shows to everybody
@@ -56,12 +57,11 @@ impl Add {
         if self.auth_type != "tls" {
             return Err(CliError::Unsupported { what: "authentication by anything but tls" });
         }
-        if self.protocol == "oci" {
-            return Err(CliError::Unsupported { what: "the protocol oci" });
-        }
         let protocol = self.protocol.parse().map_err(|cause| CliError::RemoteProtocol { name: name.clone(), cause })?;
-        if protocol == Protocol::Simplestreams {
-            return add_image_server(&mut remotes, &name, place).await;
+        match protocol {
+            Protocol::Simplestreams => return add_image_server(&mut remotes, &name, place).await,
+            Protocol::Oci => return add_registry(&mut remotes, &name, place),
+            Protocol::Lxd => {}
         }
         let remote =
             |addr: String| Remote { addr, protocol, public: self.public, project: app.globals.project.clone(), known: Known::User };
@@ -151,6 +151,14 @@ async fn add_image_server(remotes: &mut Remotes, name: &str, place: &str) -> Res
     // A typing mistake shows now, not at the first launch.
     let server = coffer_remote::Server::new(url, Protocol::Simplestreams, None, Proxies::of_environment(), None)?;
     server.catalogue(&Wanted::default()).await?;
+    remotes.set(name, remote)
+}
+
+/// Notes a registry; nothing is asked of it before an image is wanted.
+fn add_registry(remotes: &mut Remotes, name: &str, place: &str) -> Result<(), CliError> {
+    let (address, _) = without_secret(place);
+    check_scheme(&address.parse()?)?;
+    let remote = Remote { addr: place.to_owned(), protocol: Protocol::Oci, public: true, project: String::new(), known: Known::User };
     remotes.set(name, remote)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::error::CliError;
-use crate::remotes::{Known, Remote as Server, Remotes, check_scheme};
+use crate::remotes::{Known, Remote as Server, Remotes, check_scheme, without_secret};
 use crate::render::{Format, Table, render_list, yes_no};
 
 /// Servers known by name
@@ -59,7 +59,7 @@ pub(crate) enum Remote {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry<'a> {
-    addr: &'a str,
+    addr: String,
     auth_type: &'a str,
     project: &'a str,
     protocol: &'a str,
@@ -87,14 +87,14 @@ impl Remote {
 fn set_url(remotes: &mut Remotes, name: &str, url: &str) -> Result<(), CliError> {
     let changed = Server { addr: url.trim_end_matches('/').to_owned(), ..remotes.own(name)?.clone() };
     if !url.starts_with("unix:") {
-        check_scheme(&url.parse::<Url>()?)?;
+        check_scheme(&without_secret(url).0.parse::<Url>()?)?;
     }
     remotes.set(name, changed)
 }
 
 fn entry(remote: &Server) -> Entry<'_> {
     Entry {
-        addr: &remote.addr,
+        addr: without_secret(&remote.addr).0,
         auth_type: remote.auth_type(),
         project: &remote.project,
         protocol: remote.protocol.as_str(),
@@ -116,7 +116,7 @@ fn list(remotes: &Remotes, format: Format, colour: bool) -> String {
         for (name, entry) in &entries {
             let name = if *name == remotes.default_name() { format!("{name} (current)") } else { (*name).to_owned() };
             let (public, fixed, global) = (yes_no(entry.public), yes_no(entry.r#static), yes_no(entry.global));
-            table.row([name.as_str(), entry.addr, entry.protocol, entry.auth_type, public, fixed, global]);
+            table.row([name.as_str(), &entry.addr, entry.protocol, entry.auth_type, public, fixed, global]);
         }
         table.sorted()
     })
