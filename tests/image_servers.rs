@@ -178,8 +178,8 @@ fn only_servers_that_are_listed_are_asked() {
     daemon.api().expect("POST", "/1.0/images", Some(&copy(&server, "busybox")));
     daemon.api().refused("PATCH", "/1.0", Some(&json!({"config": {"images.trusted": "nonsense"}})), 400);
     for (change, status, why) in [
-        (json!({"protocol": "oci"}), 501, "images of OCI registries are not supported yet"),
-        (json!({"protocol": "ftp"}), 400, "simplestreams or lxd"),
+        (json!({"protocol": "oci", "alias": "UPPER"}), 400, "is no image of a registry"),
+        (json!({"protocol": "ftp"}), 400, "simplestreams, lxd or oci"),
         (json!({"server": "file:///etc"}), 400, "invalid URL"),
         (json!({"alias": ""}), 400, "the source has no image"),
         (json!({"image_type": "virtual-machine"}), 501, "images of virtual machines"),
