@@ -171,6 +171,7 @@ impl Engine {
             move || pool.delete_volume(&volume)
         });
         fault::point("create.volume-made").map_err(cut)?;
+        self.warm_up_made(&pool, &volume);
         let loaded =
             Loaded { instance: Instance { phase: Phase::Ready, ..instance.clone() }, id, ..self.load(&instance.project, &instance.name)? };
         self.set_root_size(pool.as_ref(), &loaded)?;

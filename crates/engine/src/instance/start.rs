@@ -1,10 +1,12 @@
 //! Starting an instance.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use coffer_base::{Undo, fault};
 use coffer_model::{Config, Instance, Profile, Status, Time, WarningKind};
 use coffer_runtime_spec as spec;
+use coffer_storage::{Pool, Volume};
 use coffer_sys::path::Root;
 
 use super::modules;
@@ -102,7 +104,7 @@ impl Engine {
         claim.cell().change(|live| {
             live.status = Status::Running;
             live.stop_asked = false;
-            live.running = Some(std::sync::Arc::new(Running { cgroup, ..running }));
+            live.running = Some(Arc::new(Running { cgroup, ..running }));
         });
         undo.keep();
         // One that ended before it stood in its cell was reported to nobody.
@@ -237,12 +239,27 @@ impl Engine {
     /// Has the kernel read init's program while the monitor prepares: on a fresh volume it lies in nobody's cache yet.
     fn warm_up(&self, root: &OwnedFd) {
         let Ok(root) = root.try_clone() else { return };
+        self.inner.runtime.spawn_blocking(move || warm_up(Root::from_fd(root)));
+    }
+
+    /// The same for an instance that was just made: most are started next.
+    pub(super) fn warm_up_made(&self, pool: &Arc<dyn Pool>, volume: &Volume) {
+        let (pool, volume) = (pool.clone(), volume.clone());
         self.inner.runtime.spawn_blocking(move || {
-            if let Ok(init) = Root::from_fd(root).open_file("sbin/init") {
-                // Only a hint: what cannot be read early is read when it is executed.
-                let _ = rustix::fs::fadvise(&init, 0, None, rustix::fs::Advice::WillNeed);
+            // A volume that is not mounted shows an empty directory, with nothing to be read.
+            if let Ok(directory) = pool.directory(&volume)
+                && let Ok(root) = Root::from_fd(directory).dir("rootfs")
+            {
+                warm_up(root);
             }
         });
+    }
+}
+
+fn warm_up(root: Root) {
+    if let Ok(init) = root.open_file("sbin/init") {
+        // Only a hint: what cannot be read early is read when it is executed.
+        let _ = rustix::fs::fadvise(&init, 0, None, rustix::fs::Advice::WillNeed);
     }
 }
 
