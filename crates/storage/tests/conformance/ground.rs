@@ -99,7 +99,7 @@ fn zfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
 
 impl Ground {
     pub fn new(driver: DriverKind) -> Self {
-        let directory = tempfile::Builder::new().prefix("coffer-storage-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix(&prefix()).tempdir().unwrap();
         std::fs::create_dir(directory.path().join("state")).unwrap();
         let mut config = Config::default();
         // Groups and ZFS pools are seen by the whole host, unlike what is mounted in this namespace.
@@ -262,7 +262,12 @@ fn mounts() -> Vec<String> {
 fn loops() -> Vec<String> {
     let attached = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("loop/backing_file")).ok();
     let files = std::fs::read_dir("/sys/block").unwrap().flatten().filter_map(attached);
-    files.filter(|file| file.contains("coffer-storage-")).collect()
+    files.filter(|file| file.contains(&prefix())).collect()
+}
+
+/// What the names of this run's directories begin with: others may run beside it.
+fn prefix() -> String {
+    format!("coffer-storage-{}-", std::process::id())
 }
 
 fn open(path: &Path) -> File {
