@@ -9,6 +9,9 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::wait;
 
+/// So much of the screen is told when something does not appear, in bytes.
+const MOST_SHOWN: usize = 4096;
+
 /// How long a test waits for something to appear on the screen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -68,13 +71,19 @@ impl Terminal {
     #[track_caller]
     pub fn expect(&mut self, text: &str) {
         let until = Instant::now() + PATIENCE;
+        // What was looked at once is not looked at again: the screen may be long.
+        let mut from = self.read;
         loop {
-            if let Some(at) = self.screen[self.read..].find(text) {
-                self.read += at + text.len();
+            if let Some(at) = self.screen[from..].find(text) {
+                self.read = from + at + text.len();
                 return;
             }
+            from = self.screen.floor_char_boundary((self.screen.len() + 1).saturating_sub(text.len()).max(from));
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero() && self.take(left), "{text:?} did not appear on the terminal; it shows:\n{}", self.screen);
+            if left.is_zero() || !self.take(left) {
+                let end = &self.screen[self.screen.floor_char_boundary(self.screen.len().saturating_sub(MOST_SHOWN))..];
+                panic!("{text:?} did not appear on the terminal; it shows:\n{end}");
+            }
         }
     }
 
