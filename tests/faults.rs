@@ -56,8 +56,8 @@ const POINTS: &[(&str, UseCase)] = &[
     ("image.received", UseCase::Image),
     ("image.stored", UseCase::Image),
     ("image.recorded", UseCase::Image),
-    ("image-layers.fetched", UseCase::Layers),
-    ("image-layers.recorded", UseCase::Layers),
+    ("image-layers.fetched", UseCase::Pull),
+    ("image-layers.recorded", UseCase::Pull),
     ("image-refresh.replaced", UseCase::ImageRefresh),
     ("overlay.layered", UseCase::Layers),
     ("overlay.layer-made", UseCase::Layers),
@@ -101,6 +101,7 @@ enum UseCase {
     Image,
     ImageRefresh,
     RemoteLaunch,
+    Pull,
     Layers,
     Pool,
     Network,
@@ -266,7 +267,7 @@ fn a_pull_from_a_registry_cut_anywhere_leaves_no_layer_without_an_image() {
     registry.push(daemon.pen(), "app", "latest", &[crate::oci::image("amd64", Packing::Gzip, "sleep 1000")]);
     let source = json!({"type": "image", "mode": "pull", "protocol": "oci", "server": registry.url(), "alias": "app"});
     let pull = json!({ "source": source });
-    for point in points(UseCase::Layers).chain(["image.stored"]) {
+    for point in points(UseCase::Pull).chain(["image.stored"]) {
         arm(&mut daemon, point);
         let _ = post(&daemon, "POST", "/1.0/images", &pull);
         revive(&mut daemon, point);
