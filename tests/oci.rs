@@ -126,7 +126,8 @@ fn an_application_runs_is_limited_and_ends_with_its_process() {
     run(&["sh", "-c", "(sleep 0.1 &) ; exit 0"]);
     assert!(daemon.eventually(|| !run(&["ps"]).contains("sleep 0.1")), "an orphan was left: {}", run(&["ps"]));
     // Limits hold.
-    holds(&daemon.coffer(["info", "web"]).ok(), &["RUNNING"]);
+    let limit = "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes";
+    assert_eq!(run(&["sh", "-c", limit]).trim(), (64 << 20).to_string());
     // Asked to end, it ends by itself, and the instance with it.
     daemon.coffer(["stop", "web", "--timeout", "30"]).ok();
     holds(&daemon.coffer(["console", "web", "--show-log"]).ok(), &["asked to end"]);
@@ -177,6 +178,37 @@ fn layers_that_images_share_are_there_once() {
     daemon.coffer(["launch", "two", "c"]).ok();
     daemon.coffer(["image", "delete", "two"]).ok();
     assert_eq!(layers(&daemon), 0);
+}
+
+#[test]
+fn application_containers_are_copied_snapshotted_and_kept_like_any_other() {
+    let Some((daemon, registry)) = ready(false) else { return };
+    registry.push(daemon.pen(), "app", "latest", &[image("amd64", Packing::Gzip, SERVE)]);
+    daemon.coffer(["remote", "add", "reg", &registry.url(), "--protocol=oci"]).clean();
+    // A pool that has the layers laid over each other once for all its instances, and clones that.
+    daemon.coffer(["storage", "create", "shared", "btrfs", "size=512MiB"]).ok();
+    for name in ["a", "b"] {
+        daemon.coffer(["launch", "reg:app", name, "--storage", "shared"]).ok();
+        shown(&daemon, name, "started as 33:44");
+    }
+    daemon.coffer(["snapshot", "a", "s0"]).ok();
+    daemon.coffer(["exec", "a", "--", "sh", "-c", "echo changed > /old/new"]).ok();
+    daemon.coffer(["copy", "a/s0", "c"]).ok();
+    daemon.coffer(["start", "c"]).ok();
+    shown(&daemon, "c", "started as 33:44");
+    assert_eq!(daemon.coffer(["exec", "c", "--", "cat", "/old/new"]).ok(), "y");
+    assert_eq!(daemon.coffer(["exec", "a", "--", "cat", "/old/new"]).ok(), "changed\n");
+    // Away as a file, and back under its name.
+    let file = daemon.scratch().join("c.tar.gz").display().to_string();
+    daemon.coffer(["stop", "c", "--timeout", "30"]).ok();
+    daemon.coffer(["export", "c", &file]).ok();
+    daemon.coffer(["delete", "c"]).ok();
+    daemon.coffer(["import", &file]).ok();
+    daemon.coffer(["start", "c"]).ok();
+    shown(&daemon, "c", "started as 33:44 in /srv with good day");
+    // A rebuild would leave the old image's process; that is refused by name.
+    daemon.coffer(["image", "copy", "reg:app", "local:", "--alias", "app"]).ok();
+    holds(&daemon.coffer(["rebuild", "app", "c", "--force"]).fails(), &["does not take images of registries"]);
 }
 
 #[test]

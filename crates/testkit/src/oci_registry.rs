@@ -60,7 +60,7 @@ impl OciRegistry {
     pub fn start(pen: &Pen, directory: &Path, private: bool) -> Option<Self> {
         let installed = ["/usr/bin", "/usr/local/bin"].iter().any(|place| Path::new(place).join(PROGRAM).exists());
         if !installed {
-            println!("skipped: {PROGRAM} (package {PROGRAM}) is not installed");
+            crate::skipped(&format!("{PROGRAM} (the package of that name) is not installed"));
             return None;
         }
         std::fs::create_dir_all(directory).expect("a directory for the registry");

@@ -32,8 +32,6 @@ pub struct ImageConfig {
     pub volumes: Vec<String>,
     /// The name or number of the signal that asks the process to end; empty is the usual one.
     pub stop_signal: String,
-    /// Free text by key.
-    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,7 +62,6 @@ struct Process {
     exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
     volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
     stop_signal: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
 }
 
 impl ImageConfig {
@@ -101,13 +98,17 @@ impl ImageConfig {
             architecture,
             created_at: created.map(Timestamp::as_second).filter(|seconds| *seconds > 0),
             user: process.user.unwrap_or_default(),
-            env: env.iter().filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            env: env
+                .iter()
+                .filter_map(|pair| pair.split_once('='))
+                .filter(|(key, _)| !key.is_empty())
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             command,
             cwd,
             ports: process.exposed_ports.unwrap_or_default().into_keys().take(MOST).collect(),
             volumes,
             stop_signal: process.stop_signal.unwrap_or_default(),
-            labels: process.labels.unwrap_or_default().into_iter().take(MOST).collect(),
         })
     }
 }
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn a_configuration_as_builders_write_it() {
         let text = br#"{"architecture":"amd64","os":"linux","created":"2026-11-01T10:00:00.5Z","config":{"User":"1000:50",
-            "Env":["PATH=/bin","A=b=c","broken"],"Entrypoint":["/run.sh"],"Cmd":["serve","--all"],"WorkingDir":"/srv",
+            "Env":["PATH=/bin","A=b=c","broken","=x"],"Entrypoint":["/run.sh"],"Cmd":["serve","--all"],"WorkingDir":"/srv",
             "ExposedPorts":{"80/tcp":{}},"Volumes":{"/data":{}},"StopSignal":"SIGQUIT","Labels":{"a":"b"}},
             "rootfs":{"type":"layers","diff_ids":["sha256:a"]}}"#;
         let config = ImageConfig::parse(text, 1).unwrap();
