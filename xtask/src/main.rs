@@ -25,6 +25,7 @@ cargo xtask try [--built]        build, start a private daemon, run a container 
 cargo xtask test [FILTER] [--fast]
                                  install what tests need, build, run them all (or those whose name holds FILTER)
 cargo xtask bed build            make the testbed: a Debian guest under emulation, with what this host's kernel lacks
+cargo xtask bed ci               run there what continuous integration does
 cargo xtask bed test [SUITE[:WORD]...]
                                  run suites of tests in it
 cargo xtask ci                   what CI runs: fmt, lint, arrows, rules, licences, gen --check, test

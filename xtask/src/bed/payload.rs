@@ -9,6 +9,9 @@ use super::suite::Suite;
 use crate::Outcome;
 use crate::run::{build_directory, capture, show};
 
+/// Failure points are compiled in, as in all tests.
+const FEATURE: &str = "cofferd/fault";
+
 /// Builds the suites' programs and packs them into a drive beside the guest.
 ///
 /// # Errors
@@ -49,9 +52,10 @@ pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, 
 
 /// Builds a suite's test program and says where it is.
 fn test_program(suite: &Suite) -> Result<PathBuf, String> {
-    let arguments = vec!["test", "--no-run", "--message-format=json", "--package", suite.package, "--test", suite.target];
+    // The whole workspace, as everywhere: for one package alone cargo would build what it stands on with other features.
+    let arguments = ["test", "--workspace", "--no-run", "--message-format=json", "--features", FEATURE, "--test", suite.target];
     if !suite.programs.is_empty() {
-        show("cargo", ["build", "--workspace", "--bins", "--features", "cofferd/fault"])?;
+        show("cargo", ["build", "--workspace", "--bins", "--features", FEATURE])?;
     }
     println!("+ cargo {}", arguments.join(" "));
     executable(&capture("cargo", arguments)?, suite.target).ok_or_else(|| format!("cargo names no program for the tests {}", suite.target))

@@ -5,9 +5,7 @@
 pub struct Suite {
     /// What it is called in `bed test NAME`.
     pub name: &'static str,
-    /// The package that it belongs to.
-    pub package: &'static str,
-    /// The test target in it.
+    /// The test target.
     pub target: &'static str,
     /// Words that only tests hold which make sense to run there.
     pub words: Vec<String>,
@@ -15,15 +13,16 @@ pub struct Suite {
     pub programs: &'static [&'static str],
 }
 
-/// A row of the table: name, package, target, words, programs.
-type Row = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+/// A row of the table: name, target, words, programs.
+type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 4] = [
-    ("lvm", "coffer-storage", "conformance", LVM, &[]),
-    ("zfs", "coffer-storage", "conformance", ZFS, &[]),
-    ("instances", "coffer-tests", "end_to_end", &["on_drivers::"], PRODUCT),
-    ("pools", "coffer-storage", "conformance", &["between::", "pools::"], &[]),
+const ALL: [Row; 5] = [
+    ("lvm", "conformance", LVM, &[]),
+    ("zfs", "conformance", ZFS, &[]),
+    ("instances", "end_to_end", &["on_drivers::"], PRODUCT),
+    ("v2", "end_to_end", &["limits::", "lifecycle::", "exec::"], PRODUCT),
+    ("pools", "conformance", &["between::", "pools::"], &[]),
 ];
 
 /// All rules for thin and thick volumes; with other file systems than ext4 those in which they differ.
@@ -55,6 +54,15 @@ const ZFS: &[&str] = &[
     "killed::zfs",
 ];
 
+/// What continuous integration runs of it, the most telling first: whole instances, every rule on one kind of ground for each
+/// driver, and on others what differs there. `cargo xtask bed test` runs all.
+const CI: &[(&str, &[&str])] = &[
+    ("instances", &["on_drivers::"]),
+    ("v2", &["limits::"]),
+    ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
+    ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),
+];
+
 /// The names of all suites, for a sentence.
 pub fn names() -> String {
     ALL.map(|(name, ..)| name).join(", ")
@@ -76,7 +84,34 @@ pub fn wanted(names: &[&str]) -> Result<Vec<Suite>, String> {
     names.iter().map(find).collect()
 }
 
-fn suite((name, package, target, words, programs): Row, word: Option<&str>) -> Suite {
+/// What continuous integration runs.
+pub fn of_ci() -> Vec<Suite> {
+    let suite = |(name, words): &(&str, &[&str])| {
+        let row = ALL.into_iter().find(|(known, ..)| known == name)?;
+        Some(Suite { words: words.iter().map(|&word| word.to_owned()).collect(), ..suite(row, None) })
+    };
+    CI.iter().filter_map(suite).collect()
+}
+
+fn suite((name, target, words, programs): Row, word: Option<&str>) -> Suite {
     let words = word.map_or_else(|| words.iter().map(|&word| word.to_owned()).collect(), |word| vec![word.to_owned()]);
-    Suite { name, package, target, words, programs }
+    Suite { name, target, words, programs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_by_name_and_word() {
+        assert_eq!(wanted(&[]).unwrap().len(), ALL.len());
+        assert_eq!(wanted(&["lvm:lvm_thick"]).unwrap()[0].words, ["lvm_thick"]);
+        assert_eq!(wanted(&["zfs", "none"]).unwrap_err(), format!("no suite none; there are {}", names()));
+    }
+
+    #[test]
+    fn continuous_integration_runs_suites_that_there_are() {
+        let names: Vec<&str> = of_ci().iter().map(|suite| suite.name).collect();
+        assert_eq!(names, CI.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
 }
