@@ -132,6 +132,14 @@ pub trait Pool: Send + Sync {
     /// [`StorageError::VolumeExists`]; [`StorageError::Fill`] with what `fill` said.
     fn create(&self, volume: &Volume, fill: Fill<'_>) -> Result<(), StorageError>;
 
+    /// Makes a volume as [`Pool::create`] does, of a size from the start where volumes have one and cannot always be made smaller.
+    ///
+    /// # Errors
+    /// Those of [`Pool::create`]; [`StorageError::VolumeRefused`] for a size that no file system fits into.
+    fn create_sized(&self, volume: &Volume, _size: Option<Bytes>, fill: Fill<'_>) -> Result<(), StorageError> {
+        self.create(volume, fill)
+    }
+
     /// Makes a volume with the content of another one of this pool, and the named snapshots of that too.
     ///
     /// A snapshot may be copied into a volume, which then has none, and into a snapshot of another volume.

@@ -31,7 +31,8 @@ impl Engine {
         let _claim = self.inner.volumes.claim(&place, "creating")?;
         let size = size_of(&checked);
         self.make_volume(&checked, &[], driver.as_ref(), &mut |driver| {
-            driver.create(&place.volume(), &mut |top| fill(top, &checked, size))?;
+            let sized = (checked.content == ContentType::Filesystem).then(|| checked.config.parse("size")).flatten();
+            driver.create_sized(&place.volume(), sized, &mut |top| fill(top, &checked, size))?;
             Ok(())
         })?;
         self.tell_volume(&place, "storage-volume-created", Some(caller));

@@ -82,6 +82,14 @@ impl<S: Store> Pool for MountedPool<S> {
         self.create_filled(volume, &Config::default(), fill)
     }
 
+    fn create_sized(&self, volume: &Volume, size: Option<Bytes>, fill: Fill<'_>) -> Result<(), StorageError> {
+        let mut config = Config::default();
+        if let Some(size) = size {
+            config.set("size", size.0.to_string());
+        }
+        self.create_filled(volume, &config, fill)
+    }
+
     fn copy(&self, from: &Volume, to: &Volume, snapshots: &[SnapshotName], progress: &Progress) -> Result<(), StorageError> {
         self.copy_all(from, to, snapshots, progress)
     }

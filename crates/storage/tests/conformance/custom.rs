@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use coffer_base::{Bytes, Progress};
 use coffer_model::ProjectName;
-use coffer_storage::{Class, Pool, PoolSpec, Volume, disk_file};
+use coffer_storage::{Class, Enforcement, Pool, PoolSpec, Volume, disk_file};
 
 use crate::cases::{Case, check_class, delete, empty, name, path, read, write};
 
@@ -14,6 +14,7 @@ use crate::cases::{Case, check_class, delete, empty, name, path, read, write};
 pub const ALL: &[Case] = &[
     Case { name: "the_top_of_a_users_volume_is_the_users", run: the_top_of_a_users_volume_is_the_users },
     Case { name: "snapshots_of_a_users_volume", run: snapshots_of_a_users_volume },
+    Case { name: "a_volume_is_made_in_its_size", run: a_volume_is_made_in_its_size },
     Case { name: "a_users_volume_goes_to_another_project", run: a_users_volume_goes_to_another_project },
     Case { name: "disks_in_files_stay_sparse", run: disks_in_files_stay_sparse },
 ];
@@ -74,6 +75,21 @@ fn snapshots_of_a_users_volume(pool: &dyn Pool, _: &PoolSpec) {
     snapshots.restore(&renamed, &name("deux")).unwrap();
     assert_eq!(read(pool, &renamed), "two");
     delete(pool, &[&renamed.snapshot(&name("one")), &renamed.snapshot(&name("deux")), &renamed]);
+}
+
+fn a_volume_is_made_in_its_size(pool: &dyn Pool, spec: &PoolSpec) {
+    let volume = data("small");
+    // Less than the pool's own default, which not every file system could be made smaller from.
+    let size = match spec.config.get("volume.block.filesystem") {
+        Some("xfs") => Bytes(304 << 20),
+        Some("btrfs") => Bytes(160 << 20),
+        _ => Bytes(32 << 20),
+    };
+    pool.create_sized(&volume, Some(size), &mut |_| Ok(())).unwrap();
+    if pool.set_quota(&volume, Some(size)).unwrap() == Enforcement::Enforced {
+        assert_eq!(pool.usage(&volume).unwrap().unwrap().limit, Some(size.0));
+    }
+    delete(pool, &[&volume]);
 }
 
 fn a_users_volume_goes_to_another_project(pool: &dyn Pool, _: &PoolSpec) {
