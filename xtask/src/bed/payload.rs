@@ -24,7 +24,6 @@ pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, 
     show("cp", ["--recursive".as_ref(), added.as_os_str(), content.join("updates").as_os_str()])?;
     let mut script = format!(
         "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0 COFFER_TEST_IMAGES=/var/tmp/images\n\
-         cd /sys/fs/cgroup && sed 's/[^ ]*/+&/g' cgroup.controllers >cgroup.subtree_control; cd /\n\
          cp --recursive /bed/payload/updates /lib/modules/{1}/\ndepmod {1}\n",
         build.display(),
         guest.release

@@ -17,11 +17,10 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 5] = [
+const ALL: [Row; 4] = [
     ("lvm", "conformance", LVM, &[]),
     ("zfs", "conformance", ZFS, &[]),
     ("instances", "end_to_end", &["on_drivers::"], PRODUCT),
-    ("v2", "end_to_end", &["limits::", "lifecycle::", "exec::"], PRODUCT),
     ("pools", "conformance", &["between::", "pools::"], &[]),
 ];
 
@@ -58,7 +57,6 @@ const ZFS: &[&str] = &[
 /// driver, and on others what differs there. `cargo xtask bed test` runs all.
 const CI: &[(&str, &[&str])] = &[
     ("instances", &["on_drivers::"]),
-    ("v2", &["limits::"]),
     ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
     ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),
 ];
