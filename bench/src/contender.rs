@@ -43,6 +43,11 @@ impl Contender {
     pub fn set_up(&self) -> Result<(), String> {
         let api = self.daemon.api();
         api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "dir", "driver": "dir", "config": {}})));
+        let plain = match self.side {
+            Side::Ours => "overlay",
+            Side::Lxd | Side::Crun | Side::Lxc => "dir",
+        };
+        api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "host", "driver": plain, "config": {}})));
         api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "btrfs", "driver": "btrfs", "config": {"size": "12GiB"}})));
         let bridge = json!({"ipv4.address": "10.98.7.1/24", "ipv4.nat": "true", "ipv6.address": "none"});
         api.expect("POST", "/1.0/networks", Some(&json!({"name": "benchbr0", "type": "bridge", "config": bridge})));
@@ -51,21 +56,21 @@ impl Contender {
             "eth0": {"type": "nic", "network": "benchbr0", "name": "eth0"},
         });
         api.expect("PUT", "/1.0/profiles/default", Some(&json!({"config": {}, "description": "", "devices": devices})));
-        self.import(&images::busybox(), "bb")
+        self.import(&images::busybox(), "bb").map(drop)
     }
 
-    /// Imports the Debian image.
+    /// Imports the Debian image and returns how long it took.
     ///
     /// # Errors
     /// It is not made, or cannot be imported.
-    pub fn import_debian(&self) -> Result<(), String> {
+    pub fn import_debian(&self) -> Result<Duration, String> {
         let image = images::debian(Release::Bookworm).ok_or("the Debian image is not made; `cargo xtask images bookworm` makes it")?;
         self.import(&image, "deb")
     }
 
-    fn import(&self, image: &Image, alias: &str) -> Result<(), String> {
+    fn import(&self, image: &Image, alias: &str) -> Result<Duration, String> {
         let squashfs = image.squashfs.as_ref().ok_or("the image has no squashfs: mksquashfs is missing")?;
-        self.cli(&["image", "import", &image.metadata.display().to_string(), &squashfs.display().to_string(), "--alias", alias]).map(drop)
+        self.cli(&["image", "import", &image.metadata.display().to_string(), &squashfs.display().to_string(), "--alias", alias])
     }
 
     /// Runs the contender's own client to its end and returns how long it took.

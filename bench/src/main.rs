@@ -106,13 +106,16 @@ fn measure(plan: &Plan) -> Result<(), String> {
     if plan.wants("scenes") {
         scenes::play(plan, &contenders, "bb", "dir", &mut samples);
         scenes::play(plan, &contenders, "bb", "btrfs", &mut samples);
+        scenes::play(plan, &contenders, "bb", "host", &mut samples);
     }
     if plan.wants("debian") {
         for contender in &contenders {
             contender.import_debian()?;
         }
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(2), ..plan.clone() }, &contenders, "deb", "btrfs", &mut samples);
+        scenes::play(&Plan { rounds: plan.rounds.div_ceil(3), ..plan.clone() }, &contenders, "deb", "host", &mut samples);
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(3), ..plan.clone() }, &contenders, "deb", "dir", &mut samples);
+        scenes::import_debian(&contenders, &mut samples);
     }
     if plan.wants("stream") {
         scenes::stream(&contenders, &mut samples);

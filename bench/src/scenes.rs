@@ -127,6 +127,20 @@ fn import(contender: &Contender, place: &str, samples: &mut Samples) {
     }
 }
 
+/// Imports the Debian image in two files, over and over; nothing is left of it.
+pub fn import_debian(contenders: &[Contender], samples: &mut Samples) {
+    for _ in 0..5 {
+        for contender in contenders {
+            // There is one from before; LXD takes the same bytes only once.
+            let _ = contender.cli(&["image", "delete", "deb"]);
+            match contender.import_debian() {
+                Ok(took) => samples.time("image import, split", "deb", contender.side, took),
+                Err(why) => samples.note(format!("{:?} cannot import: {why}", contender.side)),
+            }
+        }
+    }
+}
+
 /// Sends 512 MiB through `cat` in an instance and back.
 pub fn stream(contenders: &[Contender], samples: &mut Samples) {
     const SIZE: u64 = 512 << 20;
@@ -167,7 +181,7 @@ fn pump(contender: &Contender, size: u64) -> Result<Duration, String> {
 
 /// Launches many instances at once; with all of them running, weighs the daemon and its monitors.
 pub fn parallel(plan: &Plan, contenders: &[Contender], samples: &mut Samples) {
-    for pool in ["dir", "btrfs"] {
+    for pool in ["dir", "btrfs", "host"] {
         let place = format!("bb {pool}");
         for round in 0..3 {
             for contender in in_turn(contenders, round) {
