@@ -453,9 +453,6 @@ fn noise() -> Vec<u8> {
 }
 
 fn nested_subvolumes_go_along(pool: &dyn Pool, _: &PoolSpec) {
-    if pool.driver() != DriverKind::Btrfs {
-        return;
-    }
     let snapshots = pool.snapshots().unwrap();
     let (volume, copy) = (instance("web"), instance("copy"));
     pool.create(&volume, &mut |directory| {
@@ -489,10 +486,6 @@ fn nested_subvolumes_go_along(pool: &dyn Pool, _: &PoolSpec) {
 }
 
 fn owners_can_be_shifted(pool: &dyn Pool, _: &PoolSpec) {
-    if pool.mapped().is_some() {
-        // Its roots are mounted with mapped ids, wherever it can be made at all.
-        return;
-    }
     let volume = instance("web");
     pool.create(&volume, &mut sample::fill).unwrap();
     let before = describe(&path(pool, &volume));

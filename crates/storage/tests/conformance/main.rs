@@ -1,7 +1,7 @@
 //! One set of rules, held by every driver on every kind of ground it can stand on.
 //!
 //! Runs in a mount namespace of its own. `conformance NAME…` runs only the cases or grounds whose names contain one of
-//! the words; `conformance latency` prints how long the daily steps take instead.
+//! the words; `conformance latency` prints how long the daily steps take instead, `conformance matrix` the manual's page.
 
 // Without the usual harness the lints do not see that all of this is test code.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -12,6 +12,7 @@ mod custom;
 mod ground;
 mod killed;
 mod latency;
+mod matrix;
 mod pools;
 mod roots;
 mod sample;
@@ -43,6 +44,11 @@ fn main() -> ExitCode {
         latency::print();
         return ExitCode::SUCCESS;
     }
+    if words == ["matrix"] {
+        print!("{}", matrix::page());
+        return ExitCode::SUCCESS;
+    }
+    let mut outcomes = matrix::Outcomes::default();
     let wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word));
     println!("running the conformance tests");
     let mut failed = Vec::new();
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
         }
         let fine = catch_unwind(AssertUnwindSafe(test)).is_ok();
         println!("test {name} ... {}", if fine { "ok" } else { "FAILED" });
+        outcomes.note(&name, fine);
         if fine {
             passed += 1;
         } else {
@@ -83,6 +90,10 @@ fn main() -> ExitCode {
             leaks.check();
         });
     }
+    run("manual::the_matrix_is_fresh".to_owned(), &mut matrix::check_page);
+    if words.is_empty() {
+        outcomes.print();
+    }
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {passed} passed; {} failed; {skipped} ignored", failed.len());
     if failed.is_empty() {
@@ -95,7 +106,7 @@ fn main() -> ExitCode {
 fn on_ground(name: &str, ground: &Ground, run: &mut dyn FnMut(String, &mut dyn FnMut())) {
     let mut spec = ground.spec("pool");
     let pool = create_pool(&mut spec, &|warning| panic!("{warning}")).unwrap();
-    for case in rules() {
+    for case in rules().filter(|case| matrix::applies(case.name, pool.driver())) {
         run(format!("{name}::{}", case.name), &mut || {
             (case.run)(pool.as_ref(), &spec);
             let left: Vec<_> = pool.list().unwrap().into_iter().filter(|found| !is_image(found)).collect();

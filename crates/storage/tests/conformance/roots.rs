@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use coffer_base::Progress;
-use coffer_storage::{Pool, PoolSpec, Volume, create_from_image};
+use coffer_storage::{DriverKind, Pool, PoolSpec, Volume, create_from_image};
 
 use crate::cases::{Case, delete, fingerprint, instance, name, path};
 use crate::sample::{self, check_same, describe_names_alone as describe, path_of};
@@ -122,10 +122,11 @@ fn a_root_that_runs_can_be_copied(pool: &dyn Pool, _: &PoolSpec) {
 }
 
 fn many_snapshots_cost_no_content(pool: &dyn Pool, _: &PoolSpec) {
-    const ROUNDS: usize = 14;
+    // More than there are layers of one volume; elsewhere a few tell the same.
+    let rounds = if pool.driver() == DriverKind::Overlay { 14 } else { 4 };
     let volume = made(pool);
     let mut states = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         change(&path(pool, &volume).join("rootfs"), round);
         states.push(describe(&path(pool, &volume)));
         pool.snapshots().unwrap().snapshot(&volume, &name(&format!("s{round}"))).unwrap();
@@ -133,11 +134,11 @@ fn many_snapshots_cost_no_content(pool: &dyn Pool, _: &PoolSpec) {
     for (round, state) in states.iter().enumerate() {
         check_same(state, &whole(pool, &volume.snapshot(&name(&format!("s{round}")))));
     }
-    check_same(&states[ROUNDS - 1], &describe(&path(pool, &volume)));
-    let snapshots: Vec<Volume> = (0..ROUNDS).map(|round| volume.snapshot(&name(&format!("s{round}")))).collect();
+    check_same(&states[rounds - 1], &describe(&path(pool, &volume)));
+    let snapshots: Vec<Volume> = (0..rounds).map(|round| volume.snapshot(&name(&format!("s{round}")))).collect();
     // The order in which they go says nothing about what the others stand on.
     delete(pool, &snapshots.iter().step_by(2).collect::<Vec<_>>());
-    check_same(&states[7], &describe(&path(pool, &snapshots[7])));
+    check_same(&states[3], &describe(&path(pool, &snapshots[3])));
     let rest: Vec<&Volume> = snapshots.iter().skip(1).step_by(2).chain([&volume]).collect();
     gone(pool, &rest);
 }
