@@ -50,3 +50,31 @@ fn the_command_replays() {
     terminal.expect("Action: instance-updated, Source: /1.0/instances/c1");
     assert!(!terminal.screen().contains("instance-created"), "{}", terminal.screen());
 }
+
+#[test]
+fn what_is_done_with_an_instance_is_told() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    let mut listener = daemon.api().events("type=lifecycle");
+    let mut told = |action: &str, source: &str| {
+        let event = listener.lifecycle(action);
+        assert_eq!(event["metadata"]["source"], source, "{event}");
+        assert_eq!(event["metadata"]["requestor"]["username"], "root", "{event}");
+        event["metadata"]["context"].clone()
+    };
+    daemon.coffer(["exec", "c1", "--", "true"]).ok();
+    assert_eq!(told("instance-exec", "/1.0/instances/c1"), json!({"command": ["true"]}));
+    daemon.coffer(["console", "c1", "--show-log"]).ok();
+    told("instance-console-retrieved", "/1.0/instances/c1/console");
+    daemon.api().expect("DELETE", "/1.0/instances/c1/console", None);
+    told("instance-console-reset", "/1.0/instances/c1/console");
+    daemon.api().get("/1.0/instances/c1/metadata");
+    told("instance-metadata-retrieved", "/1.0/instances/c1/metadata");
+    let backup = daemon.scratch().join("c1.tar");
+    daemon.coffer(["export", "c1", &backup.display().to_string(), "--compression=none"]).ok();
+    told("instance-backup-created", "/1.0/instances/c1/backups/backup0");
+    told("instance-backup-retrieved", "/1.0/instances/c1/backups/backup0");
+    daemon.coffer(["image", "export", "small", &daemon.scratch().join("image").display().to_string()]).ok();
+    let fingerprint = daemon.api().get("/1.0/images")[0].clone();
+    told("image-retrieved", fingerprint.as_str().expect("a URL"));
+}

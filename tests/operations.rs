@@ -74,3 +74,33 @@ fn a_cancelled_operation_is_told_and_remembered() {
     assert_eq!((&told["metadata"]["source"], &told["metadata"]["requestor"]["username"]), (&url.into(), &"root".into()));
     assert_eq!(daemon.api().get("/1.0/operations/log?limit=1")[0]["status"], "Cancelled");
 }
+
+#[test]
+fn a_long_step_shows_its_progress_and_can_be_cancelled() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    daemon.coffer(["exec", "c1", "--", "sh", "-c", "head -c 48000000 /dev/urandom > /large"]).ok();
+    daemon.change_state("c1", "stop");
+    let before = daemon.api().get("/1.0/images");
+    let mut listener = daemon.api().events("type=operation");
+    // The slowest compressor there is: it takes seconds.
+    let body = json!({"source": {"type": "instance", "name": "c1"}, "compression_algorithm": "xz -9"});
+    let answer = daemon.api().request("POST", "/1.0/images", Some(&body)).expect("an answer").json();
+    let url = answer["operation"].as_str().expect("an operation").to_owned();
+    loop {
+        let event = listener.one();
+        let operation = &event["metadata"];
+        assert_eq!(operation["status"], "Running", "{operation}");
+        if operation["metadata"]["create_image_from_container_pack_progress"].is_string() {
+            assert_eq!(operation["may_cancel"], true, "{operation}");
+            assert!(operation["metadata"]["progress"]["processed"].is_string(), "{operation}");
+            break;
+        }
+    }
+    daemon.api().expect("DELETE", &url, None);
+    assert_eq!(daemon.api().get(&url)["status"], "Cancelled");
+    // The instance is free again as soon as the packing has ended, and nothing was published.
+    assert!(daemon.eventually(|| daemon.coffer(["start", "c1"]).run().code == 0));
+    assert_eq!(daemon.api().get("/1.0/images"), before);
+    assert_eq!(daemon.api().get("/1.0/operations/log?status=cancelled")[0]["description"], "Publishing instance");
+}

@@ -141,8 +141,9 @@ pub const EXTENSIONS: &[&str] = &[
     "volume_snapshot_scheduling",
     "resources",
     "resources_v2",
-    // Projects: the default one is listed and shown.
+    // Projects.
     "projects",
+    "project_usage",
     // Trust.
     "certificate_update",
     "certificate_token",

@@ -64,7 +64,7 @@ pub use preseed::{ClusterPreseed, NetworkPreseed, Preseed};
 pub use profile::{Profile, ProfilePost, ProfilePut, ProfilesPost};
 pub use project::{Project, ProjectPost, ProjectPut, ProjectState, ProjectStateResource, ProjectsPost};
 pub use resources::{
-    Resources, ResourcesCpu, ResourcesCpuCache, ResourcesCpuCore, ResourcesCpuSocket, ResourcesCpuThread, ResourcesMemory,
+    Resources, ResourcesCpu, ResourcesCpuCache, ResourcesCpuCore, ResourcesCpuSocket, ResourcesCpuThread, ResourcesLoad, ResourcesMemory,
     ResourcesMemoryNode, ResourcesSystem, ResourcesSystemChassis, ResourcesSystemFirmware, ResourcesSystemMotherboard,
 };
 pub use resources_devices::{

@@ -21,6 +21,24 @@ wire! {
         pub pci: ResourcesPci,
         /// The machine.
         pub system: ResourcesSystem,
+        /// How busy it is.
+        pub load: ResourcesLoad,
+    }
+
+    /// How busy the host is. The names are those of newer servers.
+    pub struct ResourcesLoad {
+        /// Processes that ran or waited, on average over a minute.
+        #[serde(rename = "Average1Min")]
+        pub average_1_min: f64,
+        /// Over five minutes.
+        #[serde(rename = "Average5Min")]
+        pub average_5_min: f64,
+        /// Over the longest time that the kernel counts.
+        #[serde(rename = "Average10Min")]
+        pub average_10_min: f64,
+        /// Processes and threads.
+        #[serde(rename = "Processes")]
+        pub processes: i64,
     }
 
     /// Processors.

@@ -222,9 +222,10 @@ pub const ROUTES: &[Route] = &[
     route(Get, "/1.0/projects", "projects_get", "List projects", "", "[Project]", Sync, View),
     route(Post, "/1.0/projects", "projects_post", "Make a project", "ProjectsPost", "", Sync, Admin),
     route(Get, "/1.0/projects/{name}", "project_get", "Get a project", "", "Project", Sync, View),
+    route(Get, "/1.0/projects/{name}/state", "project_state_get", "Get what a project uses", "", "ProjectState", Sync, View),
     route(Put, "/1.0/projects/{name}", "project_put", "Replace a project's configuration", "ProjectPut", "", Sync, Admin),
     route(Patch, "/1.0/projects/{name}", "project_patch", "Merge into a project's configuration", "ProjectPut", "", Sync, Admin),
-    route(Post, "/1.0/projects/{name}", "project_post", "Rename a project", "ProjectPost", "", Sync, Admin),
+    route(Post, "/1.0/projects/{name}", "project_post", "Rename a project", "ProjectPost", "", Async, Admin),
     route(Delete, "/1.0/projects/{name}", "project_delete", "Delete a project", "", "", Sync, Admin),
 
     route(Get, "/1.0/operations", "operations_get", "List operations by status", "", "[Operation]", Sync, View),

@@ -1,10 +1,28 @@
-//! Telling whoever waits how far a long step is.
+//! Telling whoever waits how far a long step is, and hearing whether anybody still wants it.
 
+use std::io;
 use std::sync::Arc;
 
 /// Where a long step reports how far it is. Cheap to clone; does nothing unless somebody listens.
 #[derive(Clone, Default)]
-pub struct Progress(Option<Arc<dyn Fn(Step) + Send + Sync>>);
+pub struct Progress(Option<Arc<dyn Listener>>);
+
+/// Who listens. It must be quick: it runs on the working thread.
+pub trait Listener: Send + Sync {
+    /// Hears how far the work is.
+    fn hear(&self, step: Step);
+
+    /// Says whether the work was cancelled.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn(Step) + Send + Sync> Listener for F {
+    fn hear(&self, step: Step) {
+        self(step);
+    }
+}
 
 /// One report of progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +36,58 @@ pub struct Step {
 }
 
 impl Progress {
-    /// Reports to `listener`, which must be quick: it runs on the working thread.
+    /// Reports to `listener`, which never cancels.
     pub fn to(listener: impl Fn(Step) + Send + Sync + 'static) -> Self {
+        Self::told_to(listener)
+    }
+
+    /// Reports to a listener that may cancel the work.
+    pub fn told_to(listener: impl Listener + 'static) -> Self {
         Self(Some(Arc::new(listener)))
+    }
+
+    /// Lets the work go on, or says that nobody wants it any more. A long step asks this between its parts.
+    ///
+    /// # Errors
+    /// `Interrupted` if the work was cancelled.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.0 {
+            Some(listener) if listener.cancelled() => Err(io::Error::new(io::ErrorKind::Interrupted, "it was cancelled")),
+            _ => Ok(()),
+        }
     }
 
     /// Reports that `done` of `total` bytes are through.
     pub fn report(&self, stage: &'static str, done: u64, total: Option<u64>) {
         if let Some(listener) = &self.0 {
-            listener(Step { stage, done, total });
+            listener.hear(Step { stage, done, total });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    struct Switch(AtomicBool);
+
+    impl Listener for Arc<Switch> {
+        fn hear(&self, _: Step) {}
+
+        fn cancelled(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn work_goes_on_until_it_is_cancelled() {
+        assert!(Progress::default().check().is_ok());
+        assert!(Progress::to(|_| ()).check().is_ok());
+        let switch = Arc::new(Switch(AtomicBool::new(false)));
+        let progress = Progress::told_to(switch.clone());
+        assert!(progress.check().is_ok());
+        switch.0.store(true, Ordering::SeqCst);
+        assert_eq!(progress.check().unwrap_err().kind(), io::ErrorKind::Interrupted);
     }
 }

@@ -53,7 +53,9 @@ impl App {
             Family::Coffer => "coffer",
             Family::Lxd => "lxc",
         };
-        let local = traced(Client::new(Endpoint::local(family), &globals.project), &globals);
+        let of_remote = remotes.named("local").map(|(_, remote)| remote.project.clone()).unwrap_or_default();
+        let project = if globals.project.is_empty() { &of_remote } else { &globals.project };
+        let local = traced(Client::new(Endpoint::local(family), project), &globals);
         Ok(App { globals, program, local, remotes, clients })
     }
 
@@ -80,6 +82,13 @@ impl App {
         let project = if self.globals.project.is_empty() { &remote.project } else { &self.globals.project };
         let made = traced(Client::new(self.remotes.endpoint(name)?, project), &self.globals);
         Ok(cell.get_or_init(|| made))
+    }
+
+    /// Returns the project that is worked in on the server that holds `target`.
+    pub(crate) fn project(&self, target: &Target) -> Result<String, CliError> {
+        let of_remote = &self.remotes.named(&target.remote)?.1.project;
+        let project = [&self.globals.project, of_remote].into_iter().find(|project| !project.is_empty());
+        Ok(project.cloned().unwrap_or_else(|| "default".to_owned()))
     }
 
     /// Returns the server of images that `target` is on; `None` if that is a daemon.

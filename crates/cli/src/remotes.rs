@@ -110,7 +110,12 @@ impl Remotes {
                 }
             }
         }
+        // The user can work in another project of the daemon of this machine, which is else always the same.
+        let project = remotes.all.remove(LOCAL).map(|remote| remote.project).unwrap_or_default();
         remotes.all.extend(always.map(|(name, remote)| (name.to_owned(), remote)));
+        if let Some(local) = remotes.all.get_mut(LOCAL) {
+            local.project = project;
+        }
         Ok(remotes)
     }
 
@@ -232,6 +237,20 @@ impl Remotes {
         self.save()
     }
 
+    /// Works in another project of a remote from now on; of one that the host knows, this user does.
+    pub(crate) fn set_project(&mut self, name: &str, project: &str) -> Result<(), CliError> {
+        let name = self.named(name)?.0.to_owned();
+        let remote = self.all.get_mut(&name).ok_or_else(|| CliError::UnknownRemote { name: name.clone() })?;
+        if remote.protocol != Protocol::Lxd {
+            return Err(CliError::ImagesOnly { name });
+        }
+        remote.project = project.to_owned();
+        if remote.known == Known::Host {
+            remote.known = Known::User;
+        }
+        self.save()
+    }
+
     /// The certificate that a remote's server must have, if it is known by one.
     pub(crate) fn certificate(&self, name: &str) -> Result<Option<coffer_web::Certificate>, CliError> {
         match keys::pinned(&self.directory, name)? {
@@ -328,6 +347,19 @@ mod tests {
         check("https://r.example", ("https://r.example", ""));
         check("https://me:p@ss@r.example/x@y", ("https://r.example/x@y", "me:p@ss"));
         check("https://r.example/a@b", ("https://r.example/a@b", ""));
+    }
+
+    #[test]
+    fn a_project_is_kept_for_each_remote() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut remotes = read(dir.path());
+        assert!(remotes.set_project("images", "dev").is_err());
+        remotes.set_project("", "dev").unwrap();
+        let again = read(dir.path());
+        assert_eq!((again.all()["local"].project.as_str(), again.all()["local"].known), ("dev", Known::Always));
+        assert_eq!(again.all()["local"].addr, "unix://");
+        remotes.set_project("local", "default").unwrap();
+        assert_eq!(read(dir.path()).all()["local"].project, "default");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub use instance::exec_resumed::EXECUTING;
 pub use metrics::{FilesystemMetrics, InstanceMetrics, Metrics};
 pub use monitor::MonitorError;
 pub use operations::{Class, NewOperation, OperationHandle, OperationStatus, OperationView, Operations};
+pub use project::ProjectUsage;
 pub use request::*;
 pub use server::Environment;
 pub use trust::{NewToken, Newcomer};
@@ -211,6 +212,19 @@ impl Engine {
     #[must_use]
     pub fn operations(&self) -> &Operations {
         &self.inner.operations
+    }
+
+    /// Tells the listeners what somebody did with an instance beyond the use cases; `below` is the rest of the URL.
+    pub fn tell_used(
+        &self,
+        project: &coffer_model::ProjectName,
+        name: &coffer_model::InstanceName,
+        below: &str,
+        action: &'static str,
+        context: Option<serde_json::Value>,
+        caller: &Caller,
+    ) {
+        self.inner.events.lifecycle_with(Some(project), action, format!("/1.0/instances/{name}{below}"), context, Some(caller));
     }
 
     /// Tells the listeners what happened to an instance.

@@ -6,6 +6,8 @@
 //!      +--------> Cancelled   (where `may_cancel`)
 //! ```
 
+mod progress;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,6 +105,13 @@ pub struct Operations {
 struct Entry {
     view: watch::Sender<OperationView>,
     cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Entry {
+    /// What cancels it, if it can be cancelled.
+    fn cancel(&self) -> MutexGuard<'_, Option<Box<dyn FnOnce() + Send>>> {
+        self.cancel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The working side of an operation. Dropping it unfinished is a failure.
@@ -203,19 +212,21 @@ impl Operations {
     /// If there is none with this identity, or it cannot be cancelled.
     pub fn cancel(&self, id: Uuid) -> Result<(), EngineError> {
         let entry = self.lock().get(&id).cloned().ok_or_else(|| EngineError::not_found("operation", id))?;
-        let cancel = entry.cancel.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match cancel {
-            Some(cancel) => {
-                self.change(&entry, |view| {
-                    view.status = OperationStatus::Cancelled;
-                    view.may_cancel = false;
-                });
-                cancel();
-                self.forget_later(id);
-                Ok(())
-            }
-            None => Err(EngineError::Refused(format!("operation {id} cannot be cancelled"))),
-        }
+        let cancel = {
+            // Held over both, so that the work learns of it or cannot be cancelled any more.
+            let mut slot = entry.cancel();
+            let Some(cancel) = slot.take() else {
+                return Err(EngineError::Refused(format!("operation {id} cannot be cancelled")));
+            };
+            self.change(&entry, |view| {
+                view.status = OperationStatus::Cancelled;
+                view.may_cancel = false;
+            });
+            cancel
+        };
+        cancel();
+        self.forget_later(id);
+        Ok(())
     }
 
     /// Waits until no task works any more, at the longest `timeout`.
@@ -294,39 +305,37 @@ impl OperationHandle {
 
     /// Lets the operation be cancelled; `cancel` is called at most once.
     pub fn set_cancel(&self, cancel: impl FnOnce() + Send + 'static) {
-        *self.entry.cancel.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(cancel));
+        *self.entry.cancel() = Some(Box::new(cancel));
         self.operations.change(&self.entry, |view| view.may_cancel = true);
     }
 
-    /// Where a long step reports how far it is. Reports at most once for each percent or 8 MiB.
+    /// Does a step that can be cancelled: it asks [`coffer_base::Progress::check`], and what it left when it failed is the
+    /// caller's to take back. After it the operation cannot be cancelled any more.
+    ///
+    /// # Errors
+    /// The step's; or that the operation was cancelled meanwhile.
+    pub fn cancellable<T>(&self, step: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+        self.set_cancel(|| ());
+        let done = step();
+        let slot = self.entry.cancel().take();
+        if slot.is_none() && self.entry.view.borrow().status == OperationStatus::Cancelled {
+            return Err(EngineError::Refused("the operation was cancelled".into()));
+        }
+        self.operations.change(&self.entry, |view| view.may_cancel = false);
+        done
+    }
+
+    /// Ends when the operation is cancelled.
+    pub async fn cancelled(&self) {
+        let mut view = self.entry.view.subscribe();
+        // The sender lives as long as the handle does.
+        let _ = view.wait_for(|view| view.status == OperationStatus::Cancelled).await;
+    }
+
+    /// Where a long step reports how far it is, and hears if the operation was cancelled.
     #[must_use]
     pub fn progress(&self) -> coffer_base::Progress {
-        let (entry, operations) = (self.entry.clone(), self.operations.clone());
-        let last = Mutex::new((u64::MAX, std::time::Instant::now()));
-        coffer_base::Progress::to(move |step| {
-            let mark = step.total.filter(|total| *total > 0).map_or(step.done >> 23, |total| step.done.saturating_mul(100) / total);
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.0 == mark {
-                return;
-            }
-            last.0 = mark;
-            let speed = (step.done as f64 / last.1.elapsed().as_secs_f64().max(0.001)) as u64;
-            let amount = match step.total {
-                Some(_) => format!("{mark}%"),
-                None => coffer_base::Bytes(step.done).to_string(),
-            };
-            let text = format!("{amount} ({}/s)", coffer_base::Bytes(speed));
-            operations.change(&entry, |view| {
-                view.metadata.insert(format!("{}_progress", step.stage), Value::from(text));
-                let progress = serde_json::json!({
-                    "stage": step.stage,
-                    "percent": if step.total.is_some() { mark.to_string() } else { String::new() },
-                    "processed": step.done.to_string(),
-                    "speed": speed.to_string(),
-                });
-                view.metadata.insert("progress".to_owned(), progress);
-            });
-        })
+        coffer_base::Progress::told_to(progress::Told::new(self.entry.clone(), self.operations.clone()))
     }
 
     /// Ends the operation with its result.
@@ -336,7 +345,7 @@ impl OperationHandle {
 
     fn end(&mut self, result: Result<(), String>) {
         self.finished = true;
-        drop(self.entry.cancel.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.entry.cancel().take());
         self.operations.change(&self.entry, |view| {
             view.may_cancel = false;
             match result {
@@ -403,5 +412,25 @@ mod tests {
         operations.cancel(handle.id()).unwrap();
         receiver.recv().unwrap();
         handle.finish(Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_step_is_cancelled_or_cannot_be_any_more() {
+        let operations = Operations::new(Events::default(), OperationLog::none());
+        let handle = operations.begin(new());
+        assert_eq!(handle.cancellable(|| Ok(7)).unwrap(), 7);
+        assert!(operations.cancel(handle.id()).is_err());
+        let progress = handle.progress();
+        let done = handle.cancellable(|| {
+            progress.check().unwrap();
+            operations.cancel(handle.id()).unwrap();
+            Ok(progress.check().is_err())
+        });
+        assert_eq!(done.unwrap_err().to_string(), "the operation was cancelled");
+        handle.cancelled().await;
+        assert!(progress.check().is_err());
+        let id = handle.id();
+        handle.finish(Ok(()));
+        assert_eq!(operations.get(id).unwrap().status, OperationStatus::Cancelled);
     }
 }

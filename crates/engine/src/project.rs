@@ -1,9 +1,10 @@
 //! Projects.
 
-use coffer_model::{Project, ProjectName, key, keys};
+use coffer_model::{Config, Devices, Profile, ProfileName, Project, ProjectName, key, keys};
 
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::operations::{NewOperation, OperationView};
 use crate::request::Scope;
 use crate::{Detail, Engine, Precondition, used_by};
 
@@ -37,14 +38,7 @@ impl Engine {
                 project.config.set(*feature, *default);
             }
         }
-        let default = coffer_model::Profile {
-            project: project.name.clone(),
-            name: coffer_model::ProfileName::default_profile(),
-            description: format!("Default Coffer profile for project {}", project.name),
-            config: coffer_model::Config::default(),
-            devices: coffer_model::Devices::default(),
-        };
-        let default = coffer_model::gate::profile(default)?;
+        let default = default_profile(&project.name)?;
         self.inner.store.write(|tx| {
             coffer_store::project::insert(tx, &project)?;
             if project.config.flag("features.profiles", true) {
@@ -66,26 +60,69 @@ impl Engine {
         if only_if.is_some_and(|check| !check(&now)) {
             return Err(EngineError::Changed { entity: "project", name: now.name.to_string() });
         }
-        let changed = FEATURES.iter().find(|(feature, _)| now.config.flag(feature, true) != project.config.flag(feature, true));
-        if let Some((feature, _)) = changed
-            && (!users.is_empty() || now.name.is_default())
-        {
-            return Err(EngineError::Refused(format!("project {}: {feature} can change only while the project is empty", now.name)));
+        let changed = |feature: &str| now.config.flag(feature, true) != project.config.flag(feature, true);
+        if let Some((feature, _)) = FEATURES.iter().find(|(feature, _)| changed(feature)) {
+            if now.name.is_default() {
+                return Err(EngineError::Refused(format!("project default: {feature} is always on")));
+            }
+            if !others(&now.name, users).is_empty() {
+                return Err(EngineError::Refused(format!("project {}: {feature} can change only while the project is empty", now.name)));
+            }
         }
-        self.inner.store.write(|tx| coffer_store::project::update(tx, &project))?;
+        let default = default_profile(&project.name)?;
+        self.inner.store.write(|tx| {
+            coffer_store::project::update(tx, &project)?;
+            match (changed("features.profiles"), project.config.flag("features.profiles", true)) {
+                (true, true) => coffer_store::profile::insert(tx, &default).map(drop),
+                (true, false) => coffer_store::profile::delete(tx, &project.name, &default.name),
+                (false, _) => Ok(()),
+            }
+        })?;
         self.tell_project(&project.name, "project-updated", caller);
         Ok(())
     }
 
-    /// Renames a project that holds nothing.
+    /// Renames a project that holds nothing, in an operation.
     ///
     /// # Errors
     /// If it does not exist, holds something, is `default`, or the new name is taken.
-    pub fn rename_project(&self, caller: &Caller, name: &ProjectName, new: &ProjectName) -> Result<(), EngineError> {
+    pub fn rename_project(&self, caller: &Caller, name: &ProjectName, new: &ProjectName) -> Result<OperationView, EngineError> {
         self.refuse_default_or_used(name, "renamed")?;
-        self.inner.store.write(|tx| coffer_store::project::rename(tx, name, new))?;
-        self.tell_project(new, "project-renamed", caller);
-        Ok(())
+        if self.inner.store.read(|conn| coffer_store::project::get(conn, new))?.is_some() {
+            return Err(EngineError::exists("project", new));
+        }
+        let resources = [("projects", vec![format!("/1.0/projects/{name}")])].into();
+        let operation = NewOperation::task("Renaming project", &ProjectName::default_project(), resources);
+        let (engine, caller, name, new) = (self.clone(), caller.clone(), name.clone(), new.clone());
+        Ok(self.operations().spawn(operation.by(&caller), move |_| {
+            engine.refuse_default_or_used(&name, "renamed")?;
+            engine.inner.store.write(|tx| coffer_store::project::rename(tx, &name, &new))?;
+            engine.tell_project(&new, "project-renamed", &caller);
+            Ok(())
+        }))
+    }
+
+    /// Says what a project uses: instances, and what is promised to them.
+    ///
+    /// # Errors
+    /// If it does not exist.
+    pub fn project_usage(&self, name: &ProjectName) -> Result<ProjectUsage, EngineError> {
+        let (project, _) = self.project(name)?;
+        let views = self.instances(&Scope::Project(project.name.clone()), Detail::Plain)?;
+        let networks = self.inner.store.read(|conn| coffer_store::network::list(conn, Some(&project.name)))?;
+        let volumes = self.inner.store.read(|conn| coffer_store::volume::list(conn, None, Some(&project.name)))?;
+        let mut usage = ProjectUsage { containers: views.len() as u64, networks: networks.len() as u64, ..ProjectUsage::default() };
+        let size = |text: Option<&str>| text.and_then(|text| text.parse::<coffer_base::Bytes>().ok()).map_or(0, |bytes| bytes.0);
+        for view in &views {
+            let number = |key: &str| view.expanded_config.parse::<u64>(key).unwrap_or(0);
+            usage.cpu += number("limits.cpu");
+            usage.processes += number("limits.processes");
+            usage.memory += size(view.expanded_config.get("limits.memory"));
+            let root = view.expanded_devices.0.values().find(|device| device.get("path") == Some("/"));
+            usage.disk += size(root.and_then(|root| root.get("size")));
+        }
+        usage.disk += volumes.iter().map(|volume| size(volume.config.get("size"))).sum::<u64>();
+        Ok(usage)
     }
 
     /// Deletes a project that holds nothing.
@@ -104,8 +141,7 @@ impl Engine {
         if name.is_default() {
             return Err(EngineError::Refused(format!("project default cannot be {what}")));
         }
-        let own_profile = used_by::url("profiles", name, "default");
-        let users: Vec<String> = users.into_iter().filter(|url| *url != own_profile).collect();
+        let users = others(name, users);
         if users.is_empty() {
             return Ok(());
         }
@@ -139,6 +175,41 @@ impl Engine {
     fn tell_project(&self, name: &ProjectName, action: &'static str, caller: &Caller) {
         self.events().lifecycle(None, action, format!("/1.0/projects/{name}"), Some(caller));
     }
+}
+
+/// What a project uses: numbers of things, and what is promised to its instances and volumes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProjectUsage {
+    /// Containers.
+    pub containers: u64,
+    /// Networks of its own.
+    pub networks: u64,
+    /// Processors.
+    pub cpu: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processes.
+    pub processes: u64,
+    /// Bytes of root disks and volumes.
+    pub disk: u64,
+}
+
+/// The profile that a project of that name begins with.
+fn default_profile(project: &ProjectName) -> Result<coffer_model::Checked<Profile>, EngineError> {
+    let profile = Profile {
+        project: project.clone(),
+        name: ProfileName::default_profile(),
+        description: format!("Default Coffer profile for project {project}"),
+        config: Config::default(),
+        devices: Devices::default(),
+    };
+    Ok(coffer_model::gate::profile(profile)?)
+}
+
+/// Who uses a project beside its own default profile, without which it would be none.
+fn others(project: &ProjectName, users: Vec<String>) -> Vec<String> {
+    let own_profile = used_by::url("profiles", project, "default");
+    users.into_iter().filter(|url| *url != own_profile).collect()
 }
 
 /// What a new project has of its own unless said. Networks are the default project's, as with LXD.

@@ -55,7 +55,7 @@ impl Unpacker {
     /// # Errors
     /// See [`UnpackError`].
     pub fn inspect_backup(&self, archive: BorrowedFd<'_>, limits: Limits) -> Result<BackupTexts, UnpackError> {
-        let heard = self.converse(Task::InspectBackup { limits }, &[archive], |_| ())?;
+        let heard = self.converse(Task::InspectBackup { limits }, &[archive], |_| Ok(()))?;
         match heard.last {
             Line::Inspected => Ok(BackupTexts { index: heard.text, configuration: heard.configuration }),
             line => Err(UnpackError::unexpected(line)),
@@ -77,6 +77,7 @@ impl Unpacker {
         let total = crate::receive::size_of(request.archive).map_err(UnpackError::Talk)?;
         let heard = self.converse(Task::UnpackBackup { limits: request.limits }, &files, |done| {
             progress.report("create_instance_from_backup_unpack", done, Some(total));
+            progress.check()
         })?;
         let mut unpacked = match heard.last {
             Line::Unpacked(unpacked) => unpacked,

@@ -66,6 +66,7 @@ impl Unpacker {
         files.extend_from_slice(request.directories);
         let heard = self.converse(Task::Pack { compressor: request.compressor }, &files, |done| {
             progress.report(request.stage, done, None);
+            progress.check()
         })?;
         match heard.last {
             Line::Packed(packed) => Ok(packed),

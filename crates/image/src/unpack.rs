@@ -172,7 +172,10 @@ impl Unpacker {
         let task = Task::Unpack { split: request.rootfs.is_some(), limits: request.limits };
         let files: Vec<_> = [Some(request.metadata), request.rootfs, Some(request.target)].into_iter().flatten().collect();
         let total = total(request.metadata, request.rootfs)?;
-        let heard = self.converse(task, &files, |done| progress.report(STAGE, done, Some(total)))?;
+        let heard = self.converse(task, &files, |done| {
+            progress.report(STAGE, done, Some(total));
+            progress.check()
+        })?;
         match heard.last {
             Line::Unpacked(unpacked) => Ok(unpacked),
             line => Err(UnpackError::unexpected(line)),
@@ -187,7 +190,10 @@ impl Unpacker {
         let task = Task::Inspect { split: request.rootfs.is_some(), limits: request.limits, whole: request.whole };
         let files: Vec<_> = [Some(request.metadata), request.rootfs].into_iter().flatten().collect();
         let total = total(request.metadata, request.rootfs)?;
-        let heard = self.converse(task, &files, |done| progress.report(STAGE, done, Some(total)))?;
+        let heard = self.converse(task, &files, |done| {
+            progress.report(STAGE, done, Some(total));
+            progress.check()
+        })?;
         match heard.last {
             Line::Inspected => Ok(Inspected { metadata: Metadata::parse(heard.text.as_bytes())? }),
             line => Err(UnpackError::unexpected(line)),
@@ -210,7 +216,10 @@ impl Unpacker {
     ) -> Result<Unpacked, UnpackError> {
         let files: Vec<_> = layers.iter().copied().chain([target]).collect();
         let total = total_of(layers)?;
-        let heard = self.converse(Task::UnpackLayers { limits }, &files, |done| progress.report(STAGE, done, Some(total)))?;
+        let heard = self.converse(Task::UnpackLayers { limits }, &files, |done| {
+            progress.report(STAGE, done, Some(total));
+            progress.check()
+        })?;
         match heard.last {
             Line::Unpacked(unpacked) => Ok(unpacked),
             line => Err(UnpackError::unexpected(line)),
@@ -223,7 +232,10 @@ impl Unpacker {
     /// See [`UnpackError`] and [`Failure`].
     pub fn inspect_layers(&self, layers: &[BorrowedFd<'_>], limits: Limits, progress: &Progress) -> Result<Accounts, UnpackError> {
         let total = total_of(layers)?;
-        let heard = self.converse(Task::InspectLayers { limits }, layers, |done| progress.report(STAGE, done, Some(total)))?;
+        let heard = self.converse(Task::InspectLayers { limits }, layers, |done| {
+            progress.report(STAGE, done, Some(total));
+            progress.check()
+        })?;
         match heard.last {
             Line::Inspected => Ok(Accounts { passwd: heard.text, group: heard.configuration.unwrap_or_default() }),
             line => Err(UnpackError::unexpected(line)),

@@ -27,6 +27,8 @@ pub(crate) const LIVE: bool = true;
 const MAX: i64 = i64::MAX;
 
 pub(crate) const VM: Support = No("it is for virtual machines, which this server does not run");
+const UNLIMITED: Support = No("this server does not hold projects to limits yet, and a limit that is not held would be a lie");
+const OF_SERVER: Support = No("here it is a key of the server, for all projects");
 const LATER: Support = No("this server does not do it yet");
 const CDI: Support = No("pass the GPU's device nodes instead; the NVIDIA hook of other servers is not used here");
 
@@ -165,10 +167,17 @@ const COMPRESSION: Value = Choice(&["bzip2", "gzip", "lzma", "none", "xz", "zstd
 
 /// Keys of projects.
 pub const PROJECT: &[Key] = &[
+    row("backups.compression_algorithm", COMPRESSION, "", LIVE, Free, OF_SERVER, "Compression of the project's backups."),
     row("features.images", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own images."),
     row("features.networks", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own networks."),
+    row("features.networks.zones", Bool, "", NEXT_START, Free, LATER, "Whether the project has its own network zones."),
     row("features.profiles", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own profiles."),
+    row("features.storage.buckets", Bool, "", NEXT_START, Free, LATER, "Whether the project has its own storage buckets."),
     row("features.storage.volumes", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own volumes."),
+    row("images.*", Line, "", LIVE, Free, OF_SERVER, "What is done with the project's images by and by."),
+    row("limits.*", Line, "", LIVE, Free, UNLIMITED, "How much the project's instances and networks may be and use together."),
+    row("restricted", Bool, "", LIVE, Free, UNLIMITED, "Whether the project's instances and networks are kept from what reaches the host."),
+    row("restricted.*", Line, "", LIVE, Free, UNLIMITED, "What the project's instances and networks may reach all the same."),
     row("user.*", Text, "", LIVE, Free, Yes, "Free text."),
 ];
 

@@ -4,7 +4,11 @@
 
 mod cpu;
 mod devices;
+mod gpu;
+mod load;
 mod memory;
+mod names;
+mod usb;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +19,17 @@ use coffer_api::{Resources, ResourcesSystem, ResourcesSystemChassis, ResourcesSy
 /// Everything that the host has.
 #[must_use]
 pub fn resources() -> Resources {
+    let (pci, usb) = (names::Names::load("pci.ids"), names::Names::load("usb.ids"));
     Resources {
         cpu: cpu::read(),
         memory: memory::read(),
-        network: devices::network(),
+        gpu: gpu::read(&pci),
+        network: devices::network(&pci),
         storage: devices::storage(),
-        pci: devices::pci(),
+        usb: usb::read(&usb),
+        pci: devices::pci(&pci),
         system: system(),
-        ..Resources::default()
+        load: load::read(),
     }
 }
 

@@ -87,7 +87,13 @@ pub(crate) enum Project {
         #[arg(value_name = "[REMOTE:]PROJECT")]
         name: Target,
     },
-    /// Make another project the current one (not supported yet; use --project)
+    /// Print which project is the current one
+    GetCurrent {
+        /// Remote
+        #[arg(value_name = "REMOTE:")]
+        remote: Option<Target>,
+    },
+    /// Make another project the current one
     Switch {
         /// Project
         #[arg(value_name = "[REMOTE:]PROJECT")]
@@ -122,7 +128,11 @@ impl Project {
             }
             Project::Info { name, format } => info(app, &name, format).await,
             Project::List { remote, format } => list(app, &remote.unwrap_or_default(), format).await,
-            Project::Switch { .. } => Err(CliError::Unsupported { what: "project switch" }),
+            Project::GetCurrent { remote } => app.print(&format!("{}\n", app.project(&remote.unwrap_or_default())?)),
+            Project::Switch { name } => {
+                app.client(&name)?.read_project(name.required("the project's name")?).await?;
+                app.remotes().clone().set_project(&name.remote, &name.name)
+            }
             Project::Edit { name } => object::edit(app, app.client(&name)?, &named(name)?).await,
             Project::Get { name, key } => object::get(app, app.client(&name)?, &named(name)?, &key).await,
             Project::Set { name, pairs } => object::set(app, app.client(&name)?, &named(name)?, pairs_or_two(&pairs)?).await,
@@ -151,7 +161,7 @@ async fn info(app: &App, project: &Target, format: Format) -> Result<(), CliErro
 
 async fn list(app: &App, target: &Target, format: Format) -> Result<(), CliError> {
     let projects = app.client(target)?.projects().await?;
-    let current = if app.globals.project.is_empty() { "default" } else { &app.globals.project };
+    let current = app.project(target)?;
     app.print(&render_list(format, &projects, app.colour(), || {
         let mut table = Table::new(["NAME", "IMAGES", "PROFILES", "STORAGE VOLUMES", "NETWORKS", "DESCRIPTION", "USED BY"]);
         for project in &projects {

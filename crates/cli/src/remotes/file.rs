@@ -94,9 +94,10 @@ pub(super) fn read(directory: &Path) -> Result<Option<File>, CliError> {
     }
 }
 
-/// Writes the user's remotes; the others stand elsewhere.
+/// Writes the user's remotes, and the project of the daemon of this machine; the others stand elsewhere.
 pub(super) fn write(directory: &Path, default: &str, all: &BTreeMap<String, Remote>, other: &Other) -> Result<(), CliError> {
-    let own = all.iter().filter(|(_, remote)| remote.known == Known::User).map(|(name, remote)| {
+    let kept = |remote: &Remote| remote.known == Known::User || remote.known == Known::Always && !remote.project.is_empty();
+    let own = all.iter().filter(|(_, remote)| kept(remote)).map(|(name, remote)| {
         let auth_type = if remote.public { String::new() } else { remote.auth_type().to_owned() };
         let (addr, project) = (remote.addr.clone(), remote.project.clone());
         (name.clone(), Entry { addr, auth_type, project, protocol: remote.protocol.as_str().to_owned(), public: remote.public })

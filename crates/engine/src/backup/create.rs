@@ -125,7 +125,7 @@ impl Engine {
         members.push(Member::Text { name: format!("{INSTANCE}/backup.yaml"), text: document.to_yaml().map_err(yaml)? });
         let directories: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
         let request = PackRequest { members: &members, directories: &directories, compressor, output: file.as_fd(), stage: STAGE };
-        Ok(self.inner.unpacker.pack(&request, &operation.progress())?)
+        operation.cancellable(|| Ok(self.inner.unpacker.pack(&request, &operation.progress())?))
     }
 
     /// Adds what a volume holds: only what an instance's directory may hold, whatever stands there.

@@ -99,7 +99,7 @@ impl Engine {
             tree("templates", None, true),
             tree("rootfs", ids.map(|map| map.host), false),
         ];
-        let arrived = self.pack_image(&members, directory.as_fd(), compressor, &operation.progress())?;
+        let arrived = operation.cancellable(|| self.pack_image(&members, directory.as_fd(), compressor, &operation.progress()))?;
         fault::point("publish.packed").map_err(|cause| EngineError::system("publishing", cause))?;
         let image = published(&arrived, &metadata, home.clone(), request);
         self.keep_image(arrived, &image, &request.aliases, operation, caller)

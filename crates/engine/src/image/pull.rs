@@ -135,7 +135,14 @@ impl Engine {
         let limit = (found.size > 0).then_some(Bytes(found.size));
         let total = (found.size > 0).then_some(found.size);
         let mut sink = Receiving(Incoming::begin(directory.as_fd(), limit, total, operation.progress())?);
-        self.inner.runtime.block_on(server.fetch(found, wanted, &mut sink))?;
+        operation.cancellable(|| {
+            self.inner.runtime.block_on(async {
+                tokio::select! {
+                    fetched = server.fetch(found, wanted, &mut sink) => Ok(fetched?),
+                    () = operation.cancelled() => Err(EngineError::Refused("the operation was cancelled".into())),
+                }
+            })
+        })?;
         let arrived = sink.0.finish()?;
         if arrived.fingerprint().as_str() != found.fingerprint {
             return Err(EngineError::Refused(format!("the image's fingerprint is {}, not {}", arrived.fingerprint(), found.fingerprint)));

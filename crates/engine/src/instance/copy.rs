@@ -56,16 +56,13 @@ impl Engine {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("creating")?;
             let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim("copying")?;
             let names: Vec<SnapshotName> = model.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
-            engine.copy_root(
-                &from,
-                &model,
-                &instance.pool,
-                &Volume::instance(&instance.project, &instance.name),
-                &names,
-                &operation.progress(),
-            )?;
+            let to = Volume::instance(&instance.project, &instance.name);
+            operation.cancellable(|| {
+                engine.copy_root(&from, &model, &instance.pool, &to, &names, &operation.progress())?;
+                undo.push(format!("removing the volumes of instance {}", instance.name), || engine.remove_volumes(&instance));
+                Ok(())
+            })?;
             drop(from);
-            undo.push(format!("removing the volumes of instance {}", instance.name), || engine.remove_volumes(&instance));
             fault::point("copy.volume-made").map_err(cut)?;
             engine.finish_copy(&instance, id)?;
             undo.keep();

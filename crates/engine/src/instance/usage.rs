@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
-use coffer_model::{Instance, InstanceName, ProjectName, Status};
+use coffer_model::{Config, Devices, Instance, InstanceName, PoolName, ProjectName, Status};
 use coffer_storage::Volume;
 
 use crate::Engine;
@@ -19,11 +19,12 @@ impl Engine {
     pub fn instance_state(&self, project: &ProjectName, name: &InstanceName) -> Result<InstanceState, EngineError> {
         let loaded = self.load(project, name)?;
         let (status, running) = self.inner.cells.peek(project, name);
-        Ok(self.usage(&loaded.instance, status, running.as_deref()))
+        let devices = loaded.instance.expanded_devices(&loaded.profiles);
+        Ok(self.usage(&loaded.instance, &devices, status, running.as_deref()))
     }
 
     /// What cannot be read just now, because the instance is ending, shows as nothing.
-    pub(crate) fn usage(&self, instance: &Instance, status: Status, running: Option<&Running>) -> InstanceState {
+    pub(crate) fn usage(&self, instance: &Instance, devices: &Devices, status: Status, running: Option<&Running>) -> InstanceState {
         let mut state = InstanceState {
             status,
             ready: self.inner.cells.is_ready(&instance.project, &instance.name),
@@ -34,7 +35,7 @@ impl Engine {
             memory_peak: 0,
             swap_usage: 0,
             swap_peak: 0,
-            disk: BTreeMap::new(),
+            disk: self.disk_usage(instance, devices),
             network: BTreeMap::new(),
             started_at: None,
         };
@@ -50,15 +51,23 @@ impl Engine {
             state.swap_peak = stats.swap_peak.unwrap_or(0);
         }
         state.network = links_in(running).into_iter().map(|link| (link.name.clone(), link)).collect();
-        state.disk = self.disk_usage(instance);
         state
     }
 
-    /// Bytes of the root volume, where its pool keeps count.
-    fn disk_usage(&self, instance: &Instance) -> BTreeMap<String, u64> {
-        let volume = Volume::instance(&instance.project, &instance.name);
-        let usage = self.pool_driver(&instance.pool).ok().and_then(|pool| pool.usage(&volume).ok().flatten());
-        usage.map(|usage| ("root".to_owned(), usage.used)).into_iter().collect()
+    /// Bytes of each disk that is a volume, where its pool keeps count: the root's volume, and users' volumes.
+    fn disk_usage(&self, instance: &Instance, devices: &Devices) -> BTreeMap<String, u64> {
+        let used = |pool: &PoolName, volume: &Volume| Some(self.pool_driver(pool).ok()?.usage(volume).ok().flatten()?.used);
+        let of = |device: &Config| -> Option<u64> {
+            if device.get("type") != Some("disk") {
+                return None;
+            }
+            if device.get("path") == Some("/") {
+                return used(&instance.pool, &Volume::instance(&instance.project, &instance.name));
+            }
+            let (pool, name) = (device.get("pool")?.parse().ok()?, device.get("source")?.parse().ok()?);
+            used(&pool, &self.volume_place(&pool, &instance.project, &name).ok()?.volume())
+        };
+        devices.0.iter().filter_map(|(name, device)| Some((name.to_string(), of(device)?))).collect()
     }
 }
 

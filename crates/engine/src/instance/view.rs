@@ -72,10 +72,11 @@ impl Engine {
 
     fn view(&self, instance: Instance, profiles: &[Profile], detail: Detail) -> InstanceView {
         let (status, running) = self.inner.cells.peek(&instance.project, &instance.name);
-        let state = (detail == Detail::Full).then(|| self.usage(&instance, status, running.as_deref()));
+        let expanded_devices = instance.expanded_devices(profiles);
+        let state = (detail == Detail::Full).then(|| self.usage(&instance, &expanded_devices, status, running.as_deref()));
         InstanceView {
             expanded_config: instance.expanded_config(profiles),
-            expanded_devices: instance.expanded_devices(profiles),
+            expanded_devices,
             ready: self.inner.cells.is_ready(&instance.project, &instance.name),
             status,
             state,

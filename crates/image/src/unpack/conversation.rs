@@ -27,8 +27,14 @@ pub(crate) struct Heard {
 }
 
 impl Unpacker {
-    /// Starts the program, gives it its order and listens to its end; `progress` hears how many bytes are through.
-    pub(crate) fn converse(&self, task: Task, files: &[BorrowedFd<'_>], progress: impl FnMut(u64)) -> Result<Heard, UnpackError> {
+    /// Starts the program, gives it its order and listens to its end; `progress` hears how many bytes are through, and
+    /// ends the program with its error.
+    pub(crate) fn converse(
+        &self,
+        task: Task,
+        files: &[BorrowedFd<'_>],
+        progress: impl FnMut(u64) -> io::Result<()>,
+    ) -> Result<Heard, UnpackError> {
         let (ours, theirs) = PacketSocket::pair().map_err(UnpackError::Talk)?;
         let program = Program::new(&self.program.to_string_lossy());
         let mut child = program.spawn(Some(theirs.into_fd())).map_err(UnpackError::Start)?;
@@ -64,11 +70,11 @@ struct Hearing {
 }
 
 /// Listens until the worker closes its end. It reads hostile bytes, so what it says is bounded too.
-fn listen(socket: &PacketSocket, mut progress: impl FnMut(u64)) -> io::Result<Hearing> {
+fn listen(socket: &PacketSocket, mut progress: impl FnMut(u64) -> io::Result<()>) -> io::Result<Hearing> {
     let mut heard = Hearing::default();
     while let Some(packet) = socket.receive(MAX_PACKET)? {
         match serde_json::from_slice(&packet.bytes) {
-            Ok(Line::Progress { done }) => progress(done),
+            Ok(Line::Progress { done }) => progress(done)?,
             Ok(Line::Metadata(piece)) => {
                 let text = heard.configuration.as_mut().unwrap_or(&mut heard.text);
                 // More than it may read cannot be its own; memory is not for a locked-in process to fill.

@@ -109,8 +109,18 @@ async fn remove(
 }
 
 /// `GET /1.0/instances/{name}/backups/{backup}/export`: the file.
-async fn export(State(app): State<App>, Named((name, backup)): Named<(InstanceName, BackupName)>, Place(project): Place) -> Answer {
-    let (file, size) = app.run(move |engine| engine.export_backup(&project, &name, &backup)).await?;
+async fn export(
+    State(app): State<App>,
+    peer: Peer,
+    Named((name, backup)): Named<(InstanceName, BackupName)>,
+    Place(project): Place,
+) -> Answer {
+    let exported = app.run(move |engine| {
+        let exported = engine.export_backup(&project, &name, &backup)?;
+        engine.tell_used(&project, &name, &format!("/backups/{backup}"), "instance-backup-retrieved", None, &peer.caller);
+        Ok(exported)
+    });
+    let (file, size) = exported.await?;
     let mut response = envelope::raw(Body::from_stream(content(file, size)));
     envelope::set(&mut response, header::CONTENT_LENGTH, &size.to_string());
     Ok(response)

@@ -20,8 +20,14 @@ pub fn routes(prefix: &str) -> Router<App> {
 }
 
 /// `GET /1.0/instances/{name}/console`: what it showed.
-async fn read(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
-    let log = app.run(move |engine| engine.console_log(&project, &name)).await?;
+async fn read(State(app): State<App>, peer: Peer, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
+    let log = app
+        .run(move |engine| {
+            let log = engine.console_log(&project, &name)?;
+            engine.tell_used(&project, &name, "/console", "instance-console-retrieved", None, &peer.caller);
+            Ok(log)
+        })
+        .await?;
     Ok(envelope::raw(log))
 }
 
@@ -48,12 +54,18 @@ async fn attach(
     new.metadata = Map::from_iter([("fds".to_owned(), doors.secrets().into())]);
     let operation = app.engine.operations().begin(new);
     let view = operation.view();
+    app.engine.tell_used(&project, &name, "", "instance-console", Some(serde_json::json!({ "type": "console" })), &peer.caller);
     tokio::spawn(attach_console(app, operation, (project, name), console, doors));
     envelope::accepted(&view)
 }
 
 /// `DELETE /1.0/instances/{name}/console`: forgets what it showed.
-async fn clear(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
-    app.run(move |engine| engine.clear_console_log(&project, &name)).await?;
+async fn clear(State(app): State<App>, peer: Peer, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
+    app.run(move |engine| {
+        engine.clear_console_log(&project, &name)?;
+        engine.tell_used(&project, &name, "/console", "instance-console-reset", None, &peer.caller);
+        Ok(())
+    })
+    .await?;
     envelope::done()
 }

@@ -63,6 +63,8 @@ async fn run(
         operation.set_metadata("output", Map::from_iter([("1".to_owned(), url("stdout")), ("2".to_owned(), url("stderr"))]));
     }
     let view = operation.view();
+    let command = serde_json::json!({ "command": body.command });
+    app.engine.tell_used(&project, &name, "", "instance-exec", Some(command), &peer.caller);
     tokio::spawn(run_exec(app, operation, Plan { project, name, request: request(body), client }));
     envelope::accepted(&view)
 }

@@ -30,7 +30,9 @@ pub async fn download(
     let secret = parameters.get("secret").map(str::to_owned);
     let opened = app.run(move |engine| {
         let fingerprint = images::visible(engine, &peer, &project, &prefix, secret.as_deref(), true)?.image.fingerprint;
-        engine.export_image(&project, fingerprint.as_str())
+        let files = engine.export_image(&project, fingerprint.as_str())?;
+        engine.events().lifecycle(Some(&project), "image-retrieved", format!("/1.0/images/{fingerprint}"), Some(&peer.caller));
+        Ok(files)
     });
     Ok(answer(opened.await?))
 }

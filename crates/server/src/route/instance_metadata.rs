@@ -24,8 +24,13 @@ pub fn routes(prefix: &str) -> Router<App> {
 }
 
 /// `GET …/metadata`.
-async fn read(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
-    let metadata = shown(app.run(move |engine| engine.instance_metadata(&project, &name)).await?);
+async fn read(State(app): State<App>, peer: Peer, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
+    let read = app.run(move |engine| {
+        let metadata = engine.instance_metadata(&project, &name)?;
+        engine.tell_used(&project, &name, "/metadata", "instance-metadata-retrieved", None, &peer.caller);
+        Ok(metadata)
+    });
+    let metadata = shown(read.await?);
     envelope::tagged(&metadata, &etag::metadata(&metadata))
 }
 
@@ -67,9 +72,23 @@ async fn patch(
 }
 
 /// `GET …/metadata/templates`: the list, or with `?path=` a template's text.
-async fn templates(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place, parameters: Parameters) -> Answer {
+async fn templates(
+    State(app): State<App>,
+    peer: Peer,
+    Named(name): Named<InstanceName>,
+    Place(project): Place,
+    parameters: Parameters,
+) -> Answer {
     match parameters.get("path").map(ToOwned::to_owned) {
-        Some(path) => Ok(envelope::raw(app.run(move |engine| engine.instance_template(&project, &name, &path)).await?)),
+        Some(path) => {
+            let read = app.run(move |engine| {
+                let text = engine.instance_template(&project, &name, &path)?;
+                let below = format!("/metadata/templates?path={path}");
+                engine.tell_used(&project, &name, &below, "instance-metadata-template-retrieved", None, &peer.caller);
+                Ok(text)
+            });
+            Ok(envelope::raw(read.await?))
+        }
         None => envelope::sync(app.run(move |engine| engine.instance_templates(&project, &name)).await?),
     }
 }

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use super::instances::Family;
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Named, Place};
+use crate::extract::{Named, Peer, Place};
 use crate::refusal::Refusal;
 
 /// How much of a log file is answered.
@@ -46,27 +46,38 @@ async fn list_recorded(State(app): State<App>, family: Family, Named(name): Name
 }
 
 /// `GET /1.0/instances/{name}/logs/exec-output/{file}`.
-async fn read_recorded(app: State<App>, Named((name, file)): Named<(InstanceName, String)>, place: Place) -> Answer {
+async fn read_recorded(app: State<App>, peer: Peer, Named((name, file)): Named<(InstanceName, String)>, place: Place) -> Answer {
     if !is_recorded(&file) {
         return Err(Refusal::not_found(format!("no recorded output {file:?}")));
     }
-    read(app, Named((name, file)), place).await
+    read(app, peer, Named((name, file)), place).await
 }
 
 /// `GET /1.0/instances/{name}/logs/{file}`.
-async fn read(State(app): State<App>, Named((name, file)): Named<(InstanceName, String)>, Place(project): Place) -> Answer {
+async fn read(State(app): State<App>, peer: Peer, Named((name, file)): Named<(InstanceName, String)>, Place(project): Place) -> Answer {
     let path = path(&app, &project, &name, &file).await?;
-    let content = app.run(move |_| content(&path).map_err(|cause| failed(&file, "reading", cause))).await?;
+    let content = app
+        .run(move |engine| {
+            let content = content(&path).map_err(|cause| failed(&file, "reading", cause))?;
+            engine.tell_used(&project, &name, &format!("/logs/{file}"), "instance-log-retrieved", None, &peer.caller);
+            Ok(content)
+        })
+        .await?;
     Ok(envelope::raw(content))
 }
 
 /// `DELETE /1.0/instances/{name}/logs/{file}`: only recorded output; the others are written to.
-async fn remove(State(app): State<App>, Named((name, file)): Named<(InstanceName, String)>, Place(project): Place) -> Answer {
+async fn remove(State(app): State<App>, peer: Peer, Named((name, file)): Named<(InstanceName, String)>, Place(project): Place) -> Answer {
     let path = path(&app, &project, &name, &file).await?;
     if !is_recorded(&file) {
         return Err(Refusal::bad_request(format!("log file {file:?} cannot be deleted: only recorded output (exec_…) can")));
     }
-    app.run(move |_| fs::remove_file(&path).map_err(|cause| failed(&file, "deleting", cause))).await?;
+    app.run(move |engine| {
+        fs::remove_file(&path).map_err(|cause| failed(&file, "deleting", cause))?;
+        engine.tell_used(&project, &name, &format!("/logs/{file}"), "instance-log-deleted", None, &peer.caller);
+        Ok(())
+    })
+    .await?;
     envelope::done()
 }
 

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use coffer_api::{ProjectPost, ProjectPut, ProjectsPost};
+use coffer_api::{ProjectPost, ProjectPut, ProjectState, ProjectStateResource, ProjectsPost};
 use coffer_model::{Config, Project, ProjectName};
 
 use super::instances::passes;
@@ -18,6 +18,7 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/1.0/projects", get(list).post(create))
         .route("/1.0/projects/{name}", get(read).put(replace).patch(patch).post(rename).delete(remove))
+        .route("/1.0/projects/{name}/state", get(state))
 }
 
 /// `GET /1.0/projects`.
@@ -45,6 +46,26 @@ async fn read(State(app): State<App>, Named(name): Named<ProjectName>) -> Answer
     let (project, used_by) = app.run(move |engine| engine.project(&name)).await?;
     let tag = etag::project(&project);
     envelope::tagged(show::project(&project, used_by), &tag)
+}
+
+/// `GET /1.0/projects/{name}/state`: what it uses; nothing is limited.
+async fn state(State(app): State<App>, Named(name): Named<ProjectName>) -> Answer {
+    let usage = app.run(move |engine| engine.project_usage(&name)).await?;
+    let resources = [
+        ("containers", usage.containers),
+        ("cpu", usage.cpu),
+        ("disk", usage.disk),
+        ("instances", usage.containers),
+        ("memory", usage.memory),
+        ("networks", usage.networks),
+        ("processes", usage.processes),
+        ("virtual-machines", 0),
+    ];
+    let shown = |(name, used): (&str, u64)| {
+        let usage = i64::try_from(used).unwrap_or(i64::MAX);
+        (name.to_owned(), ProjectStateResource { limit: -1, usage })
+    };
+    envelope::sync(ProjectState { resources: resources.into_iter().map(shown).collect() })
 }
 
 /// `PUT /1.0/projects/{name}`.
@@ -79,9 +100,8 @@ async fn patch(State(app): State<App>, peer: Peer, Named(name): Named<ProjectNam
 /// `POST /1.0/projects/{name}`: a rename.
 async fn rename(State(app): State<App>, peer: Peer, Named(name): Named<ProjectName>, Wire(body): Wire<ProjectPost>) -> Answer {
     let new: ProjectName = body.name.parse()?;
-    let location = format!("/1.0/projects/{new}");
-    app.run(move |engine| engine.rename_project(&peer.caller, &name, &new)).await?;
-    envelope::created(&location)
+    let view = app.run(move |engine| engine.rename_project(&peer.caller, &name, &new)).await?;
+    envelope::accepted(&view)
 }
 
 /// `DELETE /1.0/projects/{name}`.

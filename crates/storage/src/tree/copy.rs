@@ -117,6 +117,7 @@ impl Visit for Copy<'_> {
 
 impl Copy<'_> {
     fn regular(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        self.progress.check()?;
         let source = entry.open()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = rustix::fs::openat(self.place.current(), entry.name, flags, Mode::RUSR | Mode::WUSR)?;
