@@ -22,7 +22,7 @@ fn sh(daemon: &Daemon, name: &str, script: &str) -> String {
 }
 
 fn layers(daemon: &Daemon) -> usize {
-    std::fs::read_dir(daemon.state_seen().join("storage-pools/default/layers")).unwrap().count()
+    std::fs::read_dir(daemon.state_seen().join("storage-pools/default/layers")).expect("the pool's layers").count()
 }
 
 #[test]
@@ -191,10 +191,10 @@ fn used(daemon: &Daemon, driver: &str, place: &Path) -> u64 {
     if driver == "btrfs" {
         daemon.inside("sync", ["--file-system", &place.display().to_string()]).ok();
         let space = daemon.api().get(&format!("/1.0/storage-pools/{driver}/resources"))["space"]["used"].as_u64();
-        return space.unwrap() / 1024;
+        return space.expect("a number") / 1024;
     }
     let text = daemon.inside("du", ["--summarize", "--block-size=1024", "--one-file-system", &place.display().to_string()]).ok();
-    text.split_whitespace().next().unwrap().parse().unwrap()
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 #[test]
