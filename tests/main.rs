@@ -5,6 +5,7 @@
 mod backups;
 mod bad_input;
 mod cloud_init;
+mod command_set;
 mod compatibility_names;
 mod console_viewers;
 mod copies;
@@ -32,6 +33,7 @@ mod on_drivers;
 mod operations;
 mod outlive;
 mod overlay;
+mod policy;
 mod pools;
 mod projects;
 mod publish;

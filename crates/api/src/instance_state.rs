@@ -23,6 +23,9 @@ wire! {
         pub processes: i64,
         /// Use of processors.
         pub cpu: InstanceStateCpu,
+        /// `starting`, `healthy` or `unhealthy`; empty where nothing is checked. Ours: see the keys `health.*`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub health: String,
     }
 
     /// Use of one disk device.
@@ -98,6 +101,14 @@ wire! {
         pub packets_dropped_outbound: i64,
         /// Packets in that were dropped.
         pub packets_dropped_inbound: i64,
+    }
+
+    /// What to wait for. Ours: other servers have no such request.
+    pub struct InstanceWaitPost {
+        /// `init`, `network`, `ipv4`, `ipv6`, `ready`, `healthy`, `cloud-init`, `port:N`, `cmd:COMMAND`; all of them are waited for.
+        pub conditions: Vec<String>,
+        /// Seconds after which the operation fails, with `timed_out` in its metadata; 0 and less wait for ever.
+        pub timeout: i64,
     }
 
     /// `PUT /1.0/instances/{name}/state`.

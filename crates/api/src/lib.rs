@@ -51,7 +51,7 @@ pub use instance_backup::{InstanceBackup, InstanceBackupPost, InstanceBackupsPos
 pub use instance_snapshot::{InstanceSnapshot, InstanceSnapshotPost, InstanceSnapshotPut, InstanceSnapshotsPost};
 pub use instance_state::{
     InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, InstanceStateNetwork, InstanceStateNetworkAddress,
-    InstanceStateNetworkCounters, InstanceStatePut,
+    InstanceStateNetworkCounters, InstanceStatePut, InstanceWaitPost,
 };
 pub use network::{Network, NetworkLease, NetworkPost, NetworkPut, NetworksPost};
 pub use network_state::{

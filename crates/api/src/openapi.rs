@@ -153,6 +153,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
     add! {
         Server, ServerPut, ServerUntrusted, Resources, Event, EventGap, Lifecycle, Logging, Operation, OperationLogEntry, Preseed,
         Instance, InstanceFull, InstancePut, InstancePost, InstanceRebuildPost, InstancesPost, InstancesPut, InstanceState, InstanceStatePut,
+        InstanceWaitPost,
         InstanceExecPost, InstanceConsolePost, InstanceSnapshot, InstanceSnapshotPost, InstanceSnapshotPut, InstanceSnapshotsPost,
         InstanceBackup, InstanceBackupPost, InstanceBackupsPost,
         Image, ImagePut, ImagesPost, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost,

@@ -124,6 +124,7 @@ pub const ROUTES: &[Route] = &[
     route(Post, "/1.0/instances/{name}/rebuild", "instance_rebuild_post", "Make an instance's root anew from an image, or empty", "InstanceRebuildPost", "", Async, Manage),
     route(Get, "/1.0/instances/{name}/state", "instance_state_get", "Get what an instance does and uses", "", "InstanceState", Sync, View),
     route(Put, "/1.0/instances/{name}/state", "instance_state_put", "Start, stop, restart, freeze or unfreeze an instance", "InstanceStatePut", "", Async, Operate),
+    route(Post, "/1.0/instances/{name}/wait", "instance_wait_post", "Wait until an instance has done something", "InstanceWaitPost", "", Async, Operate),
     route(Post, "/1.0/instances/{name}/exec", "instance_exec_post", "Run a command in an instance", "InstanceExecPost", "", Async, Operate),
     route(Get, "/1.0/instances/{name}/console", "instance_console_get", "Get what an instance wrote to its console", "", "", Raw, View),
     route(Post, "/1.0/instances/{name}/console", "instance_console_post", "Attach to an instance's console", "InstanceConsolePost", "", Async, Operate),

@@ -6,6 +6,7 @@ pub mod architecture;
 pub mod bytes;
 pub mod chain;
 pub mod fault;
+pub mod near;
 pub mod progress;
 pub mod run;
 pub mod undo;

@@ -118,7 +118,7 @@ impl App {
 
     /// Tells whether results may be coloured.
     pub(crate) fn colour(&self) -> bool {
-        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        io::stdout().is_terminal() && colour_is_fine()
     }
 
     /// Waits for a change and shows its progress on one line behind `prefix`.
@@ -142,6 +142,11 @@ impl App {
         input.read_to_string(&mut text).map_err(|cause| CliError::Stream { stream: "input", cause })?;
         Ok(Some(text))
     }
+}
+
+/// Tells whether the user has nothing against colours. Source: no-color.org.
+pub(crate) fn colour_is_fine() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// A client whose requests are shown if the user wants to see them.

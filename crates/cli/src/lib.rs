@@ -2,11 +2,15 @@
 //!
 //! Never: decides what the server should; shows a byte of a stranger's text that could steer the terminal; keeps state.
 
+mod aliases;
 mod app;
 mod command;
+mod complete;
 mod editor;
 mod error;
 mod grammar;
+#[cfg(test)]
+mod grammar_table;
 mod key_value;
 mod object;
 mod personality;
@@ -38,7 +42,8 @@ pub fn main() -> ! {
 }
 
 fn run(arguments: &[OsString], family: coffer_client::Family) -> i32 {
-    let cli = match grammar::parse(arguments) {
+    let arguments = aliases::expand(arguments, &command::known_aliases(family));
+    let cli = match grammar::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -72,7 +77,7 @@ fn report_code(outcome: Result<(), CliError>) -> i32 {
     }
     use std::io::{IsTerminal, Write};
     let mut out = std::io::stderr().lock();
-    let (start, end) = if out.is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let (start, end) = if out.is_terminal() && app::colour_is_fine() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     let _ = writeln!(out, "{start}Error:{end} {}", render::clean_lines(&report(&error)));
     1
 }

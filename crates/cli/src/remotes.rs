@@ -52,6 +52,9 @@ pub(crate) struct Remotes {
     other: file::Other,
 }
 
+/// The key of the user's file under which aliases stand.
+const ALIASES: &str = "aliases";
+
 /// The name of the daemon of this machine.
 const LOCAL: &str = "local";
 
@@ -267,6 +270,21 @@ impl Remotes {
     /// Our own certificate with its key; made at the first use.
     pub(crate) fn identity(&self) -> Result<std::sync::Arc<coffer_web::Identity>, CliError> {
         keys::own_or_made(&self.directory)
+    }
+
+    /// The user's own words for commands.
+    pub(crate) fn aliases(&self) -> BTreeMap<String, String> {
+        self.other.get(ALIASES).and_then(|aliases| serde_json::from_value(aliases.clone()).ok()).unwrap_or_default()
+    }
+
+    /// Replaces the user's own words for commands.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub(crate) fn set_aliases(&mut self, aliases: &BTreeMap<String, String>) -> Result<(), CliError> {
+        let aliases = aliases.iter().map(|(alias, target)| (alias.clone(), target.clone().into()));
+        self.other.insert(ALIASES.to_owned(), serde_json::Value::Object(aliases.collect()));
+        self.save()
     }
 
     fn save(&self) -> Result<(), CliError> {

@@ -1,6 +1,8 @@
 //! Instances.
 
-use coffer_api::{Instance, InstanceFull, InstancePost, InstancePut, InstanceRebuildPost, InstanceStatePut, InstancesPost, InstancesPut};
+use coffer_api::{
+    Instance, InstanceFull, InstancePost, InstancePut, InstanceRebuildPost, InstanceStatePut, InstanceWaitPost, InstancesPost, InstancesPut,
+};
 use hyper::Method;
 use hyper::header::HeaderName;
 use serde::de::DeserializeOwned;
@@ -99,6 +101,14 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn change_state(&self, name: &str, state: &InstanceStatePut) -> Result<Pending, ClientError> {
         self.begin(Method::PUT, instance_path(name).then("state"), Some(state), "").await
+    }
+
+    /// Waits until an instance has done something.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn wait_instance(&self, name: &str, request: &InstanceWaitPost) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, instance_path(name).then("wait"), Some(request), "").await
     }
 
     /// Changes the state of all instances.

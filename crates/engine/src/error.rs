@@ -8,12 +8,14 @@ use coffer_model::{GateError, InstanceName, NameError, PoolName, Status, VolumeN
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A thing that does not exist.
-    #[error("{entity} {name} not found")]
+    #[error("{entity} {name} not found{}", near.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
     NotFound {
         /// What kind of thing.
         entity: &'static str,
         /// Its name.
         name: String,
+        /// What it may have been meant for.
+        near: Option<String>,
     },
     /// A thing that exists already.
     #[error("{entity} {name} already exists")]
@@ -179,7 +181,13 @@ pub enum ErrorKind {
 impl EngineError {
     /// Says that a thing does not exist.
     pub fn not_found(entity: &'static str, name: impl Display) -> Self {
-        Self::NotFound { entity, name: name.to_string() }
+        Self::NotFound { entity, name: name.to_string(), near: None }
+    }
+
+    /// A thing that does not exist, among those of its kind that do.
+    pub(crate) fn not_found_among<'a>(entity: &'static str, name: &str, there: impl IntoIterator<Item = &'a str>) -> Self {
+        let near = coffer_base::near::nearest(name, there).map(ToOwned::to_owned);
+        Self::NotFound { entity, name: name.to_owned(), near }
     }
 
     /// Says that a thing exists already.

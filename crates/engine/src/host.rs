@@ -1,5 +1,6 @@
 //! Facts of the host: read once at the start, or fresh where they change.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -37,7 +38,12 @@ impl Engine {
 pub fn facts(state: &Path) -> Result<HostFacts, EngineError> {
     let path = state.join("database").join(IDENTITY);
     let identity = identity(&path).map_err(|cause| EngineError::system(format!("reading {}", path.display()), cause))?;
-    Ok(HostFacts { memory: memory_total().unwrap_or(u64::MAX), processors: processors(), cgroup_parent: format!("coffer/{identity}") })
+    Ok(HostFacts {
+        memory: memory_total().unwrap_or(u64::MAX),
+        processors: processors(),
+        nodes: nodes(),
+        cgroup_parent: format!("coffer/{identity}"),
+    })
 }
 
 /// The identity of a state directory: chosen at random once. An inode number would not do, as it comes back after a delete.
@@ -82,13 +88,20 @@ pub fn memory_total() -> Option<u64> {
 
 /// Processors that are online. Source: `Documentation/admin-guide/cputopology.rst` of Linux.
 fn processors() -> Vec<u32> {
-    let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
-    let range = |part: &str| -> Option<std::ops::RangeInclusive<u32>> {
-        let (low, high) = part.split_once('-').unwrap_or((part, part));
-        Some(low.parse().ok()?..=high.parse().ok()?)
-    };
-    let online: Vec<u32> = text.trim().split(',').filter_map(range).flatten().collect();
+    let online = numbers("/sys/devices/system/cpu/online");
     if online.is_empty() { vec![0] } else { online }
+}
+
+/// Memory nodes and their processors. Source: `Documentation/ABI/stable/sysfs-devices-node` of Linux.
+fn nodes() -> BTreeMap<u32, Vec<u32>> {
+    let online = numbers("/sys/devices/system/node/online").into_iter();
+    online.map(|node| (node, numbers(&format!("/sys/devices/system/node/node{node}/cpulist")))).collect()
+}
+
+/// The numbers in a file of the kernel; none where there is no such file.
+fn numbers(path: &str) -> Vec<u32> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    coffer_model::key::number_set(text.trim()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use coffer_model::{InstanceName, ProjectName, Status, Time};
+use coffer_model::{Health, InstanceName, ProjectName, Status, Time};
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::error::EngineError;
 use crate::files::Server;
 use crate::monitor::Monitor;
+use crate::policy::autorestart::Restarts;
 
 /// How long a use case waits for another one on the same instance.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +28,8 @@ pub struct Cell {
     name: InstanceName,
     live: Mutex<Live>,
     changed: Condvar,
+    /// Told of every change, for those who do not block.
+    news: watch::Sender<()>,
     /// Held while the instance's file server is started.
     opening: Mutex<()>,
 }
@@ -46,6 +51,14 @@ pub struct Live {
     pub stop_asked: bool,
     /// Whether it has said through the guest API that it is ready.
     pub ready: bool,
+    /// How it is, where its health is checked.
+    pub health: Option<Health>,
+    /// Who checks its health.
+    pub health_watch: Option<AbortHandle>,
+    /// When it was started again by itself.
+    pub restarts: Restarts,
+    /// Ends when it is not to be started again any more.
+    pub restart_waits: Option<oneshot::Sender<()>>,
 }
 
 /// A running instance.
@@ -114,9 +127,20 @@ impl Cells {
 
 impl Cell {
     fn new(name: InstanceName) -> Self {
-        let live =
-            Live { status: Status::Stopped, running: None, files: None, busy: None, restarting: false, stop_asked: false, ready: false };
-        Self { name, live: Mutex::new(live), changed: Condvar::new(), opening: Mutex::new(()) }
+        let live = Live {
+            status: Status::Stopped,
+            running: None,
+            files: None,
+            busy: None,
+            restarting: false,
+            stop_asked: false,
+            ready: false,
+            health: None,
+            health_watch: None,
+            restarts: Restarts::default(),
+            restart_waits: None,
+        };
+        Self { name, live: Mutex::new(live), changed: Condvar::new(), news: watch::Sender::new(()), opening: Mutex::new(()) }
     }
 
     /// What the instance is doing.
@@ -178,15 +202,34 @@ impl Cell {
             return Err(self.wrong_state(live.status, wanted));
         }
         live.status = next;
-        self.changed.notify_all();
+        drop(live);
+        self.tell();
         Ok(())
     }
 
     /// Changes the cell under its lock and wakes all who wait for a change.
     pub fn change<T>(&self, change: impl FnOnce(&mut Live) -> T) -> T {
         let result = change(&mut self.lock());
-        self.changed.notify_all();
+        self.tell();
         result
+    }
+
+    fn tell(&self) {
+        self.changed.notify_all();
+        self.news.send_replace(());
+    }
+
+    /// Waits until the instance is as somebody wants it: until `answer` has an answer.
+    pub async fn until<T>(&self, answer: impl Fn(&Live) -> Option<T>) -> T {
+        let mut news = self.news.subscribe();
+        loop {
+            news.borrow_and_update();
+            if let Some(found) = answer(&self.lock()) {
+                return found;
+            }
+            // The sender lives as long as the cell does.
+            let _ = news.changed().await;
+        }
     }
 
     /// Waits for a state; false if it did not come in time. `None` waits for ever.

@@ -11,11 +11,10 @@ use coffer_runtime_spec::{Answer, Connection, ExitReason, ExitRecord, Request, S
 use coffer_sys::socket::PacketSocket;
 
 use crate::Engine;
+use crate::MonitorError;
 use crate::error::EngineError;
 use crate::instance::start::SOCKET;
 use crate::live::Running;
-use crate::request::{InstanceView, Scope};
-use crate::{Detail, MonitorError};
 
 /// What became of an instance while no daemon was there.
 enum Found {
@@ -53,7 +52,7 @@ impl Engine {
         self.inner.ready.store(true, Ordering::SeqCst);
         self.inner.events.lifecycle(None, "daemon-started", "/1.0".into(), None);
         self.keep_snapshots();
-        self.start_wanted(wanted);
+        self.start_wanted(&wanted);
         self.prepare_monitor();
     }
 
@@ -137,7 +136,7 @@ impl Engine {
                     self.remove(instance)?;
                     return Ok(false);
                 }
-                Ok(reason == ExitReason::Reboot)
+                Ok(reason == ExitReason::Reboot || self.restarts_by_itself(instance))
             }
             (Phase::Ready, Found::Vanished) => self.should_start(instance),
         }
@@ -188,6 +187,7 @@ impl Engine {
         if let Ok(running) = self.inner.cells.get(&instance.project, &instance.name).running() {
             self.resume_execs(instance, &running.monitor, &status.execs);
         }
+        self.watch_health(&instance.project, &instance.name, &self.load(&instance.project, &instance.name)?.config);
         self.nics_run(instance);
         if let Err(error) = self.reopen_door(instance, status.pid, &status.cgroup) {
             tracing::error!(instance = %instance.name, "{}", chain(&error));
@@ -212,36 +212,8 @@ impl Engine {
         Ok(loaded.config.flag("boot.autostart", ran))
     }
 
-    /// Starts instances by priority, each after the delay of the one before.
-    fn start_wanted(&self, wanted: Vec<Instance>) {
-        let all = self.instances(&Scope::All, Detail::Plain).unwrap_or_default();
-        let is_wanted = |view: &InstanceView| {
-            wanted.iter().any(|instance| (&instance.project, &instance.name) == (&view.instance.project, &view.instance.name))
-        };
-        let mut views: Vec<InstanceView> = all.into_iter().filter(is_wanted).collect();
-        let number = |view: &InstanceView, key: &str| view.expanded_config.parse::<i64>(key).unwrap_or(0);
-        views.sort_by_key(|view| std::cmp::Reverse(number(view, "boot.autostart.priority")));
-        for view in views {
-            let instance = &view.instance;
-            let started = self
-                .inner
-                .cells
-                .get(&instance.project, &instance.name)
-                .claim("starting")
-                .and_then(|claim| self.start(&claim, instance, None));
-            if let Err(error) = started {
-                tracing::error!(instance = %instance.name, "starting it with the daemon: {}", chain(&error));
-                self.warn_of_autostart(instance, &error);
-            }
-            let delay = Duration::from_secs(number(&view, "boot.autostart.delay").unsigned_abs());
-            if !delay.is_zero() && self.wait_unless_ending(delay) {
-                return;
-            }
-        }
-    }
-
     /// Waits; true if the daemon ends meanwhile.
-    fn wait_unless_ending(&self, delay: Duration) -> bool {
+    pub(crate) fn wait_unless_ending(&self, delay: Duration) -> bool {
         let waited = async { tokio::time::timeout(delay, self.shutdown_requested()).await.is_ok() };
         self.inner.runtime.block_on(waited)
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use coffer_image::Compressor;
 use coffer_model::{
-    AliasName, BackupName, Config, Devices, Fingerprint, Image, Instance, InstanceBackup, InstanceName, InstanceSnapshot, Network, Origin,
-    Pool, PoolName, Profile, ProfileName, ProjectName, SnapshotName, Status, Time,
+    AliasName, BackupName, Config, Devices, Fingerprint, Health, Image, Instance, InstanceBackup, InstanceName, InstanceSnapshot, Network,
+    Origin, Pool, PoolName, Profile, ProfileName, ProjectName, SnapshotName, Status, Time,
 };
 use coffer_remote::Protocol;
 
@@ -94,6 +94,8 @@ pub struct InstanceState {
     pub status: Status,
     /// Whether it has said that it is ready.
     pub ready: bool,
+    /// How it is, where its health is checked.
+    pub health: Option<Health>,
     /// Its init's pid on the host; 0 when it does not run.
     pub pid: u32,
     /// Number of processes; -1 when it does not run.

@@ -40,18 +40,20 @@ impl Engine {
         self.inner.shutting_down.load(Ordering::SeqCst)
     }
 
-    /// Stops what runs: those of one priority at the same time, the highest first.
+    /// Stops what runs: those of one priority at the same time, the highest first, and what others depend on after those.
     fn stop_all(&self) -> Result<(), EngineError> {
         let mut running: Vec<InstanceView> = self.instances(&Scope::All, Detail::Plain)?;
         running.retain(|view| view.status.is_up());
         let priority = |view: &InstanceView| view.expanded_config.parse::<i64>("boot.stop.priority").unwrap_or(0);
         running.sort_by_key(|view| std::cmp::Reverse(priority(view)));
         for group in running.chunk_by(|a, b| priority(a) == priority(b)) {
-            std::thread::scope(|scope| {
-                for view in group {
-                    scope.spawn(|| self.stop_for_shutdown(view));
-                }
-            });
+            for step in crate::policy::stop_steps(group) {
+                std::thread::scope(|scope| {
+                    for view in step {
+                        scope.spawn(|| self.stop_for_shutdown(view));
+                    }
+                });
+            }
         }
         self.close();
         Ok(())

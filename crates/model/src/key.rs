@@ -36,6 +36,8 @@ pub enum Value {
     SizeOrPercent,
     /// A number of CPUs, or a set such as `0-3,6`.
     Cpus,
+    /// A set of numbers such as `0-1,3`.
+    Numbers,
     /// A share such as `50%`, or a hard limit such as `25ms/100ms`.
     CpuAllowance,
     /// A process resource limit: `N`, `SOFT:HARD` or `unlimited`.
@@ -64,6 +66,14 @@ pub enum Value {
     Schedule,
     /// A pattern for the names of snapshots, such as `snap%d`.
     SnapshotPattern,
+    /// A command line, such as `test -e /run/ready`.
+    Words,
+    /// A port, or an address and a port.
+    HealthTcp,
+    /// A URL with an address for its host.
+    HealthHttp,
+    /// Instances and how far they must be, such as `db, cache:running`.
+    Depends,
     /// One line of text without control characters.
     Line,
     /// Any text up to 1 MiB without NUL.
@@ -217,6 +227,7 @@ impl Value {
                 None => text.parse::<Bytes>().map(drop).map_err(|error| error.to_string()),
             },
             Self::Cpus => Cpus::parse(text).map(drop),
+            Self::Numbers => number_set(text).map(drop).ok_or_else(|| "it must be a set of numbers such as 0-1,3".into()),
             Self::CpuAllowance => CpuAllowance::parse(text).map(drop),
             Self::ResourceLimit => ResourceLimit::parse(text).map(drop),
             Self::Modules => text.split(',').try_for_each(|name| word(name.trim_matches(' '), "a kernel module", b"_-")),
@@ -246,6 +257,10 @@ impl Value {
             Self::Expiry => text.parse::<crate::Expiry>().map(drop).map_err(|error| error.to_string()),
             Self::Schedule => text.parse::<crate::Schedule>().map(drop).map_err(|error| error.to_string()),
             Self::SnapshotPattern => text.parse::<crate::SnapshotPattern>().map(drop).map_err(|error| error.to_string()),
+            Self::Words => crate::health::command(text).map(drop),
+            Self::HealthTcp => crate::health::tcp(text).map(drop),
+            Self::HealthHttp => crate::health::http(text).map(drop),
+            Self::Depends => text.parse::<crate::Dependencies>().map(drop),
             Self::Line => {
                 if text.chars().any(|c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
                     Err("it must be one line without control characters".into())
@@ -307,21 +322,26 @@ impl Cpus {
     /// # Errors
     /// A sentence for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
-        const WHY: &str = "it must be a number of CPUs or a set such as 0-3,6";
         if let Ok(count) = text.parse::<u32>() {
             return if count == 0 { Err("it must be at least 1".into()) } else { Ok(Self::Count(count)) };
         }
-        let mut set = std::collections::BTreeSet::new();
-        for part in text.split(',') {
-            let (low, high) = part.split_once('-').unwrap_or((part, part));
-            let (low, high): (u32, u32) = (low.trim().parse().map_err(|_| WHY)?, high.trim().parse().map_err(|_| WHY)?);
-            if low > high || high > 8191 {
-                return Err(WHY.into());
-            }
-            set.extend(low..=high);
-        }
-        Ok(Self::Set(set.into_iter().collect()))
+        number_set(text).map(Self::Set).ok_or_else(|| "it must be a number of CPUs or a set such as 0-3,6".into())
     }
+}
+
+/// Reads `0-3,6`: numbers up to 8191, in order, without repeats.
+#[must_use]
+pub fn number_set(text: &str) -> Option<Vec<u32>> {
+    let mut set = std::collections::BTreeSet::new();
+    for part in text.split(',') {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        let (low, high): (u32, u32) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+        if low > high || high > 8191 {
+            return None;
+        }
+        set.extend(low..=high);
+    }
+    Some(set.into_iter().collect())
 }
 
 /// A limit on CPU time.
@@ -458,24 +478,7 @@ fn wild(row: &str, name: &str) -> bool {
 
 /// A known key at most two edits away.
 fn near(table: &'static [Key], name: &str) -> Option<String> {
-    let best = table.iter().map(|row| (distance(row.name, name), row.name)).min()?;
-    (best.0 <= 2).then(|| best.1.to_owned())
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(x != y)).min(above + 1).min(row[j] + 1);
-            diagonal = above;
-        }
-    }
-    row[b.len()]
+    coffer_base::near::nearest(name, table.iter().map(|row| row.name)).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]

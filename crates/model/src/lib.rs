@@ -2,15 +2,18 @@
 //!
 //! Never: a system call, a file, a clock; a value that has to be checked again below the edge.
 
+pub mod awaited;
 pub mod backup;
 pub mod certificate;
 pub mod command_line;
 pub mod config;
+pub mod depends;
 pub mod device;
 pub mod entity;
 pub mod expiry;
 pub mod filter;
 pub mod gate;
+pub mod health;
 pub mod idmap;
 pub mod instance;
 pub mod key;
@@ -26,13 +29,16 @@ pub mod status;
 pub mod volume;
 pub mod warning;
 
+pub use awaited::Awaited;
 pub use backup::InstanceBackup;
 pub use certificate::{CertificateKind, TrustedCertificate};
 pub use config::Config;
+pub use depends::{Dependencies, Readiness};
 pub use device::{Device, DeviceKind, Devices};
 pub use entity::{Alias, Image, Network, Pool, Profile, Project, Volume, VolumeKind};
 pub use expiry::Expiry;
 pub use gate::{Checked, GateError};
+pub use health::{Health, HealthCheck, HealthPlan};
 pub use idmap::{IdMap, IdRange};
 pub use instance::{Instance, Phase};
 pub use names::{

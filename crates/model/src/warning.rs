@@ -34,6 +34,8 @@ pub enum WarningKind {
     NetworkUnavailable,
     /// An instance that should start with the daemon did not.
     AutostartFailure,
+    /// An instance ended again and again, and is not started any more.
+    InstanceKeepsEnding,
     /// The host does not limit processor time.
     NoCpuController,
     /// The host does not bind to processors.
@@ -57,10 +59,11 @@ pub enum WarningStatus {
 
 impl WarningKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PoolUnavailable,
         Self::NetworkUnavailable,
         Self::AutostartFailure,
+        Self::InstanceKeepsEnding,
         Self::NoCpuController,
         Self::NoCpusetController,
         Self::NoMemoryController,
@@ -74,6 +77,7 @@ impl WarningKind {
             Self::PoolUnavailable => "Storage pool unavailable",
             Self::NetworkUnavailable => "Network unavailable",
             Self::AutostartFailure => "Failed to autostart instance",
+            Self::InstanceKeepsEnding => "Instance ended too often to be restarted",
             Self::NoCpuController => "Couldn't find the CGroup CPU controller",
             Self::NoCpusetController => "Couldn't find the CGroup CPUset controller",
             Self::NoMemoryController => "Couldn't find the CGroup memory controller",
@@ -93,6 +97,7 @@ impl WarningKind {
         match self {
             Self::PoolUnavailable => "high",
             Self::NetworkUnavailable => "high",
+            Self::InstanceKeepsEnding => "moderate",
             Self::AutostartFailure
             | Self::NoCpuController
             | Self::NoCpusetController

@@ -68,6 +68,7 @@ fn value(value: Value) -> String {
         Value::Size => "size".into(),
         Value::SizeOrPercent => "size or percentage".into(),
         Value::Cpus => "number or set of CPUs".into(),
+        Value::Numbers => "set of numbers".into(),
         Value::CpuAllowance => "percentage or time per period".into(),
         Value::ResourceLimit => "`N`, `SOFT:HARD` or `unlimited`".into(),
         Value::Modules => "names of kernel modules, separated by commas".into(),
@@ -82,6 +83,10 @@ fn value(value: Value) -> String {
         Value::Expiry => "a time to keep".into(),
         Value::Schedule => "a schedule".into(),
         Value::SnapshotPattern => "a pattern for names".into(),
+        Value::Words => "a command line".into(),
+        Value::HealthTcp => "port, or address and port".into(),
+        Value::HealthHttp => "URL".into(),
+        Value::Depends => "names of instances, each with `:running`, `:healthy` or `:ready` if wanted".into(),
         Value::Line => "one line".into(),
         Value::Text => "text".into(),
     }

@@ -44,6 +44,9 @@ pub struct Spec {
     /// Resource limits of init.
     #[serde(default)]
     pub rlimits: Vec<Rlimit>,
+    /// How readily the kernel kills its processes when memory runs out, -1000 to 1000; the monitor's own where it is missing.
+    #[serde(default)]
+    pub oom_score: Option<i16>,
     /// Kernel parameters set inside by their dotted names. Only those of the instance's own namespaces can be set.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,

@@ -14,6 +14,7 @@ mod image_aliases;
 mod images;
 mod instance_metadata;
 mod instance_state;
+mod instance_wait;
 mod instances;
 mod internal;
 mod logs;
@@ -90,6 +91,7 @@ fn instance_family(prefix: &str) -> Router<App> {
         .merge(instances::routes(prefix))
         .merge(instance_metadata::routes(prefix))
         .merge(instance_state::routes(prefix))
+        .merge(instance_wait::routes(prefix))
         .merge(snapshots::routes(prefix))
         .merge(copies::routes(prefix))
         .merge(backups::routes(prefix))

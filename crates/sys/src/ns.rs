@@ -84,3 +84,17 @@ pub fn join(target: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)
 }
+
+/// Does something in a network namespace, on a thread of its own that ends with it: sockets that are made there stay there.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN` there; `EAGAIN` if no thread can be had.
+///
+/// Source: network_namespaces(7): a socket belongs to the namespace of the thread that made it.
+pub fn in_network<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let inside = move || join(netns, Namespaces::NET).and_then(|()| work());
+        let thread = std::thread::Builder::new().name("in-network".into()).spawn_scoped(scope, inside)?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread in the network namespace panicked")))
+    })
+}

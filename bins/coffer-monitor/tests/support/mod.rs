@@ -90,6 +90,7 @@ impl Place {
             nics: Vec::new(),
             limits: Default::default(),
             rlimits: Vec::new(),
+            oom_score: None,
             sysctls: BTreeMap::new(),
             security: Default::default(),
             console: Default::default(),

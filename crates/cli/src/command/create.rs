@@ -7,6 +7,7 @@ use coffer_api::{InstancePut, InstanceSource, InstanceStatePut, InstancesPost, O
 use coffer_client::Client;
 
 use super::console;
+use super::wait::Waiting;
 use crate::app::App;
 use crate::editor::read_yaml;
 use crate::error::CliError;
@@ -21,7 +22,7 @@ use crate::target::Target;
 /// network, and says which.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  coffer launch images:debian/12 web\n  coffer launch deb web -c limits.memory=1GiB -d root,size=10GiB < config.yaml"
+    after_help = "Examples:\n  coffer launch images:debian/12 web\n  coffer launch deb web -c limits.memory=1GiB -d root,size=10GiB < config.yaml\n  coffer launch deb web --wait network --wait port:80"
 )]
 pub(crate) struct Launch {
     #[command(flatten)]
@@ -29,6 +30,8 @@ pub(crate) struct Launch {
     /// Attach to the console at once
     #[arg(long, value_name = "TYPE", num_args = 0..=1, require_equals = true, default_missing_value = "console")]
     console: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Make an instance from an image without starting it
@@ -95,7 +98,7 @@ impl Init {
 }
 
 impl Launch {
-    pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
+    pub(crate) async fn run(self, app: &App) -> Result<i32, CliError> {
         let plan = self.make.plan(app).await?;
         // Servers that know how start an instance in the same breath as they make it.
         let at_once = plan.client.server().await?.value.has_extension("instance_create_start");
@@ -109,9 +112,10 @@ impl Launch {
             let pending = plan.client.change_state(&name, &start).await?;
             app.finish(pending, "").await.map_err(|error| super::state::with_log_hint(app, error, &name))?;
         }
+        let code = self.waiting.wait(app, plan.client, &name).await?;
         match self.console.as_deref() {
-            Some(kind) => console::attach(plan.client, &name, kind).await,
-            None => Ok(()),
+            Some(kind) => console::attach(plan.client, &name, kind).await.map(|()| code),
+            None => Ok(code),
         }
     }
 }

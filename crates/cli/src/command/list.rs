@@ -8,13 +8,16 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::list_columns::{Column, parse_columns};
+use super::list_columns::{Column, health, parse_columns};
 use super::list_filter::Filter;
 use crate::app::App;
 use crate::error::CliError;
 use crate::object::{Config, Devices};
 use crate::render::{Format, Table, natural_cmp, render_list};
 use crate::target::leading_remote;
+
+/// The columns that are shown if nothing else is said.
+const USUAL: &str = "ns46tS";
 
 /// List instances
 ///
@@ -28,7 +31,7 @@ Columns:
   a architecture      f image, short         m memory usage     S snapshots
   b storage pool      F image                M memory usage %   t type
   c created           d description          n name             u CPU usage
-                      N processes            p PID
+  h health            N processes            p PID
 A column may also be [config:|devices:]key[:name][:maxWidth].
 
 Examples:
@@ -38,8 +41,8 @@ pub(crate) struct List {
     /// Filters; the first may be a remote followed by a colon
     #[arg(value_name = "[REMOTE:] FILTER")]
     filters: Vec<String>,
-    /// Columns
-    #[arg(short, long, default_value = "ns46tS")]
+    /// Columns; those that are shown otherwise have the health too, where that is checked
+    #[arg(short, long, value_name = "COLUMNS", default_value = USUAL)]
     columns: String,
     /// Only what is quick to tell: -c nsacPt
     #[arg(long, conflicts_with = "columns")]
@@ -84,6 +87,7 @@ pub(super) struct EntryState {
     pub(super) memory: coffer_api::InstanceStateMemory,
     pub(super) cpu: coffer_api::InstanceStateCpu,
     pub(super) network: Option<BTreeMap<String, EntryNetwork>>,
+    pub(super) health: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,7 +150,13 @@ impl List {
         let columns = parse_columns(&columns)?;
         let recursion = if filter.needs_state() || columns.iter().any(Column::needs_state) { 2 } else { 1 };
         let entries: Vec<Entry> = client.instances(recursion, "", self.all_projects).await?;
-        let table = table(&columns, entries.iter().filter(|entry| filter.keeps(entry)));
+        let shown: Vec<&Entry> = entries.iter().filter(|entry| filter.keeps(entry)).collect();
+        let mut columns = columns;
+        // For people only: scripts count columns.
+        if self.columns == USUAL && self.format == Format::Table && shown.iter().any(|entry| !health(entry).is_empty()) {
+            columns.extend(parse_columns("h")?);
+        }
+        let table = table(&columns, shown.into_iter());
         app.print(&render_list::<()>(self.format, &[], app.colour(), || table))
     }
 }

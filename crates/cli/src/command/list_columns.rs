@@ -16,7 +16,7 @@ pub(super) enum Column {
 }
 
 /// Letters, their headers, and whether the instance's state must be asked for.
-const LETTERS: [(char, &str, bool); 22] = [
+const LETTERS: [(char, &str, bool); 23] = [
     ('4', "IPV4", true),
     ('6', "IPV6", true),
     ('a', "ARCHITECTURE", false),
@@ -27,6 +27,7 @@ const LETTERS: [(char, &str, bool); 22] = [
     ('e', "PROJECT", false),
     ('f', "BASE IMAGE", false),
     ('F', "BASE IMAGE", false),
+    ('h', "HEALTH", true),
     ('l', "LAST USED AT", false),
     ('L', "LOCATION", false),
     ('m', "MEMORY USAGE", true),
@@ -107,6 +108,7 @@ impl Column {
     pub(super) fn cell(&self, entry: &Entry) -> Cell {
         match self {
             Column::Letter('s') => Cell::from(entry.status.to_uppercase()).styled(state_style(&entry.status)),
+            Column::Letter('h') => Cell::from(health(entry).to_owned()).styled(health_style(health(entry))),
             Column::Letter(column) => Cell::from(letter_text(*column, entry)),
             Column::Config { key, width, .. } => Cell::from(cut(entry.config().remove(key), *width)),
             Column::Device { device, key, width, .. } => {
@@ -126,6 +128,20 @@ fn state_style(status: &str) -> Style {
         "Running" | "Ready" => Style::Good,
         "Error" => Style::Bad,
         "Stopped" => Style::Plain,
+        _ => Style::Busy,
+    }
+}
+
+/// How the instance is, where its health is checked.
+pub(super) fn health(entry: &Entry) -> &str {
+    entry.state.as_ref().map_or("", |state| &state.health)
+}
+
+fn health_style(health: &str) -> Style {
+    match health {
+        "healthy" => Style::Good,
+        "unhealthy" => Style::Bad,
+        "" => Style::Plain,
         _ => Style::Busy,
     }
 }

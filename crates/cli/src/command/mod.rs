@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod admin;
+mod alias;
 mod completion;
 mod config;
 mod console;
@@ -41,9 +42,12 @@ mod storage_volume;
 mod storage_volume_copy;
 mod storage_volume_snapshot;
 mod version;
+mod wait;
 mod warning;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
+
+pub(crate) use alias::known as known_aliases;
 
 use crate::app::App;
 use crate::error::CliError;
@@ -91,6 +95,7 @@ commands! {
     args Restart(state::Restart) = "restart";
     args Pause(state::Pause) = "pause" ["freeze"];
     args Resume(state::Resume) = "resume" ["unfreeze"];
+    args Wait(wait::Wait) = "wait";
     args Exec(exec::Exec) = "exec";
     args Shell(exec::Shell) = "shell";
     args Console(console::Console) = "console";
@@ -119,10 +124,12 @@ commands! {
     words Remote(remote::Remote) = "remote";
     words Simplestreams(simplestreams::Simplestreams) = "simplestreams";
     words Warning(warning::Warning) = "warning";
+    words Alias(alias::Alias) = "alias";
     words Admin(admin::Admin) = "admin";
     args Version(version::Version) = "version";
     args Completion(completion::Completion) = "completion";
-    args Manual(manual::Manual) = "manual";
+    args Complete(completion::Complete) = "__complete";
+    args Manual(manual::Manual) = "manual" ["manpage"];
 }
 
 /// Gives a command that has commands of its own their grammar.
@@ -159,11 +166,12 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
     match command {
         Command::Exec(command) => return command.run(app).await,
         Command::Shell(command) => return command.run(app).await,
-        Command::Launch(command) => command.run(app).await,
+        Command::Wait(command) => return command.run(app).await,
+        Command::Launch(command) => return command.run(app).await,
         Command::Init(command) => command.run(app).await,
         Command::List(command) => command.run(app).await,
         Command::Info(command) => command.run(app).await,
-        Command::Start(command) => command.run(app).await,
+        Command::Start(command) => return command.run(app).await,
         Command::Stop(command) => command.run(app).await,
         Command::Restart(command) => command.run(app).await,
         Command::Pause(command) => command.run(app).await,
@@ -196,7 +204,9 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
         Command::Warning(command) => command.run(app).await,
         Command::Admin(command) => command.run(app).await,
         Command::Version(command) => command.run(app).await,
+        Command::Alias(command) => command.run(app).await,
         Command::Completion(command) => command.run(app),
+        Command::Complete(command) => command.run(app).await,
         Command::Manual(command) => command.run(app),
     }?;
     Ok(0)

@@ -28,6 +28,21 @@ pub(crate) struct Move {
     /// Go on if files change while they are read
     #[arg(long)]
     allow_inconsistent: bool,
+    /// Configuration key of the instance, key=value
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    config: Vec<String>,
+    /// Device of the instance: device,key=value
+    #[arg(short, long, value_name = "DEVICE,KEY=VALUE")]
+    device: Vec<String>,
+    /// Profile to apply
+    #[arg(short, long)]
+    profile: Vec<String>,
+    /// Apply no profiles
+    #[arg(long)]
+    no_profiles: bool,
+    /// Leave a stored running state behind
+    #[arg(long)]
+    stateless: bool,
     /// How data would travel between servers
     #[arg(long, default_value = "pull")]
     mode: String,
@@ -46,6 +61,9 @@ pub(crate) struct Rename {
 
 impl Move {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
+        if !(self.config.is_empty() && self.device.is_empty() && self.profile.is_empty()) || self.no_profiles {
+            return Err(CliError::Unsupported { what: "changing keys, devices and profiles while moving (change them after it)" });
+        }
         let elsewhere = self.storage.is_some() || self.target_project.is_some();
         if !elsewhere {
             return rename(app, &self.source, &self.destination.unwrap_or_default()).await;

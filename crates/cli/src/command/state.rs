@@ -5,6 +5,7 @@ use coffer_api::{InstanceStatePut, StatusCode};
 use coffer_client::{Client, ClientError};
 
 use super::console;
+use super::wait::Waiting;
 use crate::app::App;
 use crate::error::CliError;
 use crate::render::clean_lines;
@@ -21,6 +22,8 @@ pub(crate) struct Start {
     /// Attach to the console at once
     #[arg(long, value_name = "TYPE", num_args = 0..=1, require_equals = true, default_missing_value = "console")]
     console: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Stop instances
@@ -33,6 +36,9 @@ pub(crate) struct Stop {
     /// Store the running state for the next start
     #[arg(long)]
     stateful: bool,
+    /// Look at the console while it stops
+    #[arg(long, value_name = "TYPE", num_args = 0..=1, require_equals = true, default_missing_value = "console")]
+    console: Option<String>,
 }
 
 /// Restart instances
@@ -82,11 +88,15 @@ struct How {
 }
 
 impl Start {
-    pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
+    pub(crate) async fn run(self, app: &App) -> Result<i32, CliError> {
         let request = InstanceStatePut { action: "start".into(), timeout: -1, ..Default::default() };
         let stateless = self.stateless;
         self.which.change(app, "start", request, async |client, name, request| awake(client, name, request, stateless).await).await?;
-        self.which.console(app, self.console.as_deref()).await
+        let mut code = 0;
+        for target in &self.which.instances {
+            code = code.max(self.waiting.wait(app, app.client(target)?, &target.name).await?);
+        }
+        self.which.console(app, self.console.as_deref()).await.map(|()| code)
     }
 }
 
@@ -104,7 +114,9 @@ async fn awake(client: &Client, name: &str, request: &InstanceStatePut, stateles
 impl Stop {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         let request = InstanceStatePut { action: "stop".into(), timeout: self.how.timeout, force: self.how.force, stateful: self.stateful };
-        self.which.change(app, "stop", request, same).await
+        let Some(kind) = self.console.as_deref() else { return self.which.change(app, "stop", request, same).await };
+        let (stopped, seen) = tokio::join!(self.which.change(app, "stop", request, same), self.which.console(app, Some(kind)));
+        stopped.and(seen)
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::app::App;
 use crate::error::CliError;
-use crate::render::{Format, Table, long_time, render_list, yaml};
+use crate::render::{Format, Table, chosen, long_time, render_list, yaml};
 use crate::target::Target;
 
 /// Warnings: what an administrator should look at
@@ -28,8 +28,14 @@ pub(crate) enum Warning {
         all: bool,
     },
     /// List warnings that are new
-    #[command(visible_alias = "ls")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Columns:\n  c count     L location  s status    u UUID\n  l last seen p project   S severity  t type"
+    )]
     List {
+        /// Columns
+        #[arg(short, long, value_name = "COLUMNS", default_value = "utsScpl")]
+        columns: String,
         /// Remote
         #[arg(value_name = "REMOTE:")]
         remote: Option<Target>,
@@ -66,21 +72,34 @@ impl Warning {
                 Ok(())
             }
             Warning::Show { warning } => app.print(&yaml(&app.client(&warning)?.warning(warning.required("the warning")?).await?.value)),
-            Warning::List { remote, all, format } => {
+            Warning::List { remote, all, format, columns } => {
+                const COLUMNS: &[(char, &str)] = &[
+                    ('u', "UUID"),
+                    ('t', "TYPE"),
+                    ('s', "STATUS"),
+                    ('S', "SEVERITY"),
+                    ('c', "COUNT"),
+                    ('p', "PROJECT"),
+                    ('l', "LAST SEEN"),
+                    ('L', "LOCATION"),
+                ];
+                let places = chosen(COLUMNS, &columns)?;
                 let mut warnings = app.client(&remote.unwrap_or_default())?.warnings().await?;
                 warnings.retain(|warning| all || warning.status == "new");
                 app.print(&render_list(format, &warnings, app.colour(), || {
-                    let mut table = Table::new(["UUID", "TYPE", "STATUS", "SEVERITY", "COUNT", "PROJECT", "LAST SEEN"]);
+                    let mut table = Table::new(places.iter().map(|place| COLUMNS[*place].1));
                     for warning in &warnings {
-                        table.row([
-                            warning.uuid.as_str(),
-                            &warning.kind,
-                            &warning.status.to_uppercase(),
-                            &warning.severity.to_uppercase(),
-                            &warning.count.to_string(),
-                            &warning.project,
-                            &long_time(warning.last_seen_at),
-                        ]);
+                        let cells = [
+                            warning.uuid.clone(),
+                            warning.kind.clone(),
+                            warning.status.to_uppercase(),
+                            warning.severity.to_uppercase(),
+                            warning.count.to_string(),
+                            warning.project.clone(),
+                            long_time(warning.last_seen_at),
+                            warning.location.clone(),
+                        ];
+                        table.row(places.iter().map(|place| cells[*place].clone()));
                     }
                     table
                 }))

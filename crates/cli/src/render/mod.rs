@@ -1,5 +1,6 @@
 //! Turning answers into text: tables, CSV, JSON, YAML.
 
+mod columns;
 mod format;
 mod node;
 mod table;
@@ -9,6 +10,7 @@ mod units;
 mod yaml;
 mod yaml_scalar;
 
+pub(crate) use columns::chosen;
 pub(crate) use format::{Format, json_line, json_tabbed, render_list};
 pub(crate) use table::{Cell, Style, Table};
 pub(crate) use text::{clean, clean_lines, natural_cmp, yes_no};

@@ -75,7 +75,10 @@ impl Engine {
                 None => Ok(None),
             }
         })?;
-        found.ok_or_else(|| EngineError::not_found("image alias", alias))
+        found.ok_or_else(|| {
+            let all = self.aliases(project).unwrap_or_default();
+            EngineError::not_found_among("image alias", alias.as_str(), all.iter().map(|alias| alias.name.as_str()))
+        })
     }
 }
 

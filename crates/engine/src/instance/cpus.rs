@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use coffer_model::key::Cpus;
+use coffer_model::key::{self, Cpus};
 use coffer_model::{Config, Instance, InstanceName, ProjectName};
 use coffer_runtime_spec::Request;
 
 use super::start::Loaded;
 use crate::Engine;
+use crate::error::EngineError;
 
 /// What running instances have, by their numbers in the store.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ struct Assignment {
     project: ProjectName,
     name: InstanceName,
     wanted: Cpus,
+    /// The processors that it may be given, where only some.
+    among: Option<Vec<u32>>,
     cpus: Vec<u32>,
 }
 
@@ -30,12 +33,11 @@ impl Engine {
     /// Others that should move now do so later, by [`Engine::rebalance_cpus`].
     pub(crate) fn assign_cpus(&self, loaded: &Loaded) -> Option<Vec<u32>> {
         let mut all = self.inner.cpus.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(wanted) = wanted(&loaded.config) else {
+        let Some(assignment) = self.assignment(loaded) else {
             all.remove(&loaded.id);
             return None;
         };
-        let Instance { project, name, .. } = loaded.instance.clone();
-        all.insert(loaded.id, Assignment { project, name, wanted, cpus: Vec::new() });
+        all.insert(loaded.id, assignment);
         let chosen = balance(&self.inner.facts.processors, &all).remove(&loaded.id).unwrap_or_default();
         if let Some(assignment) = all.get_mut(&loaded.id) {
             assignment.cpus = chosen.clone();
@@ -45,9 +47,7 @@ impl Engine {
 
     /// Takes note of an instance that was found running; [`Engine::rebalance_cpus`] chooses its CPUs anew.
     pub(crate) fn recall_cpus(&self, loaded: &Loaded) {
-        let Some(wanted) = wanted(&loaded.config) else { return };
-        let Instance { project, name, .. } = loaded.instance.clone();
-        let assignment = Assignment { project, name, wanted, cpus: Vec::new() };
+        let Some(assignment) = self.assignment(loaded) else { return };
         self.inner.cpus.0.lock().unwrap_or_else(PoisonError::into_inner).insert(loaded.id, assignment);
     }
 
@@ -98,8 +98,30 @@ impl Engine {
     }
 }
 
-fn wanted(config: &Config) -> Option<Cpus> {
-    config.get("limits.cpu").and_then(|text| Cpus::parse(text).ok())
+impl Engine {
+    /// Refuses memory nodes that this host does not have.
+    pub(crate) fn check_nodes(&self, name: &InstanceName, config: &Config) -> Result<(), EngineError> {
+        let nodes = config.get("limits.cpu.nodes").and_then(key::number_set).unwrap_or_default();
+        match nodes.iter().find(|node| !self.inner.facts.nodes.contains_key(node)) {
+            None => Ok(()),
+            Some(node) => {
+                let there: Vec<String> = self.inner.facts.nodes.keys().map(ToString::to_string).collect();
+                let text = format!("instance {name}: limits.cpu.nodes names node {node}, and this host has only {}", there.join(", "));
+                Err(EngineError::Refused(text))
+            }
+        }
+    }
+
+    /// What an instance asks for, if for anything in particular.
+    fn assignment(&self, loaded: &Loaded) -> Option<Assignment> {
+        let nodes = loaded.config.get("limits.cpu.nodes").and_then(key::number_set);
+        let of = |node: &u32| self.inner.facts.nodes.get(node).cloned().unwrap_or_default();
+        let among: Option<Vec<u32>> = nodes.map(|nodes| nodes.iter().flat_map(of).collect());
+        let named = loaded.config.get("limits.cpu").and_then(|text| Cpus::parse(text).ok());
+        let wanted = named.or_else(|| among.clone().map(Cpus::Set))?;
+        let Instance { project, name, .. } = loaded.instance.clone();
+        Some(Assignment { project, name, wanted, among, cpus: Vec::new() })
+    }
 }
 
 /// Serves all: first who names its CPUs, then who names a number, each the least taken ones and of those the first.
@@ -117,7 +139,8 @@ fn balance(online: &[u32], all: &BTreeMap<i64, Assignment>) -> BTreeMap<i64, Vec
     }
     for (id, assignment) in all {
         if let Cpus::Count(count) = assignment.wanted {
-            let mut by_load: Vec<u32> = online.to_vec();
+            let may_have = |cpu: &u32| assignment.among.as_ref().is_none_or(|among| among.contains(cpu));
+            let mut by_load: Vec<u32> = online.iter().copied().filter(may_have).collect();
             by_load.sort_by_key(|cpu| (taken[cpu], *cpu));
             by_load.truncate(count as usize);
             by_load.sort_unstable();
@@ -136,7 +159,10 @@ mod tests {
         let assignment = |(at, text): (usize, &&str)| {
             let wanted = Cpus::parse(text).unwrap();
             let name = format!("c{at}").parse().unwrap();
-            (i64::try_from(at).unwrap(), Assignment { project: ProjectName::default_project(), name, wanted, cpus: Vec::new() })
+            (
+                i64::try_from(at).unwrap(),
+                Assignment { project: ProjectName::default_project(), name, wanted, among: None, cpus: Vec::new() },
+            )
         };
         let all = wanted.iter().enumerate().map(assignment).collect();
         let served = balance(&[0, 1, 2, 3], &all);

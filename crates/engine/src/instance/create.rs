@@ -40,7 +40,11 @@ impl Engine {
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("creating")?;
             engine.make(&instance, id, image.as_ref(), operation)?;
             engine.lifecycle(&instance, "instance-created", Some(&caller));
-            if start { engine.start(&claim, &instance, Some(&caller)) } else { Ok(()) }
+            if !start {
+                return Ok(());
+            }
+            engine.start_dependencies(&instance.project, &instance.name, Some(&caller), None)?;
+            engine.start(&claim, &instance, Some(&caller))
         }))
     }
 
@@ -134,6 +138,8 @@ impl Engine {
             )));
         }
         self.check_raw_ids(&instance.name, &instance.expanded_config(profiles))?;
+        self.check_nodes(&instance.name, &instance.expanded_config(profiles))?;
+        self.check_dependencies(conn, instance, &instance.expanded_config(profiles))?;
         let home = coffer_store::project::home(conn, &instance.project, Feature::Networks)?;
         let devices = instance.expanded_devices(profiles).parse();
         let devices =

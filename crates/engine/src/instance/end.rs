@@ -53,7 +53,10 @@ impl Engine {
         let cell = self.inner.cells.get(project, name);
         let taken = cell.change(|live| {
             let ended = live.running.take_if(|running| running.monitor.number == number);
-            ended.map(|running| (running, live.stop_asked, live.files.take()))
+            ended.map(|running| {
+                live.end_health();
+                (running, live.stop_asked, live.files.take())
+            })
         });
         let Some((_running, asked, files)) = taken else { return Ok(()) };
         if let Some(server) = files {
@@ -105,6 +108,10 @@ impl Engine {
             let claim = self.inner.cells.get(&instance.project, &instance.name).claim("rebooting")?;
             self.start(&claim, instance, None)?;
             self.lifecycle(instance, "instance-restarted", None);
+            return Ok(());
+        }
+        if !asked && !self.shutting_down() && self.restarts_by_itself(instance) {
+            self.restart_later(instance);
             return Ok(());
         }
         if instance.ephemeral && !self.shutting_down() && !self.restarting(instance) {

@@ -15,6 +15,8 @@ pub struct HostFacts {
     pub memory: u64,
     /// Processors that are online, in order.
     pub processors: Vec<u32>,
+    /// Memory nodes and their processors.
+    pub nodes: BTreeMap<u32, Vec<u32>>,
     /// Names the control groups of this daemon, so that several can share a host.
     pub cgroup_parent: String,
 }
@@ -60,6 +62,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         proxies: parts.devices.proxies,
         limits: spec::Limits { io: parts.devices.io, ..limits(config, parts.cpus.as_deref(), host) },
         rlimits: rlimits(config),
+        oom_score: config.parse("limits.memory.oom_priority"),
         sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         security: security(config),
         console: spec::Console { log: Some(spec::Source::Fd(parts.console_log)), ..Default::default() },
@@ -87,7 +90,7 @@ pub fn limits(config: &Config, cpus: Option<&[u32]>, host: &HostFacts) -> spec::
         // Priority 10 is swapped out last: 60 less five for each step is where LXD puts it too.
         swappiness: config.parse::<u8>("limits.memory.swap.priority").map(|priority| 60 - 5 * priority.min(10)),
         cpuset: cpus.map(set),
-        cpuset_memory: None,
+        cpuset_memory: config.get("limits.cpu.nodes").map(ToOwned::to_owned),
         cpu_allowance: config.get("limits.cpu.allowance").and_then(|text| key::CpuAllowance::parse(text).ok()).map(|allowance| {
             match allowance {
                 key::CpuAllowance::Share(percent) => spec::CpuAllowance::Percent(percent),
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     fn host() -> HostFacts {
-        HostFacts { memory: 8 << 30, processors: vec![0, 1, 2, 3], cgroup_parent: "coffer/test".into() }
+        HostFacts { memory: 8 << 30, processors: vec![0, 1, 2, 3], nodes: BTreeMap::new(), cgroup_parent: "coffer/test".into() }
     }
 
     #[track_caller]

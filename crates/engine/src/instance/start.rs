@@ -31,6 +31,7 @@ impl Engine {
     pub(crate) fn start(&self, claim: &Claim, instance: &Instance, caller: Option<&Caller>) -> Result<(), EngineError> {
         let cell = claim.cell();
         cell.become_state(Status::Starting, "it can be started only when it is stopped")?;
+        cell.change(|live| live.restart_waits = None);
         let started = match self.start_stopped(claim, instance) {
             // Where the file system cannot map ids, the files get the instance's ids once and for all.
             Err(error) if cannot_map(&error) => self.shift_root(instance).and_then(|()| self.start_stopped(claim, instance)),
@@ -107,6 +108,7 @@ impl Engine {
             live.running = Some(Arc::new(Running { cgroup, ..running }));
         });
         undo.keep();
+        self.watch_health(&loaded.instance.project, &loaded.instance.name, &loaded.config);
         // One that ended before it stood in its cell was reported to nobody.
         if let Ok(running) = claim.cell().running()
             && running.monitor.is_gone()

@@ -57,7 +57,7 @@ impl Engine {
     fn may_change(&self, instance: &Instance, action: Action) -> Result<(), EngineError> {
         let cell = self.inner.cells.get(&instance.project, &instance.name);
         let status = cell.status();
-        if fits(status, action) {
+        if fits(status, action) || (action == Action::Stop && cell.lock().restart_waits.is_some()) {
             return Ok(());
         }
         Err(cell.wrong_state(
@@ -77,6 +77,14 @@ impl Engine {
         let force = change.force || change.timeout == Some(Duration::ZERO);
         if force && change.action == Action::Stop && cell.status() == Status::Stopping {
             return self.kill_stopping(instance);
+        }
+        if change.action == Action::Stop && cell.change(|live| live.restart_waits.take()).is_some() {
+            // It ended by itself and would have been started again: now it stays stopped.
+            self.remember_wanted(instance, false);
+            return Ok(());
+        }
+        if change.action == Action::Start {
+            self.start_dependencies(&instance.project, &instance.name, Some(caller), None)?;
         }
         let claim = cell.claim(doing(change.action))?;
         match change.action {

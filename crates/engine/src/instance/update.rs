@@ -122,7 +122,7 @@ impl Engine {
         };
         volatile.extend(self.device_change(&running, old, new, undo)?);
         let cpus_before = self.cpus_of(old.id);
-        let other_cpus = old.config.get("limits.cpu") != new.config.get("limits.cpu");
+        let other_cpus = ["limits.cpu", "limits.cpu.nodes"].iter().any(|key| old.config.get(key) != new.config.get(key));
         let cpus = if other_cpus { self.assign_cpus(new) } else { cpus_before.clone() };
         if other_cpus {
             undo.push("choosing its earlier CPUs", || {
@@ -141,6 +141,9 @@ impl Engine {
         }
         if other_cpus {
             self.rebalance_cpus();
+        }
+        if coffer_model::HealthPlan::of(&old.config) != coffer_model::HealthPlan::of(&new.config) {
+            self.watch_health(&new.instance.project, &new.instance.name, &new.config);
         }
         self.tell_guest(old, new);
         Ok(volatile)

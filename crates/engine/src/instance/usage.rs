@@ -28,6 +28,7 @@ impl Engine {
         let mut state = InstanceState {
             status,
             ready: self.inner.cells.is_ready(&instance.project, &instance.name),
+            health: self.inner.cells.find(&instance.project, &instance.name).and_then(|cell| cell.lock().health),
             pid: 0,
             processes: -1,
             cpu_usage: 0,

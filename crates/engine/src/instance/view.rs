@@ -67,7 +67,10 @@ impl Engine {
             let config = instance.expanded_config(&profiles);
             Ok(Some(Loaded { instance, id, profiles, config }))
         })?;
-        found.ok_or_else(|| EngineError::not_found("instance", name))
+        found.ok_or_else(|| {
+            let all = self.inner.store.read(|conn| coffer_store::instance::list(conn, Some(project))).unwrap_or_default();
+            EngineError::not_found_among("instance", name.as_str(), all.iter().map(|instance| instance.name.as_str()))
+        })
     }
 
     fn view(&self, instance: Instance, profiles: &[Profile], detail: Detail) -> InstanceView {

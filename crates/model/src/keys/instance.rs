@@ -2,6 +2,7 @@
 
 mod boot;
 mod guest;
+mod health;
 mod limits;
 mod linux;
 mod oci;
@@ -17,6 +18,7 @@ use crate::key::Key;
 const PARTS: &[&[Key]] = &[
     boot::KEYS,
     guest::KEYS,
+    health::KEYS,
     limits::KEYS,
     linux::KEYS,
     oci::KEYS,

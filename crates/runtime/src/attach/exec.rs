@@ -26,6 +26,7 @@ pub(crate) fn exec(door: &Door, spec: &Spec, exec: &Exec, standard: &Standard) -
     let mut ignored = Vec::new();
     // Outside still: root of the instance may not raise them.
     init::set_rlimits(&spec.rlimits, &mut ignored)?;
+    init::set_oom_score(spec.oom_score, &mut ignored)?;
     door.enter(spec)?;
     init::new_keyring(&mut ignored)?;
     take(standard).at(Stage::Console, || "setting the standard streams".into())?;

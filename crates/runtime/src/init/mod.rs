@@ -13,6 +13,7 @@ mod label;
 mod masks;
 mod mounts;
 mod network;
+mod oom;
 mod pivot;
 mod proc;
 mod reaper;
@@ -39,6 +40,7 @@ pub(crate) use exec::{Program, enter};
 pub(crate) use keyring::new_keyring;
 pub(crate) use label::set_label;
 pub(crate) use mounts::attach_mount;
+pub(crate) use oom::{set as set_oom_score, set_of as set_oom_score_of};
 pub(crate) use rlimits::{set as set_rlimits, set_of as set_rlimits_of};
 pub(crate) use seccomp::install as install_filter;
 

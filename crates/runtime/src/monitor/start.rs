@@ -108,7 +108,8 @@ impl Monitor {
             let warnings = String::from_utf8_lossy(warnings);
             starting.warnings.extend(warnings.lines().filter(|line| !line.is_empty()).map(str::to_owned));
             let pid = instance.init.pid;
-            let limited = init::set_rlimits_of(pid, &instance.spec.rlimits, &mut starting.warnings);
+            let limited = init::set_rlimits_of(pid, &instance.spec.rlimits, &mut starting.warnings)
+                .and_then(|()| init::set_oom_score_of(pid, instance.spec.oom_score, &mut starting.warnings));
             if let Err(error) = limited.and_then(|()| parent::set_clocks(pid, &instance.spec)) {
                 return self.start_failed(error.refusal());
             }

@@ -45,10 +45,11 @@ fn shown(row: &Key) -> serde_json::Value {
     let kind = match row.value {
         Value::Bool => "bool",
         Value::Int(..) | Value::Id => "integer",
-        Value::Size | Value::SizeOrPercent | Value::Cpus | Value::CpuAllowance | Value::ResourceLimit => "string",
+        Value::Size | Value::SizeOrPercent | Value::Cpus | Value::Numbers | Value::CpuAllowance | Value::ResourceLimit => "string",
         Value::Owner | Value::Mode | Value::Hex | Value::IoRate => "string",
         Value::Modules | Value::SystemCalls | Value::IdMapEntries => "string",
         Value::Choice(_) | Value::Expiry | Value::Schedule | Value::SnapshotPattern | Value::Line | Value::Text => "string",
+        Value::Words | Value::HealthTcp | Value::HealthHttp | Value::Depends => "string",
     };
     let mut key = json!({
         "type": kind,

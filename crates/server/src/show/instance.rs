@@ -87,6 +87,7 @@ pub fn instance_state(state: &coffer_engine::InstanceState) -> InstanceState {
         pid: i64::from(state.pid),
         processes: state.processes,
         cpu: InstanceStateCpu { usage: signed(state.cpu_usage) },
+        health: state.health.map_or(String::new(), |health| health.word().to_owned()),
     }
 }
 

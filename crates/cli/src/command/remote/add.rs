@@ -31,6 +31,9 @@ pub(crate) struct Add {
     /// Believe the server's certificate without asking
     #[arg(long)]
     accept_certificate: bool,
+    /// Token that was made with 'config trust add' there
+    #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true, conflicts_with = "password")]
+    token: String,
     /// Trust password or token
     #[arg(long, value_name = "PASSWORD", default_value = "", hide_default_value = true)]
     password: String,
@@ -54,6 +57,7 @@ impl Add {
         };
         let mut remotes = app.remotes().clone();
         remotes.check_new(&name)?;
+        let password = if self.token.is_empty() { &self.password } else { &self.token };
         if self.auth_type != "tls" {
             return Err(CliError::Unsupported { what: "authentication by anything but tls" });
         }
@@ -75,7 +79,7 @@ impl Add {
         let certificate = self.believe(&url, &name).await?;
         let client = connect(&remotes, &url, certificate.as_ref(), self.public)?;
         if !self.public {
-            self.become_trusted(&client, &name, &self.password).await?;
+            self.become_trusted(&client, &name, password).await?;
         }
         save(&mut remotes, &name, certificate.as_ref(), remote(url.to_string()))
     }

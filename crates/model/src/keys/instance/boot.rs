@@ -1,15 +1,23 @@
 //! Keys of starting and stopping.
 
-use super::super::{LATER, LIVE, NEXT_START, VM, row};
+use super::super::{LIVE, NEXT_START, VM, row};
 use crate::key::Class::Free;
 use crate::key::Key;
 use crate::key::Support::Yes;
-use crate::key::Value::{Bool, Choice, Int, Line};
+use crate::key::Value::{Bool, Choice, Depends, Int, Line};
 
 /// Keys of starting and stopping.
 pub(super) const KEYS: &[Key] = &[
     row("agent.nic_config", Bool, "", NEXT_START, Free, VM, "Whether the agent sets NIC names and MTUs."),
-    row("boot.autorestart", Bool, "false", LIVE, Free, LATER, "Whether an instance whose init ended unexpectedly is started again."),
+    row(
+        "boot.autorestart",
+        Bool,
+        "false",
+        LIVE,
+        Free,
+        Yes,
+        "Whether an instance that ended without the server's doing is started again: at once, then after longer and longer times, up to 10 times a minute.",
+    ),
     row(
         "boot.autostart",
         Bool,
@@ -30,6 +38,24 @@ pub(super) const KEYS: &[Key] = &[
     ),
     row("boot.autostart.priority", Int(-1000, 1000), "0", NEXT_START, Free, Yes, "Order of starting with the daemon, highest first."),
     row("boot.debug_edk2", Bool, "", NEXT_START, Free, VM, "Whether the firmware's debugging build is used."),
+    row(
+        "boot.depends",
+        Depends,
+        "",
+        LIVE,
+        Free,
+        Yes,
+        "Instances of the project that must run before this one starts, separated by commas: `db, cache:running, queue:healthy, app:ready`. A name alone waits for its health where that is checked.",
+    ),
+    row(
+        "boot.depends.timeout",
+        Int(0, 3600),
+        "60",
+        LIVE,
+        Free,
+        Yes,
+        "Seconds to wait until an instance that this one depends on is as far as it should be.",
+    ),
     row(
         "boot.host_shutdown_action",
         Choice(&["force-stop", "stop"]),

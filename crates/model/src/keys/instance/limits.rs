@@ -1,10 +1,13 @@
 //! Keys of what an instance may use.
 
-use super::super::{LATER, LIVE, MAX, NEXT_START, VM, row};
+use super::super::{LIVE, MAX, NEXT_START, VM, row};
 use crate::key::Class::Free;
 use crate::key::Key;
-use crate::key::Support::Yes;
-use crate::key::Value::{Bool, Choice, CpuAllowance, Cpus, Int, Line, ResourceLimit, Size, SizeOrPercent};
+use crate::key::Support::{self, No, Yes};
+use crate::key::Value::{Bool, Choice, CpuAllowance, Cpus, Int, Line, Numbers, ResourceLimit, Size, SizeOrPercent};
+
+/// Source: net/ipv4/ip_forward.c of Linux: a packet that is routed gets its priority from its type of service.
+const NO_PRIORITY: Support = No("the kernel gives packets another priority when it routes them, so that it would have no effect");
 
 /// Keys of what an instance may use.
 pub(super) const KEYS: &[Key] = &[
@@ -18,7 +21,15 @@ pub(super) const KEYS: &[Key] = &[
         Yes,
         "CPU time: a share (`50%`) under contention, or a hard limit (`25ms/100ms`).",
     ),
-    row("limits.cpu.nodes", Line, "", LIVE, Free, LATER, "Memory nodes whose CPUs the instance uses."),
+    row(
+        "limits.cpu.nodes",
+        Numbers,
+        "",
+        LIVE,
+        Free,
+        Yes,
+        "Memory nodes (`0`, `0-1`) whose memory the instance uses, and whose CPUs, unless `limits.cpu` names some.",
+    ),
     row("limits.cpu.pin_strategy", Line, "", NEXT_START, Free, VM, "How the virtual machine's CPUs are pinned."),
     row("limits.cpu.priority", Int(0, 10), "10", LIVE, Free, Yes, "Weight against instances with the same allowance."),
     row("limits.disk.priority", Int(0, 10), "5", LIVE, Free, Yes, "Weight of block I/O under contention."),
@@ -139,13 +150,13 @@ pub(super) const KEYS: &[Key] = &[
         "limits.memory.oom_priority",
         Int(-1000, 1000),
         "0",
-        LIVE,
+        NEXT_START,
         Free,
-        LATER,
-        "How readily the kernel kills the instance's processes when memory runs out.",
+        Yes,
+        "How readily the kernel kills the instance's processes when memory runs out: -1000 never, 1000 first.",
     ),
     row("limits.memory.swap", Bool, "true", LIVE, Free, Yes, "Whether the instance's memory may be swapped out."),
     row("limits.memory.swap.priority", Int(0, 10), "10", LIVE, Free, Yes, "The higher, the later its memory is swapped out."),
-    row("limits.network.priority", Int(0, 10), "0", LIVE, Free, LATER, "Priority of the instance's packets."),
+    row("limits.network.priority", Int(0, 10), "0", LIVE, Free, NO_PRIORITY, "Priority of the instance's packets."),
     row("limits.processes", Int(1, MAX), "", LIVE, Free, Yes, "Number of processes and threads."),
 ];

@@ -1,0 +1,77 @@
+//! What the command does for people: aliases, completion, hints, colours, the current project.
+
+use crate::setting::{holds, ready_daemon};
+
+#[test]
+fn aliases_are_kept_where_the_genuine_client_keeps_them_and_stand_for_their_words() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    daemon.coffer(["alias", "add", "names", "list -c n --format csv"]).clean();
+    daemon.coffer(["alias", "add", "as root", "exec @ARG1@ --user 0 --"]).clean();
+    assert_eq!(daemon.coffer(["names"]).ok(), "c1\n");
+    assert_eq!(daemon.coffer(["as", "root", "c1", "id", "-u"]).ok(), "0\n");
+    daemon.coffer(["alias", "rename", "names", "n"]).clean();
+    assert_eq!(daemon.coffer(["n", "c1"]).ok(), "c1\n");
+    holds(&daemon.coffer(["alias", "list"]).ok(), &["as root", "list -c n --format csv"]);
+    daemon.coffer(["alias", "edit"]).input("ll: list -c ns --format csv\n").clean();
+    assert_eq!(daemon.coffer(["ll"]).ok(), "c1,RUNNING\n");
+    holds(&daemon.coffer(["alias", "show", "n"]).fails(), &["alias", "n"]);
+    daemon.coffer(["alias", "remove", "ll"]).clean();
+    holds(&daemon.coffer(["ll"]).fails(), &["ll"]);
+}
+
+#[test]
+fn a_name_that_is_nearly_right_gets_a_hint() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "database");
+    holds(&daemon.coffer(["start", "databse"]).fails(), &["instance databse not found; did you mean database?"]);
+    holds(&daemon.coffer(["launch", "smal", "x"]).fails(), &["did you mean small?"]);
+    holds(&daemon.coffer(["config", "set", "database", "limits.memroy=1GiB"]).fails(), &["limits.memory"]);
+    holds(&daemon.coffer(["lst"]).fails(), &["list"]);
+    // A terminal with NO_COLOR stays plain.
+    let mut terminal = daemon.on_terminal(daemon.coffer(["start", "nobody"]).env("NO_COLOR", "1"), 100, 20);
+    terminal.expect("Error: ");
+    assert!(!terminal.shows("\x1b[1;31m"));
+}
+
+#[test]
+fn shells_complete_words_options_and_names_of_the_server() {
+    let Some(daemon) = ready_daemon() else { return };
+    for name in ["web1", "web2"] {
+        daemon.create_instance("small", name);
+    }
+    let complete = |words: &[&str]| daemon.coffer(["__complete", "--"].iter().chain(words)).ok();
+    assert_eq!(complete(&["start", "we"]), "web1\nweb2\n");
+    assert_eq!(complete(&["start", "local:we"]), "local:web1\nlocal:web2\n");
+    assert_eq!(complete(&["launch", "sm"]), "small\n");
+    assert_eq!(complete(&["launch", "small", "x", "--prof"]), "--profile\n");
+    assert_eq!(complete(&["config", "set", "web1", "limits.mem"]).lines().next(), Some("limits.memory"));
+    // The script of a shell puts it together.
+    let script = daemon.coffer(["completion", "bash"]).ok();
+    let program = daemon.client_outside([""; 0]).into_command().get_program().to_string_lossy().into_owned();
+    for (line, expect) in [("coffer start we", "web1\nweb2\n"), ("coffer start local:we", "web1\nweb2\n"), ("coffer rebu", "rebuild\n")] {
+        let ask = format!(
+            "coffer() {{ {program} \"$@\"; }}\n{script}\nCOMP_LINE='{line}' COMP_POINT={}\n_coffer\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            line.len()
+        );
+        assert_eq!(daemon.inside("bash", ["-c", &ask]).ok(), expect, "{line}");
+    }
+    for (shell, word) in [("zsh", "compadd"), ("fish", "complete -c coffer")] {
+        holds(&daemon.coffer(["completion", shell]).ok(), &[word, "__complete"]);
+    }
+}
+
+#[test]
+fn another_project_becomes_the_current_one() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "here");
+    daemon.coffer(["project", "create", "other", "-c", "features.images=false", "-c", "features.profiles=false"]).clean();
+    assert_eq!(daemon.coffer(["project", "get-current"]).ok(), "default\n");
+    holds(&daemon.coffer(["project", "switch", "nowhere"]).fails(), &["nowhere"]);
+    daemon.coffer(["project", "switch", "other"]).clean();
+    assert_eq!(daemon.coffer(["project", "get-current"]).ok(), "other\n");
+    assert_eq!(daemon.coffer(["list", "-c", "n", "--format", "csv"]).ok(), "");
+    assert_eq!(daemon.coffer(["list", "-c", "n", "--format", "csv", "--project", "default"]).ok(), "here\n");
+    daemon.coffer(["project", "switch", "default"]).clean();
+    assert_eq!(daemon.coffer(["list", "-c", "n", "--format", "csv"]).ok(), "here\n");
+}
