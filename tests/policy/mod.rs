@@ -10,8 +10,11 @@ use coffer_testkit::Daemon;
 
 /// One word of an instance's state.
 fn state(daemon: &Daemon, name: &str, word: &str) -> String {
-    let state = daemon.instance_state(name);
-    state[word].as_str().map_or_else(|| state[word].to_string(), ToOwned::to_owned)
+    match &daemon.instance_state(name)[word] {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }
 
 /// Sets keys of an instance.

@@ -161,7 +161,7 @@ mod tests {
         check("start ", "<[REMOTE:]INSTANCE>");
         check("start web ", "<[REMOTE:]INSTANCE>");
         check("--project ", "<PROJECT>");
-        check("launch img web --pro", "--profile --project");
+        check("launch img web --pro", "--project --profile");
         check("launch img web --profile ", "<PROFILE>");
         check("launch img web -p ", "<PROFILE>");
         check("list --format ", "<FORMAT> csv json table yaml compact");

@@ -51,7 +51,9 @@ impl Engine {
     pub(crate) fn find_image(&self, project: &ProjectName, prefix: &str) -> Result<Image, EngineError> {
         let hexadecimal = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !hexadecimal {
-            return Err(EngineError::not_found("image", prefix));
+            // Whoever writes this means an alias.
+            let all = self.aliases(project).unwrap_or_default();
+            return Err(EngineError::not_found_among("image", prefix, all.iter().map(|alias| alias.name.as_str())));
         }
         let mut found = self.inner.store.read(|conn| {
             let home = coffer_store::project::home(conn, project, Feature::Images)?;
