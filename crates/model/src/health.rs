@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::Config;
 use crate::command_line;
+use crate::config::Config;
 
 /// How an instance's health is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
