@@ -80,6 +80,10 @@ const POINTS: &[(&str, UseCase)] = &[
     ("volume-snapshot.made", UseCase::Volume(Volumes::Snapshot)),
     ("volume-snapshot-rename.recorded", UseCase::Volume(Volumes::RenameSnapshot)),
     ("volume-snapshot-delete.marked", UseCase::Volume(Volumes::DeleteSnapshot)),
+    ("adopt.recorded", UseCase::Adopt),
+    ("change.applied", UseCase::Change),
+    ("change.recorded", UseCase::Change),
+    ("profile-change.recorded", UseCase::ProfileChange),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,9 @@ enum UseCase {
     Layers,
     Pool,
     Network,
+    Adopt,
+    Change,
+    ProfileChange,
     Volume(Volumes),
 }
 
@@ -572,6 +579,78 @@ fn parent_cut(use_case: UseCase, collection: &str, body: &serde_json::Value) {
 }
 
 #[test]
+fn a_change_of_a_running_instance_cut_anywhere_is_made_or_not() {
+    each(UseCase::Change, |daemon, point| {
+        let api = || daemon.api();
+        daemon.run_instance("small", "c1");
+        api().expect("POST", "/1.0/storage-pools/default/volumes/custom", Some(&json!({"name": "v"})));
+        daemon.coffer(["config", "device", "add", "c1", "shared", "disk", "pool=default", "source=v", "path=/v"]).ok();
+        arm(daemon, point);
+        let devices = json!({
+            "second": {"type": "nic", "network": "testbr0", "name": "eth1"},
+            "shared": {"type": "disk", "pool": "default", "source": "v", "path": "/other"},
+            "null": {"type": "unix-char", "path": "/dev/other", "source": "/dev/null"},
+        });
+        let _ = post(daemon, "PATCH", "/1.0/instances/c1", &json!({"devices": devices, "config": {"limits.processes": "77"}}));
+        revive(daemon, point);
+        let made = point != "change.applied";
+        let config = daemon.api().get("/1.0/instances/c1");
+        assert_eq!(config["devices"]["second"].is_object(), made, "{point}: {config}");
+        assert!(!config["config"].to_string().contains("volatile.changing"), "{point}: {config}");
+        let inside = |words: &str| daemon.coffer(["exec", "c1", "--", "sh", "-c", words]).run().code == 0;
+        assert_eq!(inside("[ -e /sys/class/net/eth1 ]"), made, "{point}");
+        assert_eq!(inside("grep -q ' /other ' /proc/mounts"), made, "{point}");
+        assert_eq!(inside("grep -q ' /v ' /proc/mounts"), !made, "{point}");
+        assert_eq!(inside("[ -c /dev/other ]"), made, "{point}");
+        assert!(inside("[ -e /sys/class/net/eth0 ]"), "{point}");
+        // And it can be done, or undone, now.
+        let back = json!({"devices": {"second": {}, "shared": {}, "null": {}}});
+        daemon.api().expect("PATCH", "/1.0/instances/c1", Some(&json!({"devices": devices})));
+        assert!(inside("[ -e /sys/class/net/eth1 ] && [ -c /dev/other ] && grep -q ' /other ' /proc/mounts"), "{point}");
+        daemon.api().expect("PATCH", "/1.0/instances/c1", Some(&back));
+        assert!(inside("[ ! -e /sys/class/net/eth1 ] && [ ! -e /dev/other ] && ! grep -q ' /other ' /proc/mounts"), "{point}");
+        daemon.coffer(["delete", "--force", "c1"]).ok();
+        daemon.coffer(["storage", "volume", "delete", "default", "v"]).ok();
+    });
+}
+
+#[test]
+fn a_change_of_a_profile_cut_anywhere_reaches_its_instances() {
+    each(UseCase::ProfileChange, |daemon, point| {
+        daemon.coffer(["profile", "create", "more"]).ok();
+        daemon.coffer(["launch", "small", "c1", "--profile", "default", "--profile", "more"]).ok();
+        arm(daemon, point);
+        let device = json!({"null": {"type": "unix-char", "path": "/dev/other", "source": "/dev/null"}});
+        let _ = post(daemon, "PUT", "/1.0/profiles/more", &json!({"devices": device}));
+        revive(daemon, point);
+        assert_eq!(daemon.coffer(["exec", "c1", "--", "test", "-c", "/dev/other"]).run().code, 0, "{point}");
+        daemon.coffer(["delete", "--force", "c1"]).ok();
+        daemon.coffer(["profile", "delete", "more"]).ok();
+    });
+}
+
+#[test]
+fn a_recovery_from_pools_cut_anywhere_is_whole() {
+    let Some(mut daemon) = ready_with_points() else { return };
+    for point in points(UseCase::Adopt) {
+        daemon.run_instance("small", "c1");
+        daemon.coffer(["snapshot", "c1", "s1"]).ok();
+        let dump = daemon.scratch().join("dump.yaml").display().to_string();
+        daemon.coffer(["admin", "dump", "--output", &dump]).ok();
+        daemon.stop();
+        std::fs::remove_dir_all(daemon.state_seen().join("database")).unwrap();
+        daemon.launch();
+        arm(&mut daemon, point);
+        let _ = daemon.coffer(["admin", "restore", "--recover", &dump]).run();
+        revive(&mut daemon, point);
+        assert_eq!(daemon.instance_state("c1")["status"], "Running", "{point}");
+        assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3, "{point}");
+        daemon.coffer(["restore", "c1", "s1"]).ok();
+        daemon.coffer(["delete", "--force", "c1"]).ok();
+    }
+}
+
+#[test]
 fn opening_the_files_of_a_stopped_instance_cut_anywhere_leaves_nothing() {
     each(UseCase::Files, |daemon, point| {
         daemon.create_instance("small", "c1");
@@ -727,6 +806,7 @@ fn revive(daemon: &mut Daemon, point: &str) {
     assert!(daemon.wait_end(Duration::from_secs(20)), "{point} was not reached\n{}", daemon.log());
     daemon.unset_env("COFFER_FAULT");
     daemon.launch();
+    assert_eq!(daemon.api().get("/internal/fsck"), json!([]), "{point}: store, disk and kernel must say the same");
 }
 
 /// Sends a request that the daemon may not live to answer, and waits for the operation if it does.

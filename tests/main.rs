@@ -37,6 +37,7 @@ mod policy;
 mod pools;
 mod projects;
 mod publish;
+mod recover;
 mod remotes;
 mod resources;
 mod setting;

@@ -16,6 +16,7 @@ mod instance;
 mod instance_backup;
 mod instance_snapshot;
 mod instance_state;
+mod internal;
 mod network;
 mod network_state;
 #[cfg(feature = "openapi")]
@@ -53,6 +54,7 @@ pub use instance_state::{
     InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, InstanceStateNetwork, InstanceStateNetworkAddress,
     InstanceStateNetworkCounters, InstanceStatePut, InstanceWaitPost,
 };
+pub use internal::{FsckFinding, RecoverPost, RecoverResult, RecoverVolume};
 pub use network::{Network, NetworkLease, NetworkPost, NetworkPut, NetworksPost};
 pub use network_state::{
     NetworkState, NetworkStateAddress, NetworkStateBond, NetworkStateBridge, NetworkStateCounters, NetworkStateOvn, NetworkStateVlan,
@@ -60,7 +62,7 @@ pub use network_state::{
 #[cfg(feature = "openapi")]
 pub use openapi::openapi;
 pub use operation::{Operation, OperationClass, OperationLogEntry};
-pub use preseed::{ClusterPreseed, NetworkPreseed, Preseed};
+pub use preseed::{CertificatePreseed, ClusterPreseed, ImageAliasPreseed, NetworkPreseed, Preseed, ProfilePreseed};
 pub use profile::{Profile, ProfilePost, ProfilePut, ProfilesPost};
 pub use project::{Project, ProjectPost, ProjectPut, ProjectState, ProjectStateResource, ProjectsPost};
 pub use resources::{

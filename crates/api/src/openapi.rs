@@ -162,7 +162,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
         StoragePool, StoragePoolPut, StoragePoolsPost, ResourcesStoragePool, StorageVolume, StorageVolumePut, StorageVolumePost,
         StorageVolumesPost, StorageVolumeState, StorageVolumeSnapshot, StorageVolumeSnapshotPost, StorageVolumeSnapshotPut,
         StorageVolumeSnapshotsPost, Certificate, CertificatePut, CertificatesPost, CertificateAddToken, Cluster, ClusterPut,
-        ClusterMember, Warning, WarningPut,
+        ClusterMember, Warning, WarningPut, RecoverPost, RecoverVolume, RecoverResult, FsckFinding,
     }
     all
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterMemberConfigKey, ProfilesPost, ProjectsPost, StoragePoolsPost, null_as_default, text_map};
+use crate::{ClusterMemberConfigKey, ProjectsPost, StoragePoolsPost, null_as_default, text_map};
 
 /// Everything a server can be told before its first use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -22,10 +22,16 @@ pub struct Preseed {
     pub storage_pools: Vec<StoragePoolsPost>,
     /// Profiles to make or update.
     #[serde(deserialize_with = "null_as_default")]
-    pub profiles: Vec<ProfilesPost>,
+    pub profiles: Vec<ProfilePreseed>,
     /// Projects to make or update.
     #[serde(deserialize_with = "null_as_default")]
     pub projects: Vec<ProjectsPost>,
+    /// Trusted certificates; only their public parts.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificatePreseed>,
+    /// Other names of images; those whose image is there are made.
+    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub image_aliases: Vec<ImageAliasPreseed>,
     /// The cluster to found or join.
     #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterPreseed>,
@@ -44,6 +50,49 @@ wire! {
         #[serde(rename = "type")]
         pub kind: String,
         /// Project it belongs to; empty means default.
+        pub project: String,
+    }
+
+    /// A profile of a preseed.
+    pub struct ProfilePreseed {
+        /// Configuration.
+        pub config: BTreeMap<String, String>,
+        /// What it is for, in the user's words.
+        pub description: String,
+        /// Devices by their names.
+        pub devices: BTreeMap<String, BTreeMap<String, String>>,
+        /// Name.
+        pub name: String,
+        /// Project it belongs to; empty means default.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub project: String,
+    }
+
+    /// A trusted certificate of a preseed.
+    pub struct CertificatePreseed {
+        /// Name.
+        pub name: String,
+        /// `client`, `server` or `metrics`.
+        #[serde(rename = "type")]
+        pub kind: String,
+        /// Whether only the listed projects may be reached.
+        pub restricted: bool,
+        /// Projects that may be reached.
+        pub projects: Vec<String>,
+        /// The certificate, PEM.
+        pub certificate: String,
+    }
+
+    /// Another name of an image in a preseed.
+    pub struct ImageAliasPreseed {
+        /// Name.
+        pub name: String,
+        /// What it is for, in the user's words.
+        pub description: String,
+        /// Fingerprint of the image.
+        pub target: String,
+        /// Project it belongs to; empty means default.
+        #[serde(skip_serializing_if = "String::is_empty")]
         pub project: String,
     }
 

@@ -251,6 +251,10 @@ pub const ROUTES: &[Route] = &[
     route(Delete, "/1.0/warnings/{uuid}", "warning_delete", "Delete a warning", "", "", Sync, Admin),
 
     route(Get, "/internal/ready", "internal_ready_get", "Wait until the daemon serves", "", "", Sync, Admin),
+    route(Post, "/internal/recover/validate", "internal_recover_validate_post", "Find volumes that are in no record", "RecoverPost", "RecoverResult", Sync, Admin),
+    route(Post, "/internal/recover/import", "internal_recover_import_post", "Take in volumes that are in no record", "RecoverPost", "", Sync, Admin),
+    route(Get, "/internal/fsck", "internal_fsck_get", "Compare store, disk and kernel", "", "[FsckFinding]", Sync, Admin),
+    route(Post, "/internal/fsck", "internal_fsck_post", "Compare store, disk and kernel, and mend what can be mended", "", "[FsckFinding]", Sync, Admin),
     route(Put, "/internal/shutdown", "internal_shutdown_put", "Stop the instances and the daemon", "", "", Sync, Admin),
 ];
 

@@ -78,6 +78,10 @@ pub const POINTS: &[&str] = &[
     "volume-snapshot.made",
     "volume-snapshot-rename.recorded",
     "volume-snapshot-delete.marked",
+    "adopt.recorded",
+    "change.applied",
+    "change.recorded",
+    "profile-change.recorded",
 ];
 
 /// Marks a place where a test may cut the use case.

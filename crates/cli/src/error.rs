@@ -23,6 +23,9 @@ pub(crate) enum CliError {
     /// A name does not have the parts the command needs.
     #[error("'{name}' is not of the form {form}")]
     NotOfForm { name: String, form: &'static str },
+    /// Something is amiss that was not mended.
+    #[error("{}", match count { 1 => "1 thing is not as it should be".to_owned(), _ => format!("{count} things are not as they should be") })]
+    NotClean { count: usize },
     /// A needed argument is missing.
     #[error("{what} is missing")]
     Missing { what: &'static str },

@@ -19,7 +19,7 @@ pub(crate) enum Personality {
 }
 
 /// Words of `lxd` that mean `coffer admin …`.
-const ADMIN_WORDS: [&str; 3] = ["init", "waitready", "shutdown"];
+const ADMIN_WORDS: [&str; 7] = ["init", "waitready", "shutdown", "recover", "fsck", "dump", "restore"];
 
 /// Finds out by the name the program was called by.
 pub(crate) fn of(arguments: &[OsString]) -> Personality {

@@ -82,6 +82,28 @@ impl Client {
     /// # Errors
     /// If the server refuses, can't be reached or answers against the API.
     pub async fn change<B: Serialize>(&self, method: Method, path: ApiPath, body: Option<&B>, etag: &str) -> Result<Answer, ClientError> {
+        self.answer(self.changing(method, path, body, etag)?).await
+    }
+
+    /// Sends a question that has a body and reads what is answered at once.
+    ///
+    /// # Errors
+    /// If the server refuses, can't be reached or answers against the API.
+    pub async fn ask<B: Serialize, T: DeserializeOwned + Default>(&self, path: ApiPath, body: Option<&B>) -> Result<T, ClientError> {
+        let answer = self.open(self.changing(Method::POST, path, body, "")?).await?;
+        let path = answer.path().to_owned();
+        let body = answer.bytes().await?;
+        let read: Response<T> = serde_json::from_slice(&body).map_err(|cause| ClientError::Reading { path, cause })?;
+        Ok(read.metadata)
+    }
+
+    fn changing<B: Serialize>(
+        &self,
+        method: Method,
+        path: ApiPath,
+        body: Option<&B>,
+        etag: &str,
+    ) -> Result<Request<RequestBody>, ClientError> {
         let body = match body {
             None => RequestBody::Empty,
             Some(body) => {
@@ -93,8 +115,7 @@ impl Client {
         if !etag.is_empty() {
             headers.push((IF_MATCH, etag));
         }
-        let request = self.request(method, path, body, &headers)?;
-        self.answer(request).await
+        self.request(method, path, body, &headers)
     }
 
     /// Streams a body to the server and says how it was taken.

@@ -1,6 +1,6 @@
 //! The server itself.
 
-use coffer_api::{Resources, Server, ServerPut};
+use coffer_api::{FsckFinding, RecoverPost, RecoverResult, Resources, Server, ServerPut};
 use hyper::Method;
 
 use crate::{ApiPath, Client, ClientError, Tagged};
@@ -36,6 +36,31 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn resources(&self) -> Result<Resources, ClientError> {
         self.get(ApiPath::new("/1.0/resources")).await
+    }
+
+    /// Finds volumes that are in no record.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn find_unknown(&self, request: &RecoverPost) -> Result<RecoverResult, ClientError> {
+        self.ask(ApiPath::new("/internal/recover/validate"), Some(request)).await
+    }
+
+    /// Takes in volumes that are in no record.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn take_in(&self, request: &RecoverPost) -> Result<(), ClientError> {
+        self.change(Method::POST, ApiPath::new("/internal/recover/import"), Some(request), "").await.map(drop)
+    }
+
+    /// Compares the server's store, disk and kernel; with `repair` mends what can be mended.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn fsck(&self, repair: bool) -> Result<Vec<FsckFinding>, ClientError> {
+        let path = ApiPath::new("/internal/fsck");
+        if repair { self.ask::<(), _>(path, None).await } else { self.get(path).await }
     }
 
     /// Waits until the daemon serves.

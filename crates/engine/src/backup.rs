@@ -2,5 +2,5 @@
 
 mod create;
 mod files;
-mod import;
+pub(crate) mod import;
 mod keep;

@@ -9,6 +9,7 @@ pub mod nic;
 mod proxy;
 pub mod unix;
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -107,6 +108,33 @@ impl Engine {
             volatile.extend(self.device_plug(running, new, name, device)?);
             let (running, name, device, next) = (running.clone(), name.clone(), device.clone(), before.get(name).cloned());
             undo.push(format!("detaching device {name} again"), move || self.device_unplug(&running, new, &name, &device, next.as_ref()));
+        }
+        Ok(volatile)
+    }
+
+    /// Makes a running instance have the devices of `record`, where it may have some of `other` instead, or neither. Answers keys
+    /// to remember.
+    pub(crate) fn settle_devices(
+        &self,
+        running: &Arc<Running>,
+        other: &Loaded,
+        record: &Loaded,
+    ) -> Result<Vec<(String, String)>, EngineError> {
+        let (others, wanted) = (other.devices()?, record.devices()?);
+        let names: BTreeSet<&DeviceName> = others.keys().chain(wanted.keys()).collect();
+        let mut volatile = Vec::new();
+        for name in names.into_iter().filter(|name| !same(others.get(*name), wanted.get(*name))) {
+            for (loaded, device) in [(other, others.get(name)), (record, wanted.get(name))] {
+                if let Some(device) = device
+                    && let Err(error) = self.device_unplug(running, loaded, name, device, None)
+                {
+                    // It is not there: the other one is, or none.
+                    tracing::debug!(instance = %record.instance.name, "device {name}: {}", coffer_base::chain(&error));
+                }
+            }
+            if let Some(device) = wanted.get(name) {
+                volatile.extend(self.device_plug(running, record, name, device)?);
+            }
         }
         Ok(volatile)
     }

@@ -17,7 +17,8 @@ use crate::instance::resolve::HostFacts;
 const SUBUID: &str = "/etc/subuid";
 const SUBGID: &str = "/etc/subgid";
 
-/// The file in the database's directory that tells this daemon from others on the same host.
+/// The file in the state directory that tells this daemon from others on the same host. It outlives the database: what runs and
+/// what is in the kernel is named after it.
 const IDENTITY: &str = "server.id";
 
 impl Engine {
@@ -36,8 +37,9 @@ impl Engine {
 /// # Errors
 /// If the state directory or the kernel's files cannot be read.
 pub fn facts(state: &Path) -> Result<HostFacts, EngineError> {
-    let path = state.join("database").join(IDENTITY);
-    let identity = identity(&path).map_err(|cause| EngineError::system(format!("reading {}", path.display()), cause))?;
+    let path = state.join(IDENTITY);
+    let identity = identity(&path, &state.join("database").join(IDENTITY))
+        .map_err(|cause| EngineError::system(format!("reading {}", path.display()), cause))?;
     Ok(HostFacts {
         memory: memory_total().unwrap_or(u64::MAX),
         processors: processors(),
@@ -47,16 +49,25 @@ pub fn facts(state: &Path) -> Result<HostFacts, EngineError> {
 }
 
 /// The identity of a state directory: chosen at random once. An inode number would not do, as it comes back after a delete.
-fn identity(path: &Path) -> io::Result<String> {
+/// `before` is where earlier versions had it.
+fn identity(path: &Path, before: &Path) -> io::Result<String> {
     let hexadecimal = |text: &str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match fs::read_to_string(path) {
-        Ok(text) if hexadecimal(text.trim()) => return Ok(text.trim().to_owned()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+    let read = |path: &Path| match fs::read_to_string(path) {
+        Ok(text) if hexadecimal(text.trim()) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         // Nothing, or cut off while it was written for the first time.
-        Ok(_) | Err(_) => {}
+        Ok(_) | Err(_) => Ok(None),
+    };
+    if let Some(known) = read(path)? {
+        return Ok(known);
     }
-    let (_, low) = uuid::Uuid::new_v4().as_u64_pair();
-    let chosen = format!("{:08x}", low as u32);
+    let chosen = match read(before)? {
+        Some(known) => known,
+        None => {
+            let (_, low) = uuid::Uuid::new_v4().as_u64_pair();
+            format!("{:08x}", low as u32)
+        }
+    };
     let beside = path.with_extension("new");
     fs::write(&beside, &chosen)?;
     fs::rename(&beside, path)?;
@@ -114,8 +125,13 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         let path = directory.join(IDENTITY);
         fs::write(&path, "cut").unwrap();
-        let first = identity(&path).unwrap();
-        assert_eq!(identity(&path).unwrap(), first);
+        let before = directory.join("before");
+        let first = identity(&path, &before).unwrap();
+        assert_eq!(identity(&path, &before).unwrap(), first);
+        // One of an earlier version stays what it was.
+        fs::remove_file(&path).unwrap();
+        fs::write(&before, "0badcafe").unwrap();
+        assert_eq!((identity(&path, &before).unwrap(), identity(&path, &before).unwrap()), ("0badcafe".into(), "0badcafe".into()));
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -24,6 +24,7 @@ pub mod start;
 pub mod state;
 pub mod stop;
 pub mod templates;
+pub mod unsettled;
 pub mod update;
 pub mod usage;
 pub mod view;

@@ -10,7 +10,9 @@ pub mod host;
 pub mod operations;
 pub mod request;
 
+mod adopt;
 mod backup;
+mod check;
 mod defaults;
 mod guest;
 mod image;
@@ -40,6 +42,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use coffer_store::Store;
 
+pub use adopt::{UnknownPool, UnknownVolume, UnknownVolumes};
+pub use check::{Finding, FindingKind};
 pub use coffer_image::pack::UnknownCompressor;
 pub use coffer_image::{Compressor, Incoming, Metadata, ReceiveError};
 pub use coffer_model::{Warning, WarningKind, WarningStatus};
@@ -154,7 +158,11 @@ impl Engine {
         for (name, mode) in DIRECTORIES {
             make_directory(&settings.dir.join(name), *mode)?;
         }
-        let store = Arc::new(Store::open(&settings.dir.join("database"))?);
+        let database = settings.dir.join("database");
+        if !Store::is_in(&database) {
+            check::set_all_aside(&settings.dir)?;
+        }
+        let store = Arc::new(Store::open(&database)?);
         let facts = host::facts(&settings.dir)?;
         let hierarchies =
             coffer_runtime::cgroup::Hierarchies::find().map_err(|cause| EngineError::system("looking for control groups", cause))?;

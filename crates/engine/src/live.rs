@@ -148,6 +148,12 @@ impl Cell {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody works on the instance just now.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.lock().busy.is_some()
+    }
+
     /// Its state.
     #[must_use]
     pub fn status(&self) -> Status {

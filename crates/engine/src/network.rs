@@ -245,6 +245,15 @@ impl Engine {
         }
     }
 
+    /// Interfaces on a network's bridge that no instance has that runs or is about to.
+    pub(crate) fn stray_interfaces(&self, network: &Network) -> Result<Vec<String>, EngineError> {
+        let bridge = self.bridge_of(&network.name, &network.config)?;
+        // The ports first: a NIC is known before it is on its bridge.
+        let found = strays(&bridge, &[])?;
+        let (running, _) = self.inner.networks.occupants(&network.name);
+        Ok(found.into_iter().filter(|port| !running.iter().any(|plan| plan.host_name.as_str() == port)).collect())
+    }
+
     /// Takes all networks out of the kernel; their files stay.
     pub(crate) fn close_networks(&self) {
         let networks = self.inner.store.read(|conn| coffer_store::network::list(conn, None)).unwrap_or_default();
@@ -286,18 +295,23 @@ impl Engine {
     }
 }
 
-/// Removes pairs that a start left on a bridge when the daemon was killed. Only what this server would have named so goes.
+/// Removes pairs that a start left on a bridge when the daemon was killed.
 fn remove_strays(bridge: &BridgeNetwork, running: &[NicPlan]) -> Result<(), EngineError> {
+    for stray in strays(bridge, running)? {
+        tracing::info!(network = %bridge.name(), "removing interface {stray}, which no running instance has");
+        coffer_network::bridge::remove_link(&stray.parse()?)?;
+    }
+    Ok(())
+}
+
+/// The ports of a bridge that no running instance has. Only what this server would have named so counts.
+fn strays(bridge: &BridgeNetwork, running: &[NicPlan]) -> Result<Vec<String>, EngineError> {
     let ports = bridge.state()?.and_then(|link| link.bridge).map(|bridge| bridge.upper_devices).unwrap_or_default();
     let ours = |port: &&String| {
         port.len() == 12 && port.strip_prefix("veth").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     let strays = ports.iter().filter(ours).filter(|port| !running.iter().any(|plan| plan.host_name.as_str() == port.as_str()));
-    for stray in strays {
-        tracing::info!(network = %bridge.name(), "removing interface {stray}, which no running instance has");
-        coffer_network::bridge::remove_link(&stray.parse()?)?;
-    }
-    Ok(())
+    Ok(strays.cloned().collect())
 }
 
 fn managed_view(conn: &coffer_store::Conn, network: Network) -> Result<NetworkView, coffer_store::StoreError> {

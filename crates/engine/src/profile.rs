@@ -1,6 +1,6 @@
 //! Profiles.
 
-use coffer_base::Undo;
+use coffer_base::{Undo, fault};
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Instance, Profile, ProfileName, ProjectName};
 use coffer_store::project::Feature;
@@ -9,6 +9,7 @@ use coffer_store::{Conn, StoreError};
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::instance::start::Loaded;
+use crate::instance::unsettled;
 use crate::request::{ProfileView, Scope};
 use crate::used_by;
 use crate::{Engine, Precondition};
@@ -68,8 +69,12 @@ impl Engine {
             }
             let users = self.check_users(tx, &checked)?;
             coffer_store::profile::update(tx, &checked)?;
+            for (before, _) in &users {
+                unsettled::note(tx, &before.instance, &before.expanded())?;
+            }
             Ok(users)
         })?;
+        fault::point("profile-change.recorded").map_err(|cause| EngineError::system("changing the profile", cause))?;
         self.tell_profile(&checked, "profile-updated", caller);
         self.schedule_may_have_changed(&checked.config);
         self.change_users(users)
@@ -128,6 +133,7 @@ impl Engine {
                 undo.keep();
                 self.write_backup(&self.load(project, name)?)
             });
+            let changed = changed.and_then(|()| self.forget_change(&after.instance));
             if let Err(error) = changed {
                 failed.push(format!("{}: {}", after.instance.name, coffer_base::chain(&error)));
             }

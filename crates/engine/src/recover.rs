@@ -17,7 +17,7 @@ use crate::instance::start::SOCKET;
 use crate::live::Running;
 
 /// What became of an instance while no daemon was there.
-enum Found {
+pub(crate) enum Found {
     /// Its monitor is there and was taken over.
     Runs,
     /// It ended in order; the record says how.
@@ -120,6 +120,9 @@ impl Engine {
         if let Some(start) = self.finish_restore(instance, matches!(found, Found::Runs))? {
             return Ok(start);
         }
+        if instance.phase == Phase::Ready {
+            self.settle_change_if_any(instance);
+        }
         match (instance.phase, found) {
             // Nobody was told that it exists, or somebody was told that it will go.
             (Phase::Creating | Phase::Deleting, _) => {
@@ -143,7 +146,7 @@ impl Engine {
     }
 
     /// Looks for an instance's monitor, and takes it over.
-    fn find(&self, instance: &Instance) -> Result<Found, EngineError> {
+    pub(crate) fn find(&self, instance: &Instance) -> Result<Found, EngineError> {
         let Ok(directory) = self.open_run_directory(instance) else { return Ok(Found::Vanished) };
         if let Ok(socket) = PacketSocket::connect(directory.as_fd(), SOCKET) {
             match self.take_over(instance, Connection::new(socket)) {

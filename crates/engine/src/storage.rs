@@ -43,6 +43,11 @@ pub(crate) struct MountedRoot {
 }
 
 impl Pools {
+    /// Remembers the driver of a pool that was taken in.
+    pub(crate) fn remember(&self, name: &PoolName, driver: Arc<dyn Driver>) {
+        self.lock().entry(name.clone()).or_insert(driver);
+    }
+
     /// Forgets the driver of a pool that is gone.
     pub(crate) fn forget(&self, name: &PoolName) {
         self.lock().remove(name);

@@ -63,7 +63,7 @@ fn not_found(place: &VolumePlace) -> EngineError {
 }
 
 /// Passes a volume through the gate, with the rules that no table can hold.
-fn check(new: CustomVolume, before: Option<&CustomVolume>, origin: Origin) -> Result<Checked<CustomVolume>, EngineError> {
+pub(crate) fn check(new: CustomVolume, before: Option<&CustomVolume>, origin: Origin) -> Result<Checked<CustomVolume>, EngineError> {
     coffer_storage::config::check_volume(&new.pool, VolumeKind::Custom, &new.config)?;
     if new.content != ContentType::Filesystem
         && let Some((key, _)) = new.config.iter().find(|(key, _)| FILES_ONLY.iter().any(|prefix| key.starts_with(prefix)))

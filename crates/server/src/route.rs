@@ -26,6 +26,7 @@ mod operations;
 mod profiles;
 mod projects;
 mod publish;
+mod recover;
 mod resources;
 mod server;
 mod sftp;
@@ -70,6 +71,7 @@ pub fn router(app: App) -> Router {
         .merge(warnings::routes())
         .merge(unsupported::routes())
         .merge(internal::routes())
+        .merge(recover::routes())
         .route_layer(from_fn_with_state(app.clone(), access::gate))
         .method_not_allowed_fallback(async || Refusal::no_method())
         .fallback(async || Refusal::not_found("not found"))

@@ -12,6 +12,7 @@ pub mod config;
 pub mod disk_file;
 pub mod error;
 pub mod kind;
+pub mod mounts;
 pub mod pool;
 pub mod tree;
 pub mod volume;
@@ -22,7 +23,6 @@ mod dir;
 mod idmap;
 mod lvm;
 mod mounted;
-mod mounts;
 mod overlay;
 mod place;
 mod unpacking;
@@ -33,6 +33,6 @@ pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
     Enforcement, Fill, FillError, Found, Images, Mapped, Pool, PoolSpec, Resources, Snapshots, Usage, View, copy_between,
-    create_from_image, create_pool, leftovers, open_pool, require_room,
+    create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source, require_room,
 };
 pub use volume::Volume;

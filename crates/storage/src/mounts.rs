@@ -68,12 +68,18 @@ pub(crate) fn reconfigure(mount: &Path, options: &[MountOption]) -> Result<(), (
 }
 
 /// Takes away what is mounted at a path of ours.
-pub(crate) fn unmount(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// `EBUSY` while somebody uses it.
+pub fn unmount(path: &Path) -> io::Result<()> {
     Ok(rustix::mount::unmount(path, UnmountFlags::NOFOLLOW)?)
 }
 
 /// What is mounted at or below a path, and from which device.
-pub(crate) fn below(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+///
+/// # Errors
+/// If the table of mounts cannot be read.
+pub fn below(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     Ok(parse(&table).into_iter().filter(|(point, _)| point.starts_with(path)).collect())
 }

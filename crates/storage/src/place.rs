@@ -350,10 +350,7 @@ impl Place {
 
     /// Where a volume is, for people and for the table of mounts.
     pub(crate) fn volume_path(&self, volume: &Volume) -> PathBuf {
-        match (volume.snapshot_name(), Volume::snapshots_home(volume.kind())) {
-            (Some(snapshot), Some(home)) => self.path.join(home).join(volume.directory()).join(snapshot.as_str()),
-            _ => self.path.join(Volume::home(volume.kind())).join(volume.directory()),
-        }
+        self.path.join(volume.below_pool())
     }
 
     pub(crate) fn failed(&self, doing: &'static str, cause: io::Error) -> StorageError {

@@ -9,8 +9,9 @@ use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
 
 use crate::error::StorageError;
 use crate::kind::DriverKind;
+use crate::place::Place;
 use crate::volume::Volume;
-use crate::{btrfs, config, dir, lvm, overlay, tree, zfs};
+use crate::{btrfs, config, dir, lvm, mounts, overlay, tree, zfs};
 
 /// What a pool is made of or opened from.
 #[derive(Debug, Clone)]
@@ -329,6 +330,20 @@ pub fn open_pool(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
         DriverKind::Lvm => lvm::open(spec),
         DriverKind::Zfs => zfs::open(spec),
     }
+}
+
+/// What a pool stands on that was made without a source: its file, or its place.
+#[must_use]
+pub fn own_source(state_dir: &Path, pool: &PoolName) -> PathBuf {
+    let file = state_dir.join("disks").join(format!("{pool}.img"));
+    if file.exists() { file } else { Place::path_of(state_dir, pool) }
+}
+
+/// Says whether something is mounted where a pool stands.
+#[must_use]
+pub fn is_mounted(spec: &PoolSpec) -> bool {
+    let path = Place::path_of(&spec.state_dir, &spec.name);
+    mounts::below(&path).is_ok_and(|found| found.iter().any(|(point, _)| *point == path))
 }
 
 /// Makes a volume from an image in the cheapest way that the pool has.

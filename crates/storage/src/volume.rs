@@ -1,6 +1,7 @@
 //! Which volume: its kind, whose it is, its name, its place below a pool.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use coffer_model::{Fingerprint, InstanceName, ProjectName, SnapshotName, VolumeKey, VolumeKind, VolumeName};
 
@@ -65,6 +66,15 @@ impl Volume {
     #[must_use]
     pub fn directory(&self) -> &str {
         &self.directory
+    }
+
+    /// Where it stands below its pool: `containers/NAME`, `containers-snapshots/NAME/SNAPSHOT`.
+    #[must_use]
+    pub fn below_pool(&self) -> PathBuf {
+        match (&self.snapshot, Self::snapshots_home(self.kind)) {
+            (Some(snapshot), Some(home)) => Path::new(home).join(&self.directory).join(snapshot.as_str()),
+            _ => Path::new(Self::home(self.kind)).join(&self.directory),
+        }
     }
 
     /// The volume that a name on disk means, if it is one that this server would write.

@@ -37,6 +37,12 @@ impl Store {
         Self::open_with(directory, MIGRATIONS)
     }
 
+    /// Says whether `directory` holds a database already.
+    #[must_use]
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(open::FILE).exists()
+    }
+
     /// Opens the database with a chosen list of migrations.
     pub(crate) fn open_with(directory: &Path, migrations: &[Migration]) -> Result<Self, StoreError> {
         let lock = open::take_directory(directory)?;

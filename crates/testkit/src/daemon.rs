@@ -19,6 +19,9 @@ use crate::{images, wait};
 /// Where the distribution puts the genuine client.
 pub const GENUINE_CLIENT: &str = "/usr/bin/lxc";
 
+/// Where the distribution puts genuine LXD.
+pub const GENUINE_LXD: &str = "/usr/bin/lxd";
+
 /// How long a daemon may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -187,7 +190,7 @@ impl Daemon {
     pub fn spawn(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("the daemon's log");
         let mut command = if self.genuine_lxd {
-            let mut command = self.pen.daemon_command("/usr/bin/lxd");
+            let mut command = self.pen.daemon_command(GENUINE_LXD);
             command.args(["--group", "root"]);
             command
         } else {

@@ -55,3 +55,13 @@ pub fn has_genuine_client() -> bool {
     }
     there
 }
+
+/// Says whether LXD itself is installed; else prints why the test is skipped.
+#[must_use]
+pub fn has_genuine_lxd() -> bool {
+    let there = std::path::Path::new(daemon::GENUINE_LXD).exists();
+    if !there {
+        skipped("genuine LXD is not installed (package lxd)");
+    }
+    there
+}

@@ -228,7 +228,7 @@ fn adopt(snapshot: &mut InstanceSnapshot, instance: &Instance, tx: &coffer_store
 }
 
 /// Makes the root disk stand in the instance's pool: by a device of its own where its profiles say otherwise.
-fn place_root(instance: &mut Instance, profiles: &[Profile]) -> Result<(), EngineError> {
+pub(crate) fn place_root(instance: &mut Instance, profiles: &[Profile]) -> Result<(), EngineError> {
     let expanded = instance.expanded_devices(profiles);
     let (name, keys) = match expanded.root() {
         Some((_, pool)) if pool == instance.pool => return Ok(()),
@@ -242,7 +242,7 @@ fn place_root(instance: &mut Instance, profiles: &[Profile]) -> Result<(), Engin
 }
 
 /// Splits a configuration that comes with a backup into what a client may set, and what the server keeps of its own keys.
-fn split_config(instance: &Instance, others: &[Instance]) -> (Config, Config) {
+pub(crate) fn split_config(instance: &Instance, others: &[Instance]) -> (Config, Config) {
     let (mut plain, mut own) = (Config::default(), Config::default());
     for (key, value) in instance.config.iter() {
         if !key.starts_with("volatile.") {

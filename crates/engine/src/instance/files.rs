@@ -14,6 +14,9 @@ use super::start::Loaded;
 use crate::Engine;
 use crate::error::EngineError;
 
+/// The file in the run directory that holds the server's own keys of this start.
+const START_KEYS: &str = "keys.json";
+
 impl Engine {
     /// The directory of an instance's log files.
     pub(crate) fn log_directory(&self, instance: &Instance) -> PathBuf {
@@ -42,6 +45,19 @@ impl Engine {
         self.open_run_directory(instance)
     }
 
+    /// Writes down beside the monitor's socket what the server remembers of an instance that runs. It is worth something as long
+    /// as that: a daemon whose records were lost knows by it which interfaces and ids are the instance's.
+    pub(crate) fn write_start_keys(&self, instance: &Instance) -> io::Result<()> {
+        let own: Config = instance.config.iter().filter(|(key, _)| key.starts_with("volatile.")).collect();
+        std::fs::write(self.run_path(instance).join(START_KEYS), serde_json::to_vec(&own.0)?)
+    }
+
+    /// Reads what [`Engine::write_start_keys`] wrote; nothing if nobody did.
+    pub(crate) fn start_keys(&self, instance: &Instance) -> Config {
+        let read = std::fs::read(self.run_path(instance).join(START_KEYS));
+        Config(read.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
     /// Opens the run directory.
     pub(crate) fn open_run_directory(&self, instance: &Instance) -> Result<OwnedFd, EngineError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -52,6 +68,11 @@ impl Engine {
     /// Writes all that is known of an instance into its own volume, so that the database could be rebuilt from it.
     pub(crate) fn write_backup(&self, loaded: &Loaded) -> Result<(), EngineError> {
         let (instance, document) = (&loaded.instance, self.document(loaded)?);
+        if self.inner.cells.peek(&instance.project, &instance.name).1.is_some()
+            && let Err(cause) = self.write_start_keys(instance)
+        {
+            tracing::warn!(instance = %instance.name, "writing down what belongs to this start of it: {cause}");
+        }
         let directory = self.pool_driver(&instance.pool)?.directory(&Volume::instance(&instance.project, &instance.name))?;
         backup::write(directory.as_fd(), &document)
             .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))

@@ -212,10 +212,15 @@ impl Engine {
         keys.push((super::templates::DEFERRED, None));
         // It may have been quicker than we are.
         keys.push((guest::facts::READY, claim.cell().lock().ready.then_some("true")));
-        self.inner.store.write(|tx| {
+        let remembered = self.inner.store.write(|tx| {
             coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
-            coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())
+            coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())?;
+            coffer_store::instance::get(tx, &instance.project, &instance.name)
         })?;
+        if let Some(instance) = remembered {
+            self.write_start_keys(&instance)
+                .map_err(|cause| EngineError::system(format!("instance {}: writing down its start", instance.name), cause))?;
+        }
         Ok(())
     }
 

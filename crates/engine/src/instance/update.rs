@@ -1,6 +1,6 @@
 //! Changing an instance's configuration, also while it runs.
 
-use coffer_base::Undo;
+use coffer_base::{Undo, fault};
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Config, Instance, InstanceName, ProjectName};
 use coffer_runtime_spec::Request;
@@ -8,7 +8,7 @@ use coffer_runtime_spec::Request;
 use super::create::new_hwaddrs;
 use super::refresh::REFRESHED_FROM;
 use super::start::Loaded;
-use super::{cloud_init, resolve};
+use super::{cloud_init, resolve, unsettled};
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::operations::{NewOperation, OperationView};
@@ -71,14 +71,23 @@ impl Engine {
         let config = checked.expanded_config(&profiles);
         let new = Loaded { instance: checked.clone().into_inner(), id: old.id, profiles, config };
         let mut undo = Undo::new(|warning| tracing::warn!("taking back a change: {warning}"));
+        let cut = |cause| EngineError::system("changing the instance", cause);
+        if claim.cell().running().is_ok() && old.changes_live(&new) {
+            self.inner.store.write(|tx| unsettled::note(tx, &old.instance, &new.expanded()))?;
+            undo.push("forgetting the change", || self.forget_change(&old.instance));
+        }
         let volatile = self.apply_live(&claim, &old, &new, &mut undo)?;
+        fault::point("change.applied").map_err(cut)?;
         self.inner.store.write(|tx| {
             coffer_store::instance::update(tx, &checked)?;
             let keys: Vec<(String, Option<String>)> = volatile.into_iter().map(|(key, value)| (key, Some(value))).collect();
-            coffer_store::instance::set_volatile(tx, project, name, &keys)
+            coffer_store::instance::set_volatile(tx, project, name, &keys)?;
+            unsettled::note(tx, &new.instance, &new.expanded())
         })?;
         undo.keep();
+        fault::point("change.recorded").map_err(cut)?;
         self.write_backup(&self.load(project, name)?)?;
+        self.forget_change(&new.instance)?;
         self.lifecycle(&new.instance, "instance-updated", Some(caller));
         self.schedule_may_have_changed(&new.config);
         Ok(())

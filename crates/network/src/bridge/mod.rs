@@ -86,6 +86,10 @@ impl BridgeNetwork {
     pub fn create(&self) -> Result<Warnings, NetworkError> {
         let mut routes = RouteSocket::open().map_err(kernel(&self.name, "opening netlink"))?;
         if self.link(&mut routes)?.is_some() {
+            // Its files say that it was this server's before its record was lost: what stands on it goes on.
+            if self.files.dir().is_dir() {
+                return self.ensure(None);
+            }
             return Err(NetworkError::NameInUse { network: self.name.clone() });
         }
         let undo_warnings = std::sync::Mutex::new(Warnings::new());
@@ -158,6 +162,20 @@ impl BridgeNetwork {
     /// What the kernel reports.
     pub fn state(&self) -> Result<Option<LinkState>, NetworkError> {
         host_link(self.name.as_str()).map_err(kernel(&self.name, "reading its state"))
+    }
+
+    /// Says whether a dnsmasq runs with its files.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        Dnsmasq::find(&self.files).is_some()
+    }
+
+    /// Says whether the firewall holds rules of its name.
+    ///
+    /// # Errors
+    /// What the kernel reports.
+    pub fn has_rules(&self) -> Result<bool, NetworkError> {
+        Ok(self.firewall.tables()?.contains(&table_name(self.name.as_str())))
     }
 
     /// Lists who has which address.

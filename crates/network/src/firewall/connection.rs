@@ -1,5 +1,6 @@
 //! The one connection to nftables that all networks share.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coffer_sys::netlink::nftables::Nftables;
@@ -15,6 +16,17 @@ use crate::error::{NetworkError, kernel};
 pub struct Firewall(Arc<Mutex<Option<Nftables>>>);
 
 impl Firewall {
+    /// The tables of this server's making that hang on a hook of IPv4 or IPv6, by their names.
+    ///
+    /// # Errors
+    /// If there is no nftables, or the kernel refuses.
+    pub fn tables(&self) -> Result<BTreeSet<String>, NetworkError> {
+        self.with("all networks", |nftables| {
+            let chains = nftables.base_chains().map_err(kernel("all networks", "listing the firewall's tables"))?;
+            Ok(chains.into_iter().map(|chain| chain.table).filter(|table| table.starts_with("coffer_")).collect())
+        })
+    }
+
     /// Does some work over the connection, opening it if need be. `network` is for the error's text.
     ///
     /// # Errors

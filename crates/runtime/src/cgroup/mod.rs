@@ -6,6 +6,7 @@ mod event;
 mod figures;
 mod hierarchy;
 mod limits;
+mod list;
 mod stats;
 
 use std::io;
@@ -22,6 +23,7 @@ pub(crate) use event::{Freezer, oom_kills};
 pub use figures::{DiskTraffic, Figures, ProcessorTime, figures};
 pub(crate) use hierarchy::leave_callers;
 pub use hierarchy::{Hierarchies, Hierarchy, Version};
+pub use list::{children, is_occupied};
 pub use stats::{Stats, stats};
 
 /// The control groups of one instance: the same path in every hierarchy.

@@ -59,6 +59,8 @@ impl Monitor {
         };
         match done {
             Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {
+                // Somebody inside removed it, or it went with its other end: its name is free.
+                instance.spec.nics.retain(|nic| nic.name != name);
                 Err(refusal(RefusalKind::NotFound, format!("there is no interface {name} inside")))
             }
             Err(error) => Err(failed(&format!("taking interface {name} out"), &error)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use coffer_api::{NetworkPreseed, Preseed, ProfilesPost, StoragePoolsPost};
+use coffer_api::{NetworkPreseed, Preseed, ProfilePreseed, StoragePoolsPost};
 
 use super::{apply, dump, questions};
 use crate::app::App;
@@ -70,7 +70,10 @@ impl Init {
         if preseed.cluster.as_ref().is_some_and(|cluster| cluster.enabled) {
             return Err(CliError::Unsupported { what: "a cluster" });
         }
-        apply::apply(app.local(), &preseed).await
+        for left_out in apply::apply(app.local(), &preseed, apply::Manner::Preseed).await? {
+            app.complain(&left_out);
+        }
+        Ok(())
     }
 
     /// Decides without questions; what is there already is left alone.
@@ -108,7 +111,7 @@ impl Init {
 /// Adds a device to the default profile of a preseed.
 pub(super) fn add_device(preseed: &mut Preseed, name: &str, pairs: &[(&str, &str)]) {
     if preseed.profiles.is_empty() {
-        preseed.profiles.push(ProfilesPost { name: "default".into(), ..Default::default() });
+        preseed.profiles.push(ProfilePreseed { name: "default".into(), ..Default::default() });
     }
     let device = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     if let Some(profile) = preseed.profiles.first_mut() {

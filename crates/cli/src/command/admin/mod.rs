@@ -1,9 +1,12 @@
-//! `admin`: preparing, awaiting and stopping the daemon.
+//! `admin`: preparing, awaiting and stopping the daemon, and what helps after something went wrong.
 
 mod apply;
+mod document;
 mod dump;
+mod fsck;
 mod init;
 mod questions;
+mod recover;
 mod shutdown;
 mod waitready;
 
@@ -12,12 +15,16 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::error::CliError;
 
-/// Prepare, await and stop the daemon
+/// Prepare, await, stop, check and recover the daemon
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
     Init(init::Init),
     Waitready(waitready::Waitready),
     Shutdown(shutdown::Shutdown),
+    Recover(recover::Recover),
+    Fsck(fsck::Fsck),
+    Dump(document::Dump),
+    Restore(document::Restore),
 }
 
 impl Admin {
@@ -26,6 +33,10 @@ impl Admin {
             Admin::Init(command) => command.run(app).await,
             Admin::Waitready(command) => command.run(app).await,
             Admin::Shutdown(command) => command.run(app).await,
+            Admin::Recover(command) => command.run(app).await,
+            Admin::Fsck(command) => command.run(app).await,
+            Admin::Dump(command) => command.run(app).await,
+            Admin::Restore(command) => command.run(app).await,
         }
     }
 }
