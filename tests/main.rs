@@ -2,6 +2,7 @@
 //!
 //! Each test has a daemon in a pen of its own, so they run side by side. `cargo xtask test MODULE` runs one subject.
 
+mod ansible;
 mod backups;
 mod bad_input;
 mod cloud_init;
@@ -25,6 +26,7 @@ mod image_servers;
 mod keys;
 mod lifecycle;
 mod limits;
+mod lxd_archives;
 mod metrics;
 mod network;
 mod oci;
@@ -37,11 +39,13 @@ mod policy;
 mod pools;
 mod projects;
 mod publish;
+mod pylxd;
 mod recover;
 mod remotes;
 mod resources;
 mod setting;
 mod snapshots;
+mod soak;
 mod storage;
 mod templates;
 mod try_it;

@@ -39,7 +39,7 @@ fn comes_back(driver: &str) {
     daemon.coffer(["admin", "dump", "--output", &dump]).ok();
 
     daemon.stop();
-    fs::remove_dir_all(daemon.state_seen().join("database")).unwrap();
+    fs::remove_dir_all(daemon.state_seen().join("database")).expect("a database to lose");
     daemon.launch();
     assert_eq!(daemon.api().get("/1.0/instances"), json!([]));
     holds(&kinds(&daemon).join(" "), &["orphan-monitor", "orphan-link", "orphan-dnsmasq", "orphan-firewall-rules"]);
@@ -184,7 +184,8 @@ fn a_server_that_is_well_is_clean_and_what_is_amiss_is_found_and_mended() {
 #[track_caller]
 fn kinds(daemon: &Daemon) -> Vec<String> {
     let found = daemon.api().get("/internal/fsck");
-    let mut kinds: Vec<String> = found.as_array().unwrap().iter().map(|finding| finding["kind"].as_str().unwrap().to_owned()).collect();
+    let mut kinds: Vec<String> =
+        found.as_array().expect("a list").iter().map(|finding| finding["kind"].as_str().expect("a word").to_owned()).collect();
     kinds.sort();
     kinds
 }

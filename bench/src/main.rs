@@ -24,6 +24,7 @@ coffer-bench [OPTIONS]     best through `cargo xtask bench`, which builds everyt
   --only WORDS     only these parts, by comma: scenes, debian, lists, stream, files, parallel, lone
   --no-lxd         leave LXD out
   --no-ours        leave Coffer out
+  --soak N         measure nothing: let an instance live N times, and fail if that leaves anything behind
   --write          put the table into bench/RESULTS.md
 ";
 
@@ -36,6 +37,8 @@ pub struct Plan {
     pub list: usize,
     /// Launches at once.
     pub parallel: usize,
+    /// Lives of an instance in an endurance run; none measures.
+    pub soak: usize,
     only: Option<Vec<String>>,
     lxd: bool,
     ours: bool,
@@ -44,7 +47,7 @@ pub struct Plan {
 
 impl Plan {
     fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut plan = Self { rounds: 11, list: 200, parallel: 20, only: None, lxd: true, ours: true, write: false };
+        let mut plan = Self { rounds: 11, list: 200, parallel: 20, soak: 0, only: None, lxd: true, ours: true, write: false };
         while let Some(arg) = args.next() {
             let mut number = |into: &mut usize| {
                 let text = args.next().ok_or_else(|| format!("{arg} wants a number"))?;
@@ -55,6 +58,7 @@ impl Plan {
                 "--rounds" => number(&mut plan.rounds)?,
                 "--list" => number(&mut plan.list)?,
                 "--parallel" => number(&mut plan.parallel)?,
+                "--soak" => number(&mut plan.soak)?,
                 "--only" => plan.only = Some(args.next().ok_or("--only wants words")?.split(',').map(str::to_owned).collect()),
                 "--no-lxd" => plan.lxd = false,
                 "--no-ours" => plan.ours = false,
@@ -91,7 +95,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// Lets an instance live so many times.
+fn soak(cycles: usize) -> Result<(), String> {
+    let daemon = coffer_testkit::Daemon::start();
+    daemon.initialise("dir");
+    daemon.import_busybox();
+    let report = coffer_testkit::soak::soak(&daemon, cycles);
+    println!("{}", report.line());
+    let complaints = report.complaints();
+    if complaints.is_empty() { Ok(()) } else { Err(complaints.join("\n")) }
+}
+
 fn measure(plan: &Plan) -> Result<(), String> {
+    if plan.soak > 0 {
+        return soak(plan.soak);
+    }
     let mut contenders = Vec::new();
     if plan.ours {
         contenders.push(Contender::ours());

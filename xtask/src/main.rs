@@ -12,8 +12,10 @@ mod generate;
 mod images;
 mod licences;
 mod packages;
+mod python;
 mod rules;
 mod run;
+mod soak;
 mod tally;
 mod test;
 mod try_it;
@@ -39,6 +41,7 @@ cargo xtask images [NAME...]     make the test images (busybox, bookworm, trixie
 cargo xtask packages SECTION...  install sections of distro/packages.debian
 cargo xtask dist                 release build of everything, side by side in the build directory's dist/
 cargo xtask bench [ARGS]         release build, then bench/; see `cargo xtask bench --help`
+cargo xtask soak [CYCLES]        release build, then so many lives of an instance (2000), and what they left behind
 ";
 
 /// What a step answers: nothing, or what went wrong, in words for the developer.
@@ -65,6 +68,8 @@ fn main() -> ExitCode {
         ["packages", sections @ ..] if !sections.is_empty() => packages::ensure(sections),
         ["dist"] => dist::build().map(|folder| println!("{}", folder.display())),
         ["bench", rest @ ..] => bench::run(rest),
+        ["soak"] => soak::run("2000"),
+        ["soak", cycles] => soak::run(cycles),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())

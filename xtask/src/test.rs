@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::run::{build_directory, command, installed, is_root, line, show};
 use crate::tally::Tally;
-use crate::{Outcome, images, packages};
+use crate::{Outcome, images, packages, python};
 
 /// Failure points are compiled in, so that tests can cut the daemon anywhere; they do nothing unless asked.
 const FEATURES: [&str; 2] = ["--features", "cofferd/fault"];
@@ -35,6 +35,9 @@ pub fn count(words: &[&str]) -> Result<Tally, String> {
         // The daemon, the command and their two helpers must lie beside each other before a test starts them.
         show("cargo", ["build", "--workspace", "--bins"].into_iter().chain(FEATURES))?;
         make_images();
+        if let Err(error) = python::ensure() {
+            println!("{error}\nTests that need packages of PyPI will be skipped.");
+        }
     }
     tests(fast, &filter)
 }
@@ -66,7 +69,11 @@ fn tests(fast: bool, filter: &[&str]) -> Result<Tally, String> {
     // Tests that could not run say so on standard output, which the test program hides unless told.
     args.push("--show-output");
     let mut command = command("cargo", &args);
-    command.env("CARGO_TERM_COLOR", "never").env("COFFER_TEST_IMAGES", build_directory()?.join("images")).stdout(Stdio::piped());
+    command
+        .env("CARGO_TERM_COLOR", "never")
+        .env("COFFER_TEST_IMAGES", build_directory()?.join("images"))
+        .env("COFFER_TEST_PYTHON", python::interpreter()?)
+        .stdout(Stdio::piped());
     println!("+ {}", line(&command));
     let mut child = command.spawn().map_err(|error| format!("starting cargo: {error}"))?;
     let mut tally = Tally::default();

@@ -117,11 +117,11 @@ impl Engine {
     fn settle(&self, instance: &Instance, found: Found) -> Result<bool, EngineError> {
         self.recover_move(instance)?;
         self.release_held(instance)?;
-        if let Some(start) = self.finish_restore(instance, matches!(found, Found::Runs))? {
-            return Ok(start);
-        }
         if instance.phase == Phase::Ready {
             self.settle_change_if_any(instance);
+        }
+        if let Some(start) = self.finish_restore(instance, matches!(found, Found::Runs))? {
+            return Ok(start);
         }
         match (instance.phase, found) {
             // Nobody was told that it exists, or somebody was told that it will go.

@@ -14,8 +14,10 @@ pub mod images;
 mod invocation;
 mod oci_registry;
 mod pen;
+pub mod soak;
 mod sockets;
 mod terminal;
+pub mod tree;
 mod uevents;
 mod wait;
 mod world;
@@ -54,6 +56,18 @@ pub fn has_genuine_client() -> bool {
         skipped("the genuine lxc client is not installed (package lxd-client)");
     }
     there
+}
+
+/// The Python interpreter that has the packages which `cargo xtask` fetches for tests; without it prints why the test is skipped.
+#[must_use]
+pub fn python() -> Option<std::path::PathBuf> {
+    let found = std::env::var_os("COFFER_TEST_PYTHON").map(std::path::PathBuf::from);
+    let beside = || pen::build_directory().map(|directory| directory.join("python/bin/python3"));
+    let found = found.or_else(beside).filter(|path| path.is_file());
+    if found.is_none() {
+        skipped("the packages of distro/packages.python are not there; `cargo xtask test` fetches them from PyPI");
+    }
+    found
 }
 
 /// Says whether LXD itself is installed; else prints why the test is skipped.

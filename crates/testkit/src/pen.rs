@@ -135,6 +135,12 @@ impl Drop for Pen {
     }
 }
 
+/// The build directory that the running test lies in.
+pub(crate) fn build_directory() -> Option<PathBuf> {
+    let exe = std::env::current_exe().ok()?;
+    exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf)
+}
+
 /// Finds one of the programs that this workspace builds, beside the running test.
 ///
 /// # Panics

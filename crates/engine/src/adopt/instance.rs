@@ -5,13 +5,14 @@ use std::os::fd::AsFd;
 
 use coffer_model::device::{Device, NicParent};
 use coffer_model::gate::{self, Origin};
-use coffer_model::{Checked, Instance, InstanceSnapshot, Phase, Profile, SnapshotName, Time};
+use coffer_model::{Instance, InstanceSnapshot, Phase, Profile, SnapshotName, Time};
 use coffer_storage::Volume;
 use coffer_store::Conn;
 use coffer_store::backup::{self, Document};
 use coffer_store::project::Feature;
 use coffer_sys::socket::PacketSocket;
 
+use super::LostInstance;
 use super::search::Searched;
 use crate::Engine;
 use crate::backup::import::{place_root, split_config};
@@ -29,7 +30,7 @@ impl Engine {
         volume: &Volume,
         there: &[SnapshotName],
         missing: &mut BTreeSet<String>,
-    ) -> Result<Option<(Checked<Instance>, Vec<InstanceSnapshot>)>, EngineError> {
+    ) -> Result<Option<LostInstance>, EngineError> {
         let directory = place.driver().mount(volume)?;
         let document = backup::read(directory.as_fd()).map_err(unusable)?;
         let document = document.ok_or_else(|| EngineError::Refused("its volume has no backup.yaml".into()))?;

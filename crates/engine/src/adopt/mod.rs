@@ -56,11 +56,17 @@ pub struct UnknownVolumes {
     pub missing: Vec<String>,
 }
 
-/// What passed all checks and is to be recorded.
+/// An instance that passed all checks, and its snapshots.
+type LostInstance = (Checked<Instance>, Vec<InstanceSnapshot>);
+
+/// A user's volume that passed all checks, and its snapshots.
+type LostVolume = (Checked<CustomVolume>, Vec<VolumeSnapshot>);
+
+/// What is to be recorded.
 #[derive(Default)]
 struct Taken {
-    instances: Vec<(Checked<Instance>, Vec<InstanceSnapshot>)>,
-    volumes: Vec<(Checked<CustomVolume>, Vec<VolumeSnapshot>)>,
+    instances: Vec<LostInstance>,
+    volumes: Vec<LostVolume>,
 }
 
 impl Engine {

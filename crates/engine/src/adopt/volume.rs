@@ -3,18 +3,15 @@
 use std::os::fd::AsFd;
 
 use coffer_model::gate::Origin;
-use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, SnapshotName, Time, VolumeSnapshot};
+use coffer_model::{Config, ContentType, CustomVolume, Phase, SnapshotName, Time, VolumeSnapshot};
 use coffer_storage::{Volume, disk_file};
 
-use super::{search::Searched, whose};
+use super::search::Searched;
+use super::{LostVolume, whose};
 use crate::error::EngineError;
 
 /// Describes a volume and its snapshots by what stands in the pool.
-pub(super) fn lost_volume(
-    place: &Searched,
-    volume: &Volume,
-    there: &[SnapshotName],
-) -> Result<(Checked<CustomVolume>, Vec<VolumeSnapshot>), EngineError> {
+pub(super) fn lost_volume(place: &Searched, volume: &Volume, there: &[SnapshotName]) -> Result<LostVolume, EngineError> {
     let (project, name) = whose(volume)?;
     let directory = place.driver().mount(volume)?;
     let content = if disk_file::size(directory.as_fd()).is_ok() { ContentType::Block } else { ContentType::Filesystem };

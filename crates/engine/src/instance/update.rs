@@ -30,7 +30,11 @@ impl Engine {
     ) -> Result<OperationView, EngineError> {
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
-        let change = self.without_keys_of_source(&old.instance, change);
+        let mut change = self.without_keys_of_source(&old.instance, change);
+        if only_if.is_none() {
+            // Whoever does not say which version he read sends back the server's own keys as they were then (pylxd and Ansible do).
+            change.config.0.retain(|key, _| !key.starts_with("volatile."));
+        }
         self.check_change(&old, apply(&old.instance, change.clone()), Origin::Client)?;
         let new = NewOperation::instance("Updating instance", project, name.as_str());
         let (engine, caller, before) = (self.clone(), caller.clone(), old.instance);

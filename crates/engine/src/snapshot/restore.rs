@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::events::Caller;
 use crate::instance::relocate::root_in_pool;
 use crate::instance::start::Loaded;
+use crate::instance::unsettled;
 use crate::live::Claim;
 use crate::operations::OperationView;
 
@@ -117,7 +118,8 @@ impl Engine {
         // What remains is that it is to run again, if it ran: should the daemon die now, the next one starts it.
         self.inner.store.write(|tx| {
             coffer_store::instance::update(tx, &checked)?;
-            coffer_store::instance::set_volatile(tx, project, name, &[(RESTORING, None::<&str>)])
+            coffer_store::instance::set_volatile(tx, project, name, &[(RESTORING, None::<&str>)])?;
+            unsettled::note(tx, &new.instance, &new.expanded())
         })?;
         fault::point("restore.recorded-whole").map_err(cut)?;
         self.schedule_may_have_changed(&new.config);
@@ -125,7 +127,8 @@ impl Engine {
         if size != old.root_size()? {
             self.resize_root(&new.instance, size)?;
         }
-        self.write_backup(&self.load(project, name)?)
+        self.write_backup(&self.load(project, name)?)?;
+        self.forget_change(&new.instance)
     }
 
     /// Finishes the restore in which a daemon died, if there is one; says whether the instance is to be started.

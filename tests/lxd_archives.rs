@@ -1,0 +1,180 @@
+//! What genuine LXD 5.0.2 exports is imported here, and what is exported here is imported there: the same configuration, the same
+//! snapshots, and files that are the same in all that a file can be.
+
+use std::path::PathBuf;
+
+use coffer_testkit::{Daemon, can_run, has_genuine_lxd, images, tree};
+use serde_json::{Value, json};
+
+use crate::setting::{holds, ready_daemon};
+
+/// How the description of a file says that it has a hole.
+const HOLE: &str = " with a hole";
+
+/// One of the two servers, with the client that belongs to it.
+struct Server(Daemon);
+
+impl Server {
+    /// Genuine LXD with a pool of directories, the busybox image and nothing else.
+    #[track_caller]
+    fn lxd() -> Self {
+        let server = Self(Daemon::start_genuine_lxd());
+        server.run(&["storage", "create", "default", "dir"]);
+        server.run(&["profile", "device", "add", "default", "root", "disk", "path=/", "pool=default"]);
+        server.run(&["image", "import", &images::busybox().unified.display().to_string(), "--alias", "small"]);
+        server
+    }
+
+    /// Ours, likewise.
+    #[track_caller]
+    fn ours() -> Option<Self> {
+        let ours = ready_daemon()?;
+        let root = json!({"root": {"type": "disk", "path": "/", "pool": "default"}});
+        ours.api().expect("PUT", "/1.0/profiles/default", Some(&json!({"config": {}, "description": "", "devices": root})));
+        Some(Self(ours))
+    }
+
+    #[track_caller]
+    fn run(&self, words: &[&str]) -> String {
+        self.0.client_outside(words).ok()
+    }
+
+    fn pool(&self) -> PathBuf {
+        self.0.state_seen().join("storage-pools/default")
+    }
+
+    /// Makes an instance with all kinds of files, a snapshot of it, and other files and configuration after that. It never runs:
+    /// so its files have the owners that they have inside.
+    #[track_caller]
+    fn plant(&self) {
+        self.run(&["init", "small", "c1", "-c", "limits.processes=123", "-c", "user.note=a: b"]);
+        let srv = self.pool().join("containers/c1/rootfs/srv");
+        std::fs::create_dir_all(&srv).expect("a directory");
+        tree::plant(&srv);
+        tree::settle_times(&self.pool().join("containers/c1/rootfs"));
+        self.run(&["snapshot", "c1", "before"]);
+        std::fs::remove_file(srv.join("deep/link")).expect("a link to remove");
+        std::fs::write(srv.join("later"), "later").expect("a file");
+        tree::settle_times(&srv);
+        self.run(&["config", "set", "c1", "limits.processes=99"]);
+        self.run(&["config", "device", "add", "c1", "none", "none"]);
+        self.run(&["snapshot", "c1", "after"]);
+    }
+
+    /// All that must be the same there: configuration, snapshots, files of the instance and of its snapshots.
+    #[track_caller]
+    fn described(&self) -> Vec<String> {
+        let api = self.0.api();
+        let own = |value: &Value| {
+            let config: Vec<String> = value["config"]
+                .as_object()
+                .expect("a configuration")
+                .iter()
+                .filter(|(key, _)| !key.starts_with("volatile."))
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            // Where the pool has another name its device says so; here both are called the same.
+            format!("{} {config:?} {} {} {}", value["architecture"], value["devices"], value["profiles"], value["ephemeral"])
+        };
+        let mut lines = vec![own(&api.get("/1.0/instances/c1"))];
+        for name in ["before", "after"] {
+            let snapshot = api.get(&format!("/1.0/instances/c1/snapshots/{name}"));
+            lines.push(format!("{name} {} {}", own(&snapshot), snapshot["expires_at"]));
+        }
+        let places = ["containers/c1", "containers-snapshots/c1/before", "containers-snapshots/c1/after"];
+        for place in places {
+            lines.push(place.to_owned());
+            lines.extend(tree::describe(&self.pool().join(place).join("rootfs")));
+        }
+        lines
+    }
+
+    /// Takes an archive in and looks whether it became what was planted elsewhere, and lives.
+    #[track_caller]
+    fn expect(&self, archive: &str, planted: &[String]) {
+        self.run(&["import", archive]);
+        let found = self.described();
+        same(planted, &found);
+        self.run(&["restore", "c1", "before"]);
+        self.run(&["start", "c1"]);
+        let seen = self.run(&["exec", "c1", "--", "stat", "-c", "%a %u:%g %h", "/srv/file"]);
+        assert_eq!(seen, "4750 1000:50 2\n");
+        self.run(&["delete", "--force", "c1"]);
+    }
+}
+
+#[test]
+fn an_instance_with_snapshots_goes_from_lxd_to_us_and_back() {
+    if !can_run() || !has_genuine_lxd() {
+        return;
+    }
+    let Some(ours) = Server::ours() else { return };
+    let lxd = Server::lxd();
+    lxd.plant();
+    let planted = lxd.described();
+    for compression in ["gzip", "none"] {
+        let path = lxd.0.scratch().join(format!("theirs.{compression}")).display().to_string();
+        lxd.run(&["export", "c1", &path, "--compression", compression]);
+        ours.expect(&path, &planted);
+    }
+    lxd.run(&["delete", "c1"]);
+    ours.plant();
+    let planted = ours.described();
+    for compression in ["gzip", "zstd", "xz", "none"] {
+        let path = ours.0.scratch().join(format!("ours.{compression}")).display().to_string();
+        ours.run(&["export", "c1", &path, "--compression", compression]);
+        lxd.expect(&path, &planted);
+    }
+}
+
+#[test]
+fn what_is_in_a_driver_s_own_format_is_refused_by_name() {
+    if !can_run() || !has_genuine_lxd() {
+        return;
+    }
+    let Some(ours) = Server::ours() else { return };
+    let lxd = Server::lxd();
+    lxd.run(&["storage", "create", "fast", "btrfs", "size=512MiB"]);
+    lxd.run(&["init", "small", "c1", "--storage", "fast"]);
+    let path = lxd.0.scratch().join("optimized.tar").display().to_string();
+    lxd.run(&["export", "c1", &path, "--optimized-storage", "--compression", "none"]);
+    let said = ours.0.client_outside(["import", &path]).fails();
+    holds(&said, &["optimized", "export it without --optimized-storage"]);
+    assert_eq!(ours.0.api().get("/1.0/instances"), json!([]));
+}
+
+#[test]
+fn an_image_that_we_publish_runs_there_and_the_other_way_round() {
+    if !can_run() || !has_genuine_lxd() {
+        return;
+    }
+    let Some(ours) = Server::ours() else { return };
+    let lxd = Server::lxd();
+    ours.plant();
+    let root = |server: &Server, name: &str| tree::describe(&server.pool().join("containers").join(name).join("rootfs"));
+    // Images bring no device nodes.
+    std::fs::remove_file(ours.pool().join("containers/c1/rootfs/srv/null")).unwrap();
+    let planted = root(&ours, "c1");
+    ours.run(&["publish", "c1", "--alias", "mine", "--compression", "zstd", "release=7"]);
+    let path = ours.0.scratch().join("image").display().to_string();
+    ours.run(&["image", "export", "mine", &path]);
+    lxd.run(&["image", "import", &format!("{path}.tar.zst"), "--alias", "mine"]);
+    lxd.run(&["init", "mine", "c1"]);
+    same(&planted, &root(&lxd, "c1"));
+    lxd.run(&["publish", "c1", "--alias", "theirs"]);
+    let path = lxd.0.scratch().join("image").display().to_string();
+    lxd.run(&["image", "export", "theirs", &path]);
+    ours.run(&["image", "import", &format!("{path}.tar.gz"), "--alias", "theirs"]);
+    ours.run(&["init", "theirs", "c2"]);
+    same(&planted, &root(&ours, "c2"));
+}
+
+/// Expects that two descriptions are the same; LXD's archives do not say where a file's holes are, so those may be filled.
+#[track_caller]
+fn same(planted: &[String], found: &[String]) {
+    let plain = |line: &String| line.replace(HOLE, "");
+    let missing = planted.iter().filter(|line| !found.iter().any(|other| plain(other) == plain(line))).map(|line| format!("- {line}"));
+    let more = found.iter().filter(|line| !planted.iter().any(|other| plain(other) == plain(line))).map(|line| format!("+ {line}"));
+    let differences: Vec<String> = missing.chain(more).collect();
+    assert!(differences.is_empty() && planted.len() == found.len(), "{}", differences.join("\n"));
+}
