@@ -31,7 +31,7 @@ impl Engine {
         there: &[SnapshotName],
         missing: &mut BTreeSet<String>,
     ) -> Result<Option<LostInstance>, EngineError> {
-        let directory = place.driver().mount(volume)?;
+        let directory = place.driver().directory(volume)?;
         let document = backup::read(directory.as_fd()).map_err(unusable)?;
         let document = document.ok_or_else(|| EngineError::Refused("its volume has no backup.yaml".into()))?;
         drop(directory);

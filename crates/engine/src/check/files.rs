@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use coffer_model::entity::ImageForm;
 use coffer_model::{Fingerprint, Instance};
 use coffer_sys::socket::PacketSocket;
 
@@ -21,7 +22,7 @@ impl Check<'_> {
         let after = self.engine.inner.store.read(|conn| coffer_store::image::list(conn, None))?;
         for image in before.iter().filter(|image| after.iter().any(|now| now.fingerprint == image.fingerprint)) {
             let (metadata, rootfs) = coffer_image::receive::names(&image.fingerprint);
-            if !files.contains(&metadata) || image.split && !files.contains(&rootfs) {
+            if !files.contains(&metadata) || image.form == ImageForm::Split && !files.contains(&rootfs) {
                 let thing = format!("image {} of project {}", image.fingerprint, image.project);
                 self.tell(FindingKind::RecordWithoutFile, thing, "its file is gone", "delete it and import it again");
             }

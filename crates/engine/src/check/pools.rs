@@ -198,7 +198,7 @@ impl Engine {
             }
         }
         let wanted = self.document(&self.load(&instance.project, &instance.name)?)?;
-        match backup::read(driver.mount(&own)?.as_fd()) {
+        match backup::read(driver.directory(&own)?.as_fd()) {
             Ok(Some(found)) if lasting(&found) == lasting(&wanted) => {}
             Ok(Some(_)) => wrong.push(Wrong::Backup("the backup.yaml in its volume does not say what its record says".to_owned())),
             Ok(None) => wrong.push(Wrong::Backup("its volume has no backup.yaml".to_owned())),
