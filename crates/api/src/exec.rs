@@ -16,7 +16,7 @@ wire! {
         pub interactive: bool,
         /// Coffer's own, for clients on the unix socket: instead of websockets the client hands over the pipes that the
         /// command reads and writes. Servers that don't know it, and commands on terminals, use websockets all the same.
-        #[serde(rename = "local-pipes")]
+        #[serde(rename = "local-pipes", skip_serializing_if = "std::ops::Not::not")]
         pub local_pipes: bool,
         /// Variables over the instance's `environment.*`.
         pub environment: BTreeMap<String, String>,

@@ -164,7 +164,7 @@ mod tests {
         check("launch img web --pro", "--project --profile");
         check("launch img web --profile ", "<PROFILE>");
         check("launch img web -p ", "<PROFILE>");
-        check("list --format ", "<FORMAT> csv json table yaml compact");
+        check("list --format ", "<FORMAT> table csv json yaml compact");
         check("exec web -- l", "");
     }
 }

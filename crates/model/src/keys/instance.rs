@@ -3,6 +3,7 @@
 mod boot;
 mod guest;
 mod health;
+mod image;
 mod limits;
 mod linux;
 mod oci;
@@ -19,6 +20,7 @@ const PARTS: &[&[Key]] = &[
     boot::KEYS,
     guest::KEYS,
     health::KEYS,
+    image::KEYS,
     limits::KEYS,
     linux::KEYS,
     oci::KEYS,

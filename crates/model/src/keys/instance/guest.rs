@@ -1,4 +1,4 @@
-//! Keys that the instance itself reads, and what came with its image.
+//! Keys that the instance itself reads.
 
 use super::super::{LIVE, NEXT_START, row};
 use crate::key::Class::Free;
@@ -6,7 +6,7 @@ use crate::key::Key;
 use crate::key::Support::{No, Yes};
 use crate::key::Value::{Choice, Line, Text};
 
-/// Keys that the instance itself reads, and what came with its image.
+/// Keys that the instance itself reads.
 pub(super) const KEYS: &[Key] = &[
     row(
         "cloud-init.network-config",
@@ -38,5 +38,4 @@ pub(super) const KEYS: &[Key] = &[
         "What happens to the instance when its cluster member is evacuated; stored for clusters.",
     ),
     row("environment.*", Line, "", LIVE, Free, Yes, "Environment variable for the instance's init and for every `exec`."),
-    row("image.*", Text, "", NEXT_START, Free, Yes, "Property copied from the image at creation."),
 ];
