@@ -91,7 +91,8 @@ fn gives_a_terminal_that_follows_the_window() {
     // The shell learns of the new size on its own; a question asked too early would see the old one.
     terminal.send("until [ \"$(stty size)\" = '44 111' ]; do :; done; echo new-size-is-here | tr a-z A-Z\n");
     terminal.expect("NEW-SIZE-IS-HERE");
-    terminal.send("echo now-asleep | tr a-z A-Z; sleep 1000\n");
+    // One job from its first word on: a key between two jobs of the shell is nobody's.
+    terminal.send("sh -c 'echo now-asleep | tr a-z A-Z; exec sleep 1000'\n");
     terminal.expect("NOW-ASLEEP");
     terminal.send("\x03");
     terminal.send("echo interrupted-$?-\n");

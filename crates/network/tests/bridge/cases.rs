@@ -90,8 +90,13 @@ fn comes_and_goes() {
     );
 
     // A second one of that name is refused, and leaves the first alone.
-    let error = network.create().unwrap_err().to_string();
+    let other = tempfile::tempdir().unwrap();
+    let error = self::network(other.path(), DUAL).create().unwrap_err().to_string();
     assert_eq!(error, "network br0: the host has an interface of that name already; choose another name");
+    assert_eq!(dnsmasq_pid(dir.path()), before);
+
+    // One whose record was lost is taken over as it stands.
+    assert_eq!(network.create().unwrap(), Vec::<String>::new());
     assert_eq!(dnsmasq_pid(dir.path()), before);
 
     network.delete().unwrap();
