@@ -91,12 +91,18 @@ impl Engine {
             }
             Ok(())
         };
-        tokio::select! {
-            done = all => done,
-            () = cell.until(|live| matches!(live.status, Status::Stopped | Status::Error).then_some(())) => {
-                Err(EngineError::Refused(format!("instance {name} ended while it was waited for")))
-            }
+        let is_over = |status| matches!(status, Status::Stopped | Status::Error);
+        let ended = || Err(EngineError::Refused(format!("instance {name} ended while it was waited for")));
+        let outcome = tokio::select! {
+            outcome = all => outcome,
+            () = cell.until(|live| is_over(live.status).then_some(())) => return ended(),
+        };
+        if outcome.is_err() && cell.status() != Status::Running {
+            // What could not be looked at since the instance goes down is not what the caller wants to hear.
+            let status = cell.until(|live| (live.status != Status::Stopping).then_some(live.status)).await;
+            return if is_over(status) { ended() } else { outcome };
         }
+        outcome
     }
 
     async fn wait_for_one(&self, project: &ProjectName, name: &InstanceName, awaited: &Awaited) -> Result<(), EngineError> {
