@@ -100,6 +100,24 @@ pub(crate) fn file_path(spec: &PoolSpec) -> PathBuf {
     spec.state_dir.join("disks").join(format!("{}.img", spec.name))
 }
 
+/// Writes down where a pool that was just made is: `made` where a source was given, else the file and its size.
+pub(crate) fn write_down_source(spec: &mut PoolSpec, made: &str) {
+    if let Some(source) = spec.config.get("source").map(str::to_owned) {
+        spec.config.set("volatile.initial_source", source);
+        spec.config.set("source", made);
+    } else {
+        let file = file_path(spec);
+        if spec.config.get("size").is_none()
+            && let Ok(size) = std::fs::metadata(&file)
+        {
+            spec.config.set("size", format!("{}GiB", size.len() >> 30));
+        }
+        spec.config.set("source", file.to_string_lossy());
+    }
+    // It has done its work; nobody should wipe a device because of a line that stayed behind.
+    spec.config.unset("source.wipe");
+}
+
 /// The size that a pool's file is to have: what the configuration says, else a fifth of what is free beside it, at least 5
 /// and at most 30 GiB, in whole GiB. Makes the directory of such files.
 pub(crate) fn file_size(spec: &PoolSpec) -> io::Result<Bytes> {
@@ -135,4 +153,34 @@ fn find(device: u64, inode: u64) -> io::Result<Option<LoopDevice>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kind::DriverKind;
+    use coffer_model::Config;
+
+    #[track_caller]
+    fn check(keys: &[(&str, &str)], expect: &[(&str, &str)]) {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::create_dir(state.path().join("disks")).unwrap();
+        std::fs::File::create(state.path().join("disks/pool.img")).unwrap().set_len(3 << 30).unwrap();
+        let mut config = Config::default();
+        keys.iter().copied().for_each(|(key, value)| config.set(key, value));
+        let mut spec = PoolSpec { name: "pool".parse().unwrap(), driver: DriverKind::Lvm, config, state_dir: state.path().into() };
+        write_down_source(&mut spec, "made");
+        let file = file_path(&spec).display().to_string();
+        for key in ["source", "size", "volatile.initial_source", "source.wipe"] {
+            let expected = expect.iter().find(|(name, _)| *name == key).map(|(_, value)| value.replace("FILE", &file));
+            assert_eq!(spec.config.get(key), expected.as_deref(), "{key}");
+        }
+    }
+
+    #[test]
+    fn where_a_pool_is_is_written_down() {
+        check(&[("source", "/dev/x"), ("source.wipe", "true")], &[("source", "made"), ("volatile.initial_source", "/dev/x")]);
+        check(&[], &[("source", "FILE"), ("size", "3GiB")]);
+        check(&[("size", "2GiB")], &[("source", "FILE"), ("size", "2GiB")]);
+    }
 }

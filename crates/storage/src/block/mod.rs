@@ -17,7 +17,7 @@ use coffer_base::Bytes;
 use coffer_base::run::{Program, RunError};
 
 pub(crate) use fit::require_fit;
-pub(crate) use loop_file::{LoopFile, file_path, file_size, refuse_size};
+pub(crate) use loop_file::{LoopFile, file_path, file_size, refuse_size, write_down_source};
 pub(crate) use options::{check, parse};
 pub(crate) use resize::{grow, shrink};
 

@@ -106,20 +106,7 @@ fn thin_pool(config: &Config) -> Option<String> {
 
 /// Writes down what was made, so that it is found again.
 fn fill_in(spec: &mut PoolSpec, store: &LvmStore, thin_pool: Option<String>) {
-    if let Some(source) = spec.config.get("source").map(str::to_owned) {
-        spec.config.set("volatile.initial_source", source);
-        spec.config.set("source", &store.group.name);
-    } else {
-        let file = block::file_path(spec);
-        if spec.config.get("size").is_none()
-            && let Ok(size) = std::fs::metadata(&file)
-        {
-            spec.config.set("size", format!("{}GiB", size.len() >> 30));
-        }
-        spec.config.set("source", file.to_string_lossy());
-    }
-    // It has done its work; nobody should wipe a device because of a line that stayed behind.
-    spec.config.unset("source.wipe");
+    block::write_down_source(spec, &store.group.name);
     spec.config.set("lvm.vg_name", &store.group.name);
     if let Some(pool) = thin_pool {
         spec.config.set("lvm.thinpool_name", pool);

@@ -114,20 +114,7 @@ pub(crate) fn open(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
 
 /// Writes down what was made, so that it is found again.
 fn fill_in(spec: &mut PoolSpec, store: &ZfsStore) {
-    if let Some(source) = spec.config.get("source").map(str::to_owned) {
-        spec.config.set("volatile.initial_source", source);
-        spec.config.set("source", &store.root.0);
-    } else {
-        let file = block::file_path(spec);
-        if spec.config.get("size").is_none()
-            && let Ok(size) = std::fs::metadata(&file)
-        {
-            spec.config.set("size", format!("{}GiB", size.len() >> 30));
-        }
-        spec.config.set("source", file.to_string_lossy());
-    }
-    // It has done its work; nobody should wipe a device because of a line that stayed behind.
-    spec.config.unset("source.wipe");
+    block::write_down_source(spec, &store.root.0);
     spec.config.set("zfs.pool_name", &store.root.0);
 }
 
