@@ -29,6 +29,7 @@ mod limits;
 mod lxd_archives;
 mod metrics;
 mod network;
+mod network_projects;
 mod oci;
 mod oci_tokens;
 mod on_drivers;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::setting::{holds, ready_daemon, ready_for_genuine_client};
 
-/// Puts a root disk into a project's own default profile. No NIC: names on a network differ across projects.
+/// Puts a root disk, and no NIC, into a project's own default profile.
 fn give_root(daemon: &Daemon, project: &str) {
     let devices = json!({"root": {"type": "disk", "path": "/", "pool": "default"}});
     daemon.api().expect("PATCH", &format!("/1.0/profiles/default?project={project}"), Some(&json!({ "devices": devices })));

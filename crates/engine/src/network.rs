@@ -1,7 +1,7 @@
 //! Managed networks, and the NICs that are known on them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coffer_base::{Undo, chain, fault};
@@ -9,7 +9,7 @@ use coffer_model::{Config, DeviceName, InstanceName, Network, NetworkName, Proje
 use coffer_network::bridge::Occupants;
 use coffer_network::config::{fill_auto, fill_new};
 use coffer_network::firewall::Firewall;
-use coffer_network::{BridgeConfig, BridgeNetwork, Lease, LinkState, NicPlan, Reservation};
+use coffer_network::{BridgeConfig, BridgeNetwork, Lease, LeaseKind, LinkState, NicPlan, Reservation};
 use coffer_store::project::Feature;
 use uuid::Uuid;
 
@@ -205,7 +205,8 @@ impl Engine {
         link.ok_or_else(|| EngineError::Refused(format!("network {name} is not up; restart the daemon to bring it back")))
     }
 
-    /// Who has which address on a network.
+    /// Which instances of a project have which address on a network; the project that the network is in also sees the
+    /// bridge's own addresses and those of machines that are no instances.
     ///
     /// # Errors
     /// If it does not exist or its leases cannot be read.
@@ -213,7 +214,14 @@ impl Engine {
         let network = self.managed(project, name)?;
         let (running, mut reservations) = self.inner.networks.occupants(name);
         reservations.extend(running.into_iter().map(|plan| plan.reservation));
-        Ok(self.bridge_of(name, &network.config)?.leases(&reservations)?)
+        let of_others = reservations.iter().filter(|nic| nic.project != *project);
+        let hidden: BTreeSet<IpAddr> = of_others.flat_map(Reservation::addresses).collect();
+        let leases = self.bridge_of(name, &network.config)?.leases(&reservations)?;
+        let seen = |lease: &Lease| match lease.kind {
+            LeaseKind::Static => !hidden.contains(&lease.address),
+            LeaseKind::Gateway | LeaseKind::Dynamic => network.project == *project,
+        };
+        Ok(leases.into_iter().filter(seen).collect())
     }
 
     /// Brings all networks back, with the NICs of the instances that run.

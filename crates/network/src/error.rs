@@ -105,8 +105,8 @@ pub enum NetworkError {
         /// The address.
         address: std::net::IpAddr,
     },
-    /// Another instance has the same name on this network.
-    #[error("network {network}: the name {name} is another instance's ({owner}); names on a network must differ across projects")]
+    /// Another instance of the project has the same name on this network, but for upper and lower case.
+    #[error("network {network}: the name {name} is another instance's ({owner}); names on a network do not tell upper from lower case")]
     NameTaken {
         /// The network.
         network: NetworkName,

@@ -162,10 +162,9 @@ impl Engine {
         let hwaddr = hwaddr
             .ok_or_else(|| EngineError::Refused(format!("instance {}: device {name} has no MAC address; set hwaddr", instance.name)))?;
         let bridge = self.bridge_network(loaded, nic)?;
-        let owner = instance.key();
         let host_name = nic.host_name.clone().unwrap_or(host_name);
         let mut request = NicRequest {
-            owner: &owner,
+            project: &instance.project,
             instance: &instance.name,
             device: name,
             nic,

@@ -227,6 +227,6 @@ impl BridgeNetwork {
 
     fn reservations(&self) -> Reservations<'_> {
         let server = self.config.ipv4.as_ref().filter(|v4| v4.dhcp.is_some()).map(|v4| v4.address.addr());
-        Reservations::of(&self.name, &self.files, server)
+        Reservations::of(&self.name, self.config.dns.domain.as_str(), &self.files, server)
     }
 }

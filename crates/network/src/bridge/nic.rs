@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use coffer_model::device::{Address, Nic, NicParent};
-use coffer_model::{DeviceName, InstanceName, InterfaceName};
+use coffer_model::{DeviceName, InstanceName, InterfaceName, ProjectName};
 use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
 
 use super::BridgeNetwork;
@@ -17,8 +17,8 @@ use crate::hwaddr::HwAddr;
 /// What is known about a NIC before it is made.
 #[derive(Debug, Clone)]
 pub struct NicRequest<'a> {
-    /// Whose it is: the instance's name as it stands on disk, with its project.
-    pub owner: &'a str,
+    /// The instance's project.
+    pub project: &'a ProjectName,
     /// The instance's name.
     pub instance: &'a InstanceName,
     /// The device's name.
@@ -280,9 +280,9 @@ fn bare_plan(request: &NicRequest<'_>, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6
         gateways: Vec::new(),
         filter: PortFilter::default(),
         reservation: Reservation {
-            owner: request.owner.to_owned(),
-            device: request.device.clone(),
+            project: request.project.clone(),
             name: request.instance.clone(),
+            device: request.device.clone(),
             hwaddr: request.hwaddr,
             ipv4,
             ipv6,

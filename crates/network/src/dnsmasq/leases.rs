@@ -53,9 +53,8 @@ pub fn leases(network: &str, config: &BridgeConfig, files: &Files, reservations:
     let gateway = |(address, _)| Lease { hostname: format!("{network}.gw"), hwaddr: None, address, kind: LeaseKind::Gateway };
     let mut all: Vec<Lease> = config.addresses().map(gateway).collect();
     for nic in reservations {
-        let addresses = [nic.ipv4.map(IpAddr::V4), nic.ipv6.map(IpAddr::V6)];
         let lease = |address| Lease { hostname: nic.name.to_string(), hwaddr: Some(nic.hwaddr), address, kind: LeaseKind::Static };
-        all.extend(addresses.into_iter().flatten().map(lease));
+        all.extend(nic.addresses().map(lease));
     }
     for lease in dynamic_leases(files)? {
         if !all.iter().any(|known| known.address == lease.address) {

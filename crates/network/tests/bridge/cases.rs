@@ -426,10 +426,9 @@ fn names() {
     let nic = plain_nic(&network);
     let web = Guest::join(&network, "web");
     let mut other = plan(&network, "other", &nic, true);
-    other.reservation.owner = "project_WEB".into();
     other.reservation.name = "WEB".parse().unwrap();
     let error = network.attach(&other, web.machine.inside()).unwrap_err().to_string();
-    assert_eq!(error, "network br0: the name WEB is another instance's (web); names on a network must differ across projects");
+    assert_eq!(error, "network br0: the name WEB is another instance's (web); names on a network do not tell upper from lower case");
     assert!(host_link("vethother").unwrap().is_none());
     // The host's own name for itself is nobody's.
     let sly = Guest::join(&network, "localhost");
@@ -444,7 +443,7 @@ fn other_bridges() {
     let mut nic = plain_nic(&any);
     nic.on = NicParent::Bridge("other0".parse().unwrap());
     let request = NicRequest {
-        owner: "web",
+        project: &coffer_model::ProjectName::default_project(),
         instance: &"web".parse().unwrap(),
         device: &"eth0".parse().unwrap(),
         nic: &nic,

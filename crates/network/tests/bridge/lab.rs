@@ -140,7 +140,7 @@ pub fn plan(network: &BridgeNetwork, name: &str, nic: &Nic, filtering: bool) -> 
     let host_name = format!("veth{name}").parse().unwrap();
     let ipv4 = network.choose_ipv4(hwaddr, &Default::default()).unwrap();
     let request = NicRequest {
-        owner: name,
+        project: &coffer_model::ProjectName::default_project(),
         instance: &name.parse().unwrap(),
         device: &"eth0".parse().unwrap(),
         nic,
