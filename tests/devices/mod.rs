@@ -1,6 +1,7 @@
 //! Devices: added, changed and removed while the instance runs, with their effect inside.
 
 mod disk;
+mod gpu;
 mod hotplug;
 mod proxy;
 mod share;

@@ -1,8 +1,11 @@
 //! Devices: each kind answers what a start, a hot-plug and an end need of it.
 
 mod block_device;
+mod cdi;
 pub mod disk;
 pub mod disk_volume;
+mod gpu;
+mod gpu_cards;
 mod host_node;
 mod hotplug;
 pub mod nic;
@@ -35,6 +38,8 @@ pub struct RunConfig {
     pub proxies: Vec<spec::Proxy>,
     /// Limits of block devices.
     pub io: Vec<spec::IoLimit>,
+    /// Variables of the environment of init.
+    pub environment: Vec<(String, String)>,
     /// Keys to remember.
     pub volatile: Vec<(String, String)>,
 }
@@ -64,6 +69,7 @@ impl Engine {
         for (name, device) in &devices {
             match device {
                 Device::Disk(disk) => self.disk_start(loaded, name, disk, fds, &mut run)?,
+                Device::Gpu(gpu) => self.gpu_start(name, gpu, fds, &mut run)?,
                 Device::Unix(device) => self.unix_start(name, device, &mut run)?,
                 Device::Hotplug(device) => self.hotplug_start(name, device, &mut run)?,
                 Device::Proxy(proxy) => self.proxy_start(loaded, name, proxy, &mut run, undo)?,
@@ -82,7 +88,7 @@ impl Engine {
                 Device::Nic(nic) => self.nic_end(loaded, name, nic),
                 Device::Disk(disk) => self.disk_end(loaded, disk),
                 Device::Proxy(proxy) => self.proxy_end(loaded, name, proxy),
-                Device::Hotplug(_) | Device::Unix(_) | Device::None => {}
+                Device::Gpu(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => {}
             }
         }
     }
@@ -149,6 +155,7 @@ impl Engine {
     ) -> Result<Vec<(String, String)>, EngineError> {
         match device {
             Device::Nic(nic) => return self.nic_plug(running, loaded, name, nic),
+            Device::Gpu(gpu) => return self.gpu_plug(running, loaded, name, gpu),
             Device::Disk(disk) => self.disk_plug(running, loaded, name, disk)?,
             Device::Proxy(proxy) => self.proxy_plug(running, loaded, name, proxy)?,
             Device::Unix(device) => self.unix_plug(running, loaded, name, device)?,
@@ -171,6 +178,7 @@ impl Engine {
             Device::Nic(nic) => self.nic_unplug(running, loaded, name, nic),
             Device::Disk(disk) => self.disk_unplug(running, loaded, name, disk, next),
             Device::Proxy(proxy) => self.proxy_unplug(running, loaded, name, proxy),
+            Device::Gpu(gpu) => self.gpu_unplug(running, loaded, name, gpu),
             Device::Unix(device) => self.unix_unplug(running, loaded, device),
             Device::Hotplug(device) => self.hotplug_unplug(running, loaded, device),
             Device::None => Ok(()),

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod metadata;
 mod modules;
 pub mod names;
+mod on_disk;
 mod process;
 pub mod rebuild;
 pub mod refresh;

@@ -373,7 +373,9 @@ impl Loaded {
     pub(crate) fn root_size(&self) -> Result<Option<Bytes>, EngineError> {
         let root = |device: Device| match device {
             Device::Disk(disk) if matches!(disk.source, DiskSource::Root(_)) => disk.size,
-            Device::Disk(_) | Device::Nic(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => None,
+            Device::Disk(_) | Device::Gpu(_) | Device::Nic(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => {
+                None
+            }
         };
         Ok(self.devices()?.into_values().find_map(root))
     }

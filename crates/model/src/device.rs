@@ -1,6 +1,7 @@
 //! Devices: what an instance or profile asks for, as typed values. One file a kind, its keys' table first.
 
 pub mod disk;
+pub mod gpu;
 pub mod hotplug;
 pub mod nic;
 pub mod none;
@@ -18,6 +19,7 @@ use crate::names::{DeviceName, PoolName};
 use reader::Reader;
 
 pub use disk::{Disk, DiskLimits, DiskOwner, DiskSource, Propagation};
+pub use gpu::{CdiName, Gpu, GpuChoice};
 pub use hotplug::{Hotplug, HotplugNodes};
 pub use nic::{Address, Nic, NicParent};
 pub use proxy::{Endpoints, Proxy, Side};
@@ -33,6 +35,8 @@ pub struct Devices(pub BTreeMap<DeviceName, Config>);
 pub enum DeviceKind {
     /// A directory, file or volume of the host.
     Disk,
+    /// Graphics cards and other accelerators.
+    Gpu,
     /// A network interface.
     Nic,
     /// Connections handed on.
@@ -54,6 +58,8 @@ pub enum DeviceKind {
 pub enum Device {
     /// See [`Disk`].
     Disk(Disk),
+    /// See [`Gpu`].
+    Gpu(Gpu),
     /// See [`Nic`].
     Nic(Nic),
     /// See [`Proxy`].
@@ -131,7 +137,6 @@ const LATER: Support = Support::No("this server does not do it yet");
 
 /// Kinds that other servers have and this one does not, each with the reason and what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("gpu", "pass its nodes, such as /dev/dri/renderD128, with devices of type unix-char"),
     ("infiniband", "its interface can be moved in only by a server that does nictype=physical, and this one does not yet"),
     ("pci", "PCI devices are passed to virtual machines, which this server does not run"),
     ("tpm", "it takes an emulator (swtpm) that this server does not run; pass the host's /dev/tpm0 with unix-char"),
@@ -144,14 +149,15 @@ fn kinds() -> String {
 
 impl DeviceKind {
     /// All kinds, in the order of the manual.
-    pub const ALL: [Self; 8] =
-        [Self::Disk, Self::Nic, Self::Proxy, Self::UnixChar, Self::UnixBlock, Self::UnixHotplug, Self::Usb, Self::None];
+    pub const ALL: [Self; 9] =
+        [Self::Disk, Self::Gpu, Self::Nic, Self::Proxy, Self::UnixChar, Self::UnixBlock, Self::UnixHotplug, Self::Usb, Self::None];
 
     /// The kind's name, as the key `type` has it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Disk => "disk",
+            Self::Gpu => "gpu",
             Self::Nic => "nic",
             Self::Proxy => "proxy",
             Self::UnixChar => "unix-char",
@@ -182,6 +188,7 @@ impl DeviceKind {
     pub fn table(self) -> &'static [key::Key] {
         match self {
             Self::Disk => disk::KEYS,
+            Self::Gpu => gpu::KEYS,
             Self::Nic => nic::KEYS,
             Self::Proxy => proxy::KEYS,
             Self::UnixChar | Self::UnixBlock => unix::KEYS,
@@ -204,6 +211,7 @@ impl Device {
         let reader = Reader { device: name, keys };
         match kind {
             DeviceKind::Disk => disk::parse(&reader).map(Self::Disk),
+            DeviceKind::Gpu => gpu::parse(&reader).map(Self::Gpu),
             DeviceKind::Nic => nic::parse(&reader).map(Self::Nic),
             DeviceKind::Proxy => proxy::parse(&reader).map(Self::Proxy),
             DeviceKind::UnixChar => unix::parse(&reader, NodeKind::Char).map(Self::Unix),

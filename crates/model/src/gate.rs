@@ -187,7 +187,7 @@ fn roots(new: &Instance, devices: &BTreeMap<DeviceName, Device>, before: Option<
             DiskSource::Root(pool) => Some(pool),
             DiskSource::Volume(..) | DiskSource::Host(_) | DiskSource::Memory => None,
         },
-        Device::Nic(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => None,
+        Device::Gpu(_) | Device::Nic(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => None,
     });
     let pool = pools.next().ok_or_else(|| GateError::NoRoot(new.name.clone()))?;
     if pools.next().is_some() {
@@ -206,7 +206,7 @@ fn clashes(instance: &InstanceName, devices: &BTreeMap<DeviceName, Device>) -> R
             Device::Disk(disk) => format!("path {}", disk.path),
             Device::Nic(nic) => format!("interface {}", nic.name.as_ref().map_or(name.as_str(), AsRef::as_ref)),
             Device::Unix(node) => format!("path {}", node.path),
-            Device::Proxy(_) | Device::Hotplug(_) | Device::None => continue,
+            Device::Gpu(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::None => continue,
         };
         if let Some(first) = wants.insert(want.clone(), name) {
             return Err(GateError::Clash { instance: instance.clone(), first: first.clone(), second: name.clone(), what: want });

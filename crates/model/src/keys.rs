@@ -30,7 +30,8 @@ pub(crate) const VM: Support = No("it is for virtual machines, which this server
 const UNLIMITED: Support = No("this server does not hold projects to limits yet, and a limit that is not held would be a lie");
 const OF_SERVER: Support = No("here it is a key of the server, for all projects");
 const LATER: Support = No("this server does not do it yet");
-const CDI: Support = No("pass the GPU's device nodes instead; the NVIDIA hook of other servers is not used here");
+const CDI: Support =
+    No("the NVIDIA hook of other servers is not used here; add a gpu device with a CDI name, such as id=nvidia.com/gpu=all, instead");
 
 /// Keys of the server.
 pub const SERVER: &[Key] = &[

@@ -103,11 +103,8 @@ impl Engine {
                 _ => Err(EngineError::Refused(format!("device {name}: the root disk cannot be removed while the instance runs"))),
             };
         }
-        match running.monitor.tell(spec::Request::DetachMount { target: disk.path.clone() }, &[]) {
-            // A source that was missing and not required was never attached, and root inside may have unmounted it.
-            Err(MonitorError::Refused(refusal)) if is_gone(&refusal) => {}
-            result => result.map_err(|cause| failed(loaded, "detaching a disk", cause))?,
-        }
+        // A source that was missing and not required was never attached, and root inside may have unmounted it.
+        unmount(running, loaded, &disk.path, "detaching a disk")?;
         self.disk_end(loaded, disk);
         Ok(())
     }
@@ -143,6 +140,14 @@ impl Engine {
             lower(limits.entry(number).or_insert_with(|| nothing_limited(number)), disk.limits);
         }
         Ok(limits.into_values().collect())
+    }
+}
+
+/// Unmounts something in a running instance; what is not mounted is unmounted.
+pub(super) fn unmount(running: &Running, loaded: &Loaded, target: &str, doing: &'static str) -> Result<(), EngineError> {
+    match running.monitor.tell(spec::Request::DetachMount { target: target.to_owned() }, &[]) {
+        Err(MonitorError::Refused(refusal)) if is_gone(&refusal) => Ok(()),
+        result => result.map_err(|cause| failed(loaded, doing, cause)),
     }
 }
 

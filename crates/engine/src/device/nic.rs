@@ -235,7 +235,7 @@ fn inside_name(loaded: &Loaded, device: &DeviceName) -> Result<String, EngineErr
         .iter()
         .filter_map(|(name, device)| match device {
             Device::Nic(nic) => Some((name, nic)),
-            Device::Disk(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => None,
+            Device::Disk(_) | Device::Gpu(_) | Device::Proxy(_) | Device::Hotplug(_) | Device::Unix(_) | Device::None => None,
         })
         .collect();
     let said = |name: &DeviceName, nic: &Nic| {

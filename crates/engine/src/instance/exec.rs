@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coffer_model::{Config, InstanceName, ProjectName, Status};
+use coffer_model::{InstanceName, ProjectName, Status};
 use coffer_runtime_spec as spec;
 use coffer_sys::pipe::{self, End};
 
+use super::start::Loaded;
 use crate::error::EngineError;
 use crate::request::{ExecRequest, ExecSession, ExecStreams};
 use crate::{Engine, MonitorError};
@@ -90,10 +91,10 @@ impl Engine {
         fds: &[BorrowedFd<'_>],
     ) -> Result<(ExecSession, Vec<OwnedFd>), EngineError> {
         let running = self.inner.cells.get(project, name).running()?;
-        let config = self.load(project, name)?.config;
+        let loaded = self.load(project, name)?;
         let failed = |cause| EngineError::Monitor { instance: name.clone(), doing: RUNNING, cause };
         let (sender, exit) = tokio::sync::oneshot::channel();
-        let (answer, fds) = match running.monitor.ask(spec::Request::Exec(command(request, &config, streams)?), fds) {
+        let (answer, fds) = match running.monitor.ask(spec::Request::Exec(command(request, &loaded, streams)?), fds) {
             Ok(answered) => answered,
             Err(MonitorError::Refused(refusal)) => match status_of_refused(refusal.kind) {
                 Some(status) => return Ok((ended_at_once(exit, sender, status, &refusal), Vec::new())),
@@ -159,7 +160,7 @@ pub(crate) fn status_of_refused(kind: spec::RefusalKind) -> Option<i32> {
 /// What is being done, for errors.
 const RUNNING: &str = "running a command";
 
-fn command(request: ExecRequest, config: &Config, streams: spec::Streams) -> Result<spec::Exec, EngineError> {
+fn command(request: ExecRequest, loaded: &Loaded, streams: spec::Streams) -> Result<spec::Exec, EngineError> {
     if request.command.first().is_none_or(String::is_empty) {
         return Err(EngineError::Refused("the command is empty".into()));
     }
@@ -167,7 +168,7 @@ fn command(request: ExecRequest, config: &Config, streams: spec::Streams) -> Res
     if strings.into_iter().any(|text| text.contains('\0')) {
         return Err(EngineError::Refused("a command, its environment and its directory cannot hold NUL characters".into()));
     }
-    let env = environment(&request, config);
+    let env = environment(&request, loaded);
     let cwd = if request.cwd.is_empty() { env.get("HOME").cloned().unwrap_or_else(|| "/".into()) } else { request.cwd.clone() };
     let label = request.operation.as_ref().and_then(super::exec_resumed::label);
     let ExecRequest { command: argv, user: uid, group: gid, .. } = request;
@@ -185,8 +186,8 @@ fn check(pipes: &[OwnedFd; 3]) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// The environment: LXD's defaults, under the instance's `environment.*`, under the request's.
-fn environment(request: &ExecRequest, config: &Config) -> BTreeMap<String, String> {
+/// The environment: LXD's defaults, under what its GPUs want, under the instance's `environment.*`, under the request's.
+fn environment(request: &ExecRequest, loaded: &Loaded) -> BTreeMap<String, String> {
     let mut env = BTreeMap::from([
         ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ("LANG".to_owned(), "C.UTF-8".to_owned()),
@@ -195,7 +196,8 @@ fn environment(request: &ExecRequest, config: &Config) -> BTreeMap<String, Strin
         env.insert("HOME".to_owned(), "/root".to_owned());
         env.insert("USER".to_owned(), "root".to_owned());
     }
-    env.extend(config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env.extend(loaded.gpu_environment());
+    env.extend(loaded.config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned())));
     env.extend(request.environment.clone());
     env
 }

@@ -47,7 +47,7 @@ pub struct Parts<'a> {
 #[must_use]
 pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
     let Parts { instance, config, .. } = parts;
-    let (init, halt_signal) = super::process::init(config, environment(config));
+    let (init, halt_signal) = super::process::init(config, environment(config, &parts.devices.environment));
     spec::Spec {
         name: instance.key(),
         cgroup: cgroup(host, &instance.key()),
@@ -149,9 +149,10 @@ fn security(config: &Config) -> spec::Security {
     spec::Security { seccomp, nesting: config.flag("security.nesting", false), ..Default::default() }
 }
 
-/// The environment of init and the base of every exec's.
-fn environment(config: &Config) -> BTreeMap<String, String> {
-    config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+/// The environment of init: what its devices want, under the instance's `environment.*`.
+fn environment(config: &Config, devices: &[(String, String)]) -> BTreeMap<String, String> {
+    let own = config.under("environment.").map(|(name, value)| (name.to_owned(), value.to_owned()));
+    devices.iter().cloned().chain(own).collect()
 }
 
 /// The instance's range with the entries of `raw.idmap` laid over it.

@@ -65,6 +65,7 @@ impl Engine {
         let pool = self.pool_driver(&loaded.instance.pool)?;
         self.settle_root(&pool, &loaded, id_map)?;
         self.write_templates(&loaded, &pool)?;
+        self.write_device_links(&loaded, &pool)?;
         let volume = self.root_to_run(&pool, &loaded, id_map)?;
         let mounted = loaded.instance.clone();
         undo.push("unmounting its root", move || self.unmount_root(&mounted));
@@ -108,6 +109,7 @@ impl Engine {
             live.running = Some(Arc::new(Running { cgroup, ..running }));
         });
         undo.keep();
+        self.gpu_libraries(&loaded);
         self.watch_health(&loaded.instance.project, &loaded.instance.name, &loaded.config);
         // One that ended before it stood in its cell was reported to nobody.
         if let Ok(running) = claim.cell().running()

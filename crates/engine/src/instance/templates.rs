@@ -14,6 +14,7 @@ use coffer_model::{Config, IdMap};
 use coffer_storage::{Pool, Volume};
 use coffer_sys::path::Root;
 
+use super::on_disk::OnDisk;
 use super::start::Loaded;
 use crate::Engine;
 use crate::error::EngineError;
@@ -34,9 +35,7 @@ struct Writing<'a> {
     /// The volume.
     volume: Root,
     /// The instance's root.
-    root: Root,
-    /// The map that the files on disk have, where they have one.
-    shifted: Option<IdMap>,
+    disk: OnDisk,
     instance: BTreeMap<&'static str, String>,
     devices: BTreeMap<String, BTreeMap<String, String>>,
     image: BTreeMap<String, String>,
@@ -77,6 +76,20 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Makes the links that the instance's devices need in its root.
+    pub(super) fn write_device_links(&self, loaded: &Loaded, pool: &Arc<dyn Pool>) -> Result<(), EngineError> {
+        let links = self.gpu_links(loaded)?;
+        if links.is_empty() {
+            return Ok(());
+        }
+        let mounted = self.mount_root(pool, loaded)?;
+        let told = |path: &str, cause| EngineError::system(format!("instance {}: making the link {path}", loaded.instance.name), cause);
+        let disk = on_disk(loaded, root(mounted.rootfs.as_fd()).map_err(|cause| told("/", cause))?);
+        links.iter().try_for_each(|(path, target)| disk.put_link(path.trim_start_matches('/'), target).map_err(|cause| told(path, cause)))
+    }
+}
+
 impl<'a> Writing<'a> {
     fn new(loaded: &'a Loaded, volume: Root, root: Root) -> Self {
         let instance = &loaded.instance;
@@ -91,8 +104,7 @@ impl<'a> Writing<'a> {
         let expanded = instance.expanded_devices(&loaded.profiles);
         Self {
             volume,
-            root,
-            shifted: instance.config.get(SHIFTED).and_then(IdMap::from_volatile),
+            disk: on_disk(loaded, root),
             instance: facts.into(),
             devices: expanded.0.into_iter().map(|(name, keys)| (name.to_string(), keys.0)).collect(),
             image: owned(instance.config.under("image.")),
@@ -105,7 +117,7 @@ impl<'a> Writing<'a> {
             let name = &self.loaded.instance.name;
             EngineError::Refused(format!("instance {name}: writing {target} from template {}: {why}", rule.template))
         };
-        if rule.create_only && self.root.exists(target.relative()) {
+        if rule.create_only && self.disk.root.exists(target.relative()) {
             return Ok(());
         }
         let source = self
@@ -129,7 +141,7 @@ impl<'a> Writing<'a> {
 
     /// Writes a file; what is new belongs to the instance's root unless the rule says more.
     fn put(&self, path: &str, bytes: &[u8], rule: &TemplateRule) -> io::Result<()> {
-        match self.root.open_file_for_writing(path) {
+        match self.disk.root.open_file_for_writing(path) {
             Ok(mut file) => {
                 file.set_len(0)?;
                 file.write_all(bytes)
@@ -140,39 +152,21 @@ impl<'a> Writing<'a> {
     }
 
     fn put_new(&self, path: &str, bytes: &[u8], rule: &TemplateRule) -> io::Result<()> {
-        for (at, _) in path.match_indices('/') {
-            self.ensure_directory(&path[..at])?;
-        }
+        self.disk.ensure_above(path)?;
         // A link that leads nowhere is there, and is in the way.
-        if self.root.metadata(path).is_ok() {
-            self.root.remove_file(path)?;
+        if self.disk.root.metadata(path).is_ok() {
+            self.disk.root.remove_file(path)?;
         }
         let mode = rule.mode.unwrap_or(0o644);
-        let mut file = self.root.create_file(path, mode)?;
+        let mut file = self.disk.root.create_file(path, mode)?;
         file.write_all(bytes)?;
-        self.root.change_owner(path, self.on_disk(rule.uid.unwrap_or(0))?, self.on_disk(rule.gid.unwrap_or(0))?)?;
-        self.root.change_mode(path, mode)
+        self.disk.root.change_owner(path, self.disk.id(rule.uid.unwrap_or(0))?, self.disk.id(rule.gid.unwrap_or(0))?)?;
+        self.disk.root.change_mode(path, mode)
     }
+}
 
-    fn ensure_directory(&self, path: &str) -> io::Result<()> {
-        match self.root.dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            found => return found.map(drop),
-        }
-        self.root.create_dir(path, 0o755)?;
-        let owner = self.on_disk(0)?;
-        self.root.change_owner(path, owner, owner)?;
-        self.root.change_mode(path, 0o755)
-    }
-
-    /// What the disk calls an id inside: the same, unless the files were shifted.
-    fn on_disk(&self, id: u32) -> io::Result<u32> {
-        match self.shifted {
-            None => Ok(id),
-            Some(map) if id < map.host.size => Ok(map.host.start + id),
-            Some(_) => Err(io::Error::other(format!("the instance has no id {id}"))),
-        }
-    }
+fn on_disk(loaded: &Loaded, root: Root) -> OnDisk {
+    OnDisk { root, shifted: loaded.instance.config.get(SHIFTED).and_then(IdMap::from_volatile) }
 }
 
 fn root(directory: BorrowedFd<'_>) -> io::Result<Root> {

@@ -45,7 +45,7 @@ impl Engine {
     }
 
     /// Runs a command as root inside and answers its exit status. One that takes too long is killed.
-    pub(super) async fn run_inside(
+    pub(crate) async fn run_inside(
         &self,
         project: &ProjectName,
         name: &InstanceName,
