@@ -104,6 +104,7 @@ pub const EXTENSIONS: &[&str] = &[
     "instance_nic_network",
     // Devices.
     "container_disk_shift",
+    "gpu_devices",
     "unix_device_rename",
     "unix_device_hotplug",
     "unix_hotplug_devices",
