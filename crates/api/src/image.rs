@@ -145,6 +145,20 @@ wire! {
         pub secret: String,
         /// Project of the source.
         pub project: String,
+        /// For an instance or snapshot: makes an image that depends on nothing but the files. Not in LXD.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub reproducible: Option<ImageReproducible>,
+    }
+
+    /// How an image is made that depends on nothing but its files: the same ones give the same fingerprint, whenever that is done.
+    ///
+    /// Times later than `epoch` become `epoch`, also the image's own date of creation; holes in files become zeros. Where that image
+    /// is there already, the operation ends with its fingerprint.
+    pub struct ImageReproducible {
+        /// Seconds since the Unix epoch, from 1 on.
+        pub epoch: i64,
+        /// Makes two files of it, the metadata and an archive of the root file system, instead of one.
+        pub split: bool,
     }
 
     /// An alias.

@@ -43,7 +43,7 @@ pub use exec::{ControlMessage, InstanceConsolePost, InstanceExecPost, PipesMessa
 pub use extensions::EXTENSIONS;
 pub use image::{
     Image, ImageAlias, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost, ImageMetadata,
-    ImageMetadataTemplate, ImageOrigin, ImagePut, ImageSource, ImagesPost, ImagesPostSource,
+    ImageMetadataTemplate, ImageOrigin, ImagePut, ImageReproducible, ImageSource, ImagesPost, ImagesPostSource,
 };
 pub use instance::{
     Instance, InstanceFull, InstancePost, InstancePostTarget, InstancePut, InstanceRebuildPost, InstanceSource, InstancesPost, InstancesPut,

@@ -393,6 +393,17 @@ pub struct PublishImage {
     pub profiles: Vec<ProfileName>,
     /// Aliases it gets.
     pub aliases: Vec<(AliasName, String)>,
+    /// Makes the same image of the same files, whenever that is done.
+    pub reproducible: Option<Reproducible>,
+}
+
+/// How an image is made that depends on nothing but its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reproducible {
+    /// The second since 1970 at which the image says it was made; what was written later is taken to have been written then.
+    pub epoch: i64,
+    /// Whether metadata and root file system become a file each.
+    pub split: bool,
 }
 
 /// A new backup of an instance.

@@ -34,6 +34,9 @@ pub struct PackRequest<'a> {
     pub directories: &'a [BorrowedFd<'a>],
     /// What it is compressed with.
     pub compressor: Compressor,
+    /// Makes the same bytes of the same files, whenever and on whatever file system they were written: times after this second
+    /// since 1970 become this second, and holes are written as zeros. None keeps times and holes.
+    pub reproducible: Option<i64>,
     /// Where its bytes go: a file, or a pipe that somebody empties.
     pub output: BorrowedFd<'a>,
     /// The stage under which progress is reported, in LXD's key form.
@@ -64,7 +67,7 @@ impl Unpacker {
         let plan = plan::write(&request.members).map_err(UnpackError::Talk)?;
         let mut files = vec![plan.as_fd(), request.output];
         files.extend_from_slice(request.directories);
-        let heard = self.converse(Task::Pack { compressor: request.compressor }, &files, |done| {
+        let heard = self.converse(Task::Pack { compressor: request.compressor, reproducible: request.reproducible }, &files, |done| {
             progress.report(request.stage, done, None);
             progress.check()
         })?;

@@ -46,6 +46,7 @@ fn of_the_hosts_directories_it_holds_its_views_alone() {
                 members: &members,
                 directories: &[directory.as_fd()],
                 compressor,
+                reproducible: None,
                 output: writer.as_fd(),
                 stage: "create_backup",
             };

@@ -198,8 +198,14 @@ fn pack(directory: &Path, compressor: Compressor) -> (File, Packed) {
         tree("templates", true),
         tree("rootfs", false),
     ];
-    let request =
-        PackRequest { members: &members, directories: &[source.as_fd()], compressor, output: output.as_fd(), stage: "create_backup" };
+    let request = PackRequest {
+        members: &members,
+        directories: &[source.as_fd()],
+        compressor,
+        reproducible: None,
+        output: output.as_fd(),
+        stage: "create_backup",
+    };
     let packed = unpacker().pack(&request, &Progress::default()).map_err(|error| coffer_base::chain(&error)).unwrap();
     assert_eq!(output.metadata().unwrap().len(), packed.size);
     (output, packed)
@@ -332,10 +338,73 @@ fn what_changes_meanwhile_is_cut_or_filled_up_and_links_lead_nowhere() {
     let tree = Member::Tree { name: "templates".into(), directory: 0, entry: "templates".into(), ids: None, optional: true };
     let output = tempfile::tempfile().unwrap();
     let compressor = Compressor { algorithm: Algorithm::None, level: 0 };
-    let request =
-        PackRequest { members: &[tree], directories: &[directory.as_fd()], compressor, output: output.as_fd(), stage: "create_backup" };
+    let request = PackRequest {
+        members: &[tree],
+        directories: &[directory.as_fd()],
+        compressor,
+        reproducible: None,
+        output: output.as_fd(),
+        stage: "create_backup",
+    };
     let error = unpacker().pack(&request, &Progress::default()).unwrap_err();
     assert_eq!(coffer_base::chain(&error), "the archive's member templates: it is a symbolic link");
+}
+
+/// Packs the `rootfs` of a directory so that nothing but its files counts.
+fn pack_reproducibly(directory: &Path, epoch: i64) -> Vec<u8> {
+    let mut output = tempfile::tempfile().unwrap();
+    let source = File::open(directory).unwrap();
+    let tree = Member::Tree { name: "rootfs".into(), directory: 0, entry: "rootfs".into(), ids: None, optional: false };
+    let request = PackRequest {
+        members: &[tree],
+        directories: &[source.as_fd()],
+        compressor: compressor("zstd"),
+        reproducible: Some(epoch),
+        output: output.as_fd(),
+        stage: "create_image",
+    };
+    unpacker().pack(&request, &Progress::default()).map_err(|error| coffer_base::chain(&error)).unwrap();
+    let mut bytes = Vec::new();
+    std::io::Seek::rewind(&mut output).unwrap();
+    std::io::Read::read_to_end(&mut output, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn the_same_files_make_the_same_archive_whenever_and_however_they_were_written() {
+    let made = |holes: bool, names: [&str; 3]| {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("rootfs");
+        std::fs::create_dir(&root).unwrap();
+        for name in names {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        let file = File::create(root.join("image")).unwrap();
+        if holes {
+            file.set_len(1 << 20).unwrap();
+        } else {
+            std::fs::write(root.join("image"), vec![0; 1 << 20]).unwrap();
+        }
+        let old = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_000_000_000_500);
+        File::open(root.join("a")).unwrap().set_times(std::fs::FileTimes::new().set_modified(old)).unwrap();
+        dir
+    };
+    let (one, other) = (made(true, ["a", "b", "c"]), made(false, ["c", "a", "b"]));
+    let archive = pack_reproducibly(one.path(), 1_600_000_000);
+    assert!(archive == pack_reproducibly(other.path(), 1_600_000_000), "the archives differ");
+    assert!(archive != pack_reproducibly(one.path(), 1_600_000_001), "the epoch stands in the archive");
+    let plain = zstd_decoded(&archive);
+    let mut times: Vec<(String, u64)> = Vec::new();
+    for entry in tar::Archive::new(plain.as_slice()).entries().unwrap() {
+        let entry = entry.unwrap();
+        times.push((entry.path().unwrap().display().to_string(), entry.header().mtime().unwrap()));
+    }
+    let expect = [("rootfs/", 1_600_000_000), ("rootfs/a", 1_000_000_000), ("rootfs/b", 1_600_000_000)];
+    assert_eq!(times[..3], expect.map(|(name, time)| (name.to_owned(), time)), "only what is later than the epoch gets it");
+}
+
+fn zstd_decoded(archive: &[u8]) -> Vec<u8> {
+    zstd::stream::decode_all(archive).unwrap()
 }
 
 fn thing() -> impl Strategy<Value = Thing> {

@@ -124,7 +124,14 @@ impl Engine {
         self.put_volume(&mut members, INSTANCE.into(), directories.len() - 1, &loaded);
         members.push(Member::Text { name: format!("{INSTANCE}/backup.yaml"), text: document.to_yaml().map_err(yaml)? });
         let directories: Vec<_> = directories.iter().map(AsFd::as_fd).collect();
-        let request = PackRequest { members: &members, directories: &directories, compressor, output: file.as_fd(), stage: STAGE };
+        let request = PackRequest {
+            members: &members,
+            directories: &directories,
+            compressor,
+            reproducible: None,
+            output: file.as_fd(),
+            stage: STAGE,
+        };
         operation.cancellable(|| Ok(self.inner.unpacker.pack(&request, &operation.progress())?))
     }
 

@@ -3,7 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_base::{Progress, fault};
-use coffer_image::{Arrived, Compressor, Incoming, Member, Metadata, PackRequest};
+use coffer_image::{Arrived, Compressor, Incoming, Member, Metadata, PackRequest, Parts};
+use coffer_model::entity::ImageForm;
 use coffer_model::{Config, IdMap, Image, Instance, ProjectName, Status, Time};
 use coffer_storage::Volume;
 use coffer_store::project::Feature;
@@ -94,14 +95,25 @@ impl Engine {
         let text = metadata.to_yaml().map_err(coffer_image::UnpackError::from)?;
         let tree = |entry: &str, ids, optional| Member::Tree { name: entry.into(), directory: 0, entry: entry.into(), ids, optional };
         let ids = shifted(&instance.config);
-        let members = [
-            Member::Text { name: "metadata.yaml".into(), text },
-            tree("templates", None, true),
-            tree("rootfs", ids.map(|map| map.host), false),
-        ];
-        let arrived = operation.cancellable(|| self.pack_image(&members, directory.as_fd(), compressor, &operation.progress()))?;
+        let about = [Member::Text { name: "metadata.yaml".into(), text }, tree("templates", None, true)];
+        let rootfs = tree("rootfs", ids.map(|map| map.host), false);
+        let packing = Packing { directory: directory.as_fd(), compressor, epoch: request.reproducible.map(|same| same.epoch) };
+        let arrived = operation.cancellable(|| {
+            let progress = operation.progress();
+            if request.reproducible.is_some_and(|same| same.split) {
+                return self.pack_image(&[&about, &[at_top(rootfs)]], &packing, &progress);
+            }
+            let [metadata, templates] = about;
+            self.pack_image(&[&[metadata, templates, rootfs]], &packing, &progress)
+        })?;
         fault::point("publish.packed").map_err(|cause| EngineError::system("publishing", cause))?;
         let image = published(&arrived, &metadata, home.clone(), request);
+        if request.reproducible.is_some() && self.has_image(&image)? {
+            // The same files make the same image, which is then what was asked for.
+            operation.set_metadata("fingerprint", image.fingerprint.as_str());
+            operation.set_metadata("size", image.size.to_string());
+            return Ok(());
+        }
         self.keep_image(arrived, &image, &request.aliases, operation, caller)
     }
 
@@ -110,7 +122,7 @@ impl Engine {
         let failed = |cause| EngineError::system(format!("instance {}: opening its volume", instance.name), cause);
         let volume = directory.try_clone_to_owned().map(Root::from_fd).and_then(|root| root.strict()).map_err(failed)?;
         let mut metadata = metadata_in(instance, &volume)?;
-        metadata.creation_date = Time::now().as_second();
+        metadata.creation_date = request.reproducible.map_or_else(|| Time::now().as_second(), |same| same.epoch);
         metadata.expiry_date = request.expires_at.map(Time::as_second);
         if !request.properties.0.is_empty() {
             metadata.properties = request.properties.0.clone();
@@ -118,23 +130,44 @@ impl Engine {
         Ok(metadata)
     }
 
-    /// Packs into a file of the images directory that has no name yet, hashing on the way.
-    fn pack_image(
+    fn has_image(&self, image: &Image) -> Result<bool, EngineError> {
+        Ok(self.inner.store.read(|conn| coffer_store::image::get(conn, &image.project, &image.fingerprint))?.is_some())
+    }
+
+    /// Packs into files of the images directory that have no names yet, one for each list of members, hashing on the way.
+    fn pack_image(&self, files: &[&[Member]], packing: &Packing<'_>, progress: &Progress) -> Result<Arrived, EngineError> {
+        let images = self.images_directory()?;
+        let mut incoming = Incoming::begin(images.as_fd(), None, None, Progress::default())?;
+        for (number, members) in files.iter().enumerate() {
+            if number > 0 {
+                incoming.begin_rootfs()?;
+            }
+            incoming = self.pack_file(members, packing, incoming, progress)?;
+        }
+        Ok(incoming.finish()?)
+    }
+
+    fn pack_file(
         &self,
         members: &[Member],
-        directory: BorrowedFd<'_>,
-        compressor: Compressor,
+        packing: &Packing<'_>,
+        incoming: Incoming,
         progress: &Progress,
-    ) -> Result<Arrived, EngineError> {
-        let images = self.images_directory()?;
-        let incoming = Incoming::begin(images.as_fd(), None, None, Progress::default())?;
+    ) -> Result<Incoming, EngineError> {
         let piped = |errno: rustix::io::Errno| EngineError::system("making a pipe for the image", errno);
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(piped)?;
         // A smaller one works as well, only slower.
         let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE);
         let (packed, taken) = std::thread::scope(|scope| {
             let taken = scope.spawn(move || drain(reader, incoming));
-            let request = PackRequest { members, directories: &[directory], compressor, output: writer.as_fd(), stage: STAGE };
+            let request = PackRequest {
+                members,
+                directories: &[packing.directory],
+                compressor: packing.compressor,
+                reproducible: packing.epoch,
+                output: writer.as_fd(),
+                stage: STAGE,
+            };
             let packed = self.inner.unpacker.pack(&request, progress);
             drop(writer);
             (packed, taken.join())
@@ -142,7 +175,24 @@ impl Engine {
         // A full disk ends the packer too, and is the better reason.
         let incoming = taken.map_err(|_| EngineError::system("receiving the image", std::io::ErrorKind::Other))??;
         packed?;
-        Ok(incoming.finish()?)
+        Ok(incoming)
+    }
+}
+
+/// How the files of an image are written.
+struct Packing<'a> {
+    /// The instance's volume.
+    directory: BorrowedFd<'a>,
+    compressor: Compressor,
+    /// The latest time of a file, in an image that is the same whenever it is made.
+    epoch: Option<i64>,
+}
+
+/// The root file system as the whole content of an archive.
+fn at_top(rootfs: Member) -> Member {
+    match rootfs {
+        Member::Tree { directory, entry, ids, optional, .. } => Member::Tree { name: ".".into(), directory, entry, ids, optional },
+        Member::Text { .. } | Member::Directory { .. } => rootfs,
     }
 }
 
@@ -180,6 +230,9 @@ fn published(arrived: &Arrived, metadata: &Metadata, project: ProjectName, reque
         expires_at: request.expires_at,
         last_used_at: None,
         uploaded_at: Time::now(),
-        form: coffer_model::entity::ImageForm::Unified,
+        form: match arrived.parts() {
+            Parts::Unified => ImageForm::Unified,
+            Parts::Split => ImageForm::Split,
+        },
     }
 }

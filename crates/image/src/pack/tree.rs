@@ -25,6 +25,8 @@ pub(super) struct Trees<'s, 'r> {
     path: Vec<u8>,
     /// The host's ids that files have on disk.
     ids: Option<IdRange>,
+    /// The latest time that a member has, in an archive that is the same whenever it is written.
+    latest: Option<i64>,
     /// Files with several names: the first name, and how many are still to come.
     links: HashMap<(u64, u64), (Vec<u8>, u64)>,
     header: Vec<u8>,
@@ -43,9 +45,9 @@ struct Level {
 }
 
 impl<'s, 'r> Trees<'s, 'r> {
-    pub(super) fn new(sink: &'s mut Sink<'r>) -> Self {
+    pub(super) fn new(sink: &'s mut Sink<'r>, latest: Option<i64>) -> Self {
         let (path, header, names) = (Vec::new(), Vec::new(), Vec::new());
-        Self { sink, path, ids: None, links: HashMap::new(), header, names, files: 0, skipped_sockets: 0 }
+        Self { sink, path, ids: None, latest, links: HashMap::new(), header, names, files: 0, skipped_sockets: 0 }
     }
 
     /// Writes a file of this text, readable for all.
@@ -154,7 +156,9 @@ impl<'s, 'r> Trees<'s, 'r> {
         let records = self.records(file)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let allocated = u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        // Where a file system keeps holes is its own affair, and nothing that the same files have in common.
         if allocated < size
+            && self.latest.is_none()
             && let Some(map) = holes(file, size).map_err(|errno| self.failed(errno))?
         {
             return self.sparse(file, stat, &map, size, &records);
@@ -255,7 +259,8 @@ impl<'s, 'r> Trees<'s, 'r> {
 
     fn member(&mut self, kind: Kind<'_>, stat: &Stat, records: &[Record]) -> Result<(), Failure> {
         let owner = |id: u32| self.ids.map_or(id, |ids| attributes::inside(id, ids));
-        let mtime = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+        let written = (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+        let mtime = self.latest.map_or(written, |latest| written.min((latest, 0)));
         let (uid, gid) = (owner(stat.st_uid), owner(stat.st_gid));
         let name = std::mem::take(&mut self.path);
         let header = Header { name: &name, kind, mode: stat.st_mode, uid, gid, mtime, attributes: records };

@@ -20,12 +20,13 @@ pub(crate) struct PackJob {
     output: OwnedFd,
     directories: Vec<OwnedFd>,
     compressor: Compressor,
+    reproducible: Option<i64>,
 }
 
 impl PackJob {
     /// Takes the plan, the file to write and the directories to read.
-    pub(crate) fn new(compressor: Compressor, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
-        Some(Self { plan: files.next()?, output: files.next()?, directories: files.collect(), compressor })
+    pub(crate) fn new(compressor: Compressor, reproducible: Option<i64>, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
+        Some(Self { plan: files.next()?, output: files.next()?, directories: files.collect(), compressor, reproducible })
     }
 }
 
@@ -43,7 +44,7 @@ impl Job for PackJob {
         let output = self.output.try_clone().map_err(|error| Failure::confine("copying a descriptor", error))?;
         let sink = Sink::new(output, self.compressor, reporter);
         let mut sink = sink.map_err(|error| Failure::confine("starting the compressor", error))?;
-        let mut trees = Trees::new(&mut sink);
+        let mut trees = Trees::new(&mut sink, self.reproducible);
         for member in &members {
             put(&mut trees, member, &directories)?;
         }

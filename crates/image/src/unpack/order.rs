@@ -54,7 +54,8 @@ pub(crate) enum Task {
     /// Unpack a backup: its file, the plan, the directories to fill.
     UnpackBackup { limits: Limits },
     /// Write an archive: the plan, the file to write, the directories to read.
-    Pack { compressor: Compressor },
+    /// `reproducible` is the latest time that a member has, and leaves no holes.
+    Pack { compressor: Compressor, reproducible: Option<i64> },
 }
 
 /// What the unpacker says, one line each; the last is none of the first two.

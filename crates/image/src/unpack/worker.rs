@@ -100,6 +100,6 @@ fn job(task: Task, files: Vec<OwnedFd>) -> Option<Box<dyn Job>> {
         Task::InspectLayers { limits } => Box::new(LayersJob::inspect(limits, files)?),
         Task::InspectBackup { limits } => Box::new(BackupIndexJob::new(limits, files)?),
         Task::UnpackBackup { limits } => Box::new(BackupJob::new(limits, files)?),
-        Task::Pack { compressor } => Box::new(PackJob::new(compressor, files)?),
+        Task::Pack { compressor, reproducible } => Box::new(PackJob::new(compressor, reproducible, files)?),
     })
 }

@@ -1,7 +1,7 @@
 //! `POST /1.0/images` with an instance or a snapshot as the source.
 
-use coffer_api::ImagesPost;
-use coffer_engine::PublishImage;
+use coffer_api::{ImageReproducible, ImagesPost};
+use coffer_engine::{PublishImage, Reproducible};
 use coffer_model::{AliasName, Config, ProfileName, ProjectName};
 
 use super::backups::compressor;
@@ -49,7 +49,18 @@ fn wanted(body: &ImagesPost) -> Result<PublishImage, Refusal> {
         filename: body.filename.clone(),
         profiles: profiles.collect::<Result<_, Refusal>>()?,
         aliases: body.aliases.iter().map(alias).collect::<Result<_, Refusal>>()?,
+        reproducible: source.reproducible.as_ref().map(reproducible).transpose()?,
     })
+}
+
+/// The latest time that is taken: the last second of the year 9999, up to which times can be written down.
+const LATEST: i64 = 253_402_300_799;
+
+fn reproducible(wanted: &ImageReproducible) -> Result<Reproducible, Refusal> {
+    if !(1..=LATEST).contains(&wanted.epoch) {
+        return Err(Refusal::bad_request(format!("the epoch of a reproducible image is in seconds since 1970, from 1 to {LATEST}")));
+    }
+    Ok(Reproducible { epoch: wanted.epoch, split: wanted.split })
 }
 
 #[cfg(test)]
@@ -81,6 +92,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
+        check(
+            r#"{"source":{"type":"instance","name":"c1","reproducible":{"epoch":0}}}"#,
+            "the epoch of a reproducible image is in seconds since 1970, from 1 to 253402300799",
+        );
         check(r#"{"source":{"type":"snapshot","name":"c1"}}"#, "the source's name must be INSTANCE/SNAPSHOT");
         check(
             r#"{"source":{"type":"container","name":"c1/s"}}"#,
