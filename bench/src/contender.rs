@@ -36,6 +36,13 @@ impl Contender {
         Ok(Self { side: Side::Lxd, daemon: Daemon::start_genuine_lxd() })
     }
 
+    /// Ends the daemon and what it runs, so that nothing of it stays on the host.
+    pub fn end(&self) {
+        if let Err(why) = self.daemon.api().request("PUT", "/internal/shutdown", None) {
+            eprintln!("{:?}: ending the daemon: {why}", self.side);
+        }
+    }
+
     /// Makes the pools, the bridge and the busybox image.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
-//! What starts containers without a daemon: crun and the tools of liblxc, on the same busybox root, without a network.
+//! Beside what starts containers without a daemon: crun and the tools of liblxc, on the same busybox root, without a network.
+//!
+//! In the scenes each step of ours follows one of LXD's, which goes on in the background; here nothing else works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +11,53 @@ use coffer_testkit::{Pen, images};
 use serde_json::{Value, json};
 
 use crate::Plan;
+use crate::contender::Contender;
 use crate::samples::{Samples, Side};
+use crate::scenes;
 
-/// Runs the rounds inside a pen, by this program itself, so that entering it is not measured.
+/// Where these figures are put: apart from those that are taken in turn with LXD.
+pub const PLACE: &str = "alone";
+
+/// Runs the rounds inside a pen, by this program itself, so that entering it is not measured; and Coffer's own steps beside
+/// them, while nothing else works either.
 ///
 /// # Errors
 /// A tool or the pen fails.
-pub fn measure(plan: &Plan, samples: &mut Samples) -> Result<(), String> {
+pub fn measure(plan: &Plan, contenders: &[Contender], samples: &mut Samples) -> Result<(), String> {
+    for contender in contenders.iter().filter(|contender| contender.side == Side::Ours) {
+        for pool in POOLS {
+            for _ in 0..plan.rounds {
+                ours(contender, pool, samples);
+            }
+        }
+    }
     let dir = PathBuf::from(format!("/tmp/coffer-bench-{}", std::process::id()));
     let root = dir.join("rootfs");
     let unpacked = fs::create_dir_all(&root).map_err(|error| format!("creating {}: {error}", root.display())).and_then(|()| unpack(&dir));
     let outcome = unpacked.and_then(|()| rounds(plan, &dir, samples));
     let _ = fs::remove_dir_all(&dir);
     outcome
+}
+
+/// The pools that Coffer's own steps run on.
+pub const POOLS: [&str; 2] = ["btrfs", "host"];
+
+/// One round of Coffer: by its client, then by the API alone; each starts an instance that was just made.
+fn ours(contender: &Contender, pool: &str, samples: &mut Samples) {
+    let steps: [(&str, &[&str]); 5] = [
+        ("init", &["init", "bb", "lone", "--storage", pool]),
+        ("start", &["start", "lone"]),
+        ("exec true", &["exec", "lone", "--", "true"]),
+        ("kill", &["stop", "--force", "lone"]),
+        ("delete", &["delete", "lone"]),
+    ];
+    for (what, words) in steps {
+        match contender.cli(words) {
+            Ok(took) => samples.time(&format!("{what}, {pool}"), PLACE, Side::Ours, took),
+            Err(why) => samples.note(format!("alone: {what}: {why}")),
+        }
+    }
+    scenes::without_client(contender, "bb", pool, &format!("{PLACE} {pool}"), samples);
 }
 
 fn unpack(dir: &Path) -> Result<(), String> {
@@ -40,7 +76,7 @@ fn rounds(plan: &Plan, dir: &Path, samples: &mut Samples) -> Result<(), String> 
         if let (Some(side), Some(what), Some(figure)) = (words.next(), words.next(), words.next()) {
             let side = if side == "crun" { Side::Crun } else { Side::Lxc };
             match figure.parse() {
-                Ok(figure) => samples.figure(what, "no network", side, figure),
+                Ok(figure) => samples.figure(what, PLACE, side, figure),
                 Err(_) => samples.note(format!("{side:?} cannot do {what}: {figure}")),
             }
         }

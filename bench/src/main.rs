@@ -2,12 +2,14 @@
 //!
 //! Never: a figure taken from another run; a side that had its client, its namespaces or its disk easier than the other.
 
+mod archives;
 mod contender;
 mod files;
 mod lists;
 mod lone;
 mod memory;
 mod report;
+mod running;
 mod samples;
 mod scenes;
 
@@ -21,7 +23,8 @@ coffer-bench [OPTIONS]     best through `cargo xtask bench`, which builds everyt
   --rounds N       rounds of each scene (default 11)
   --list N         how many stopped instances the lists are measured with (default 200)
   --parallel N     how many launches at once (default 20)
-  --only WORDS     only these parts, by comma: scenes, debian, lists, stream, files, parallel, lone
+  --only WORDS     only these parts, by comma: scenes, debian, archives, lists, stream, files,
+                   parallel, running, lone
   --no-lxd         leave LXD out
   --no-ours        leave Coffer out
   --soak N         measure nothing: let an instance live N times, and fail if that leaves anything behind
@@ -126,10 +129,15 @@ fn measure(plan: &Plan) -> Result<(), String> {
         scenes::play(plan, &contenders, "bb", "btrfs", &mut samples);
         scenes::play(plan, &contenders, "bb", "host", &mut samples);
     }
-    if plan.wants("debian") {
+    if plan.wants("debian") || plan.wants("archives") {
         for contender in &contenders {
             contender.import_debian()?;
         }
+    }
+    if plan.wants("archives") {
+        archives::measure(plan, &contenders, &mut samples);
+    }
+    if plan.wants("debian") {
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(2), ..plan.clone() }, &contenders, "deb", "btrfs", &mut samples);
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(3), ..plan.clone() }, &contenders, "deb", "host", &mut samples);
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(3), ..plan.clone() }, &contenders, "deb", "dir", &mut samples);
@@ -144,11 +152,17 @@ fn measure(plan: &Plan) -> Result<(), String> {
     if plan.wants("parallel") {
         scenes::parallel(plan, &contenders, &mut samples);
     }
+    if plan.wants("running") {
+        running::measure(plan, &contenders, &mut samples);
+    }
     if plan.wants("lists") {
         lists::measure(plan, &mut contenders, &mut samples);
     }
     if plan.wants("lone") {
-        lone::measure(plan, &mut samples)?;
+        lone::measure(plan, &contenders, &mut samples)?;
+    }
+    for contender in &contenders {
+        contender.end();
     }
     let text = report::write(&samples);
     println!("{text}");

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::Command;
 
+use crate::lone;
 use crate::samples::{Samples, Side};
 use crate::scenes::SIDES;
 
@@ -24,7 +25,7 @@ enum Where {
 }
 
 /// The targets, by the row's name or, before a `…`, its beginning.
-const TARGETS: [(&str, Where, Target); 22] = [
+const TARGETS: [(&str, Where, Target); 36] = [
     ("start", Where::Usual, Target::Faster(12.0)),
     ("launch", Where::Usual, Target::Faster(10.0)),
     ("exec true", Where::Usual, Target::Faster(5.0)),
@@ -47,6 +48,20 @@ const TARGETS: [(&str, Where, Target); 22] = [
     ("restore", Where::Scene("deb btrfs"), Target::Faster(6.0)),
     ("image import, split", Where::Scene("deb"), Target::Faster(3.0)),
     ("image import, unified", Where::Scene("bb dir"), Target::Faster(2.0)),
+    ("snapshot, running", Where::Usual, Target::Faster(5.0)),
+    ("file push, 256 MiB…", Where::Scene("bb dir"), Target::More(3.0)),
+    ("file pull, 256 MiB…", Where::Scene("bb dir"), Target::More(3.0)),
+    ("file push -r…", Where::Scene("bb dir"), Target::Faster(15.0)),
+    ("file pull -r…", Where::Scene("bb dir"), Target::Faster(15.0)),
+    ("20 launches at once", Where::Usual, Target::Faster(8.0)),
+    ("their deletion", Where::Usual, Target::Faster(10.0)),
+    ("publish, gzip", Where::Scene("deb dir"), Target::Faster(1.8)),
+    ("publish, none", Where::Scene("deb dir"), Target::Faster(1.8)),
+    ("export, gzip", Where::Scene("deb dir"), Target::Faster(1.8)),
+    ("export, none", Where::Scene("deb dir"), Target::Faster(1.8)),
+    ("import, gzip", Where::Scene("deb dir"), Target::Faster(1.0)),
+    ("copy", Where::Scene("bb dir"), Target::Faster(1.0)),
+    ("restore", Where::Scene("bb dir"), Target::Faster(1.0)),
 ];
 
 /// Writes everything as Markdown.
@@ -60,10 +75,10 @@ pub fn write(samples: &Samples) -> String {
          On `host` the pool is a directory of the host's own file system: Coffer's driver is overlay, LXD's is dir.\n"
     );
     let _ = writeln!(text, "| what | where | Coffer | LXD | ratio | target | | rounds |\n|---|---|--:|--:|--:|--:|---|--:|");
-    for (what, place) in samples.rows().iter().filter(|(_, place)| place != "no network") {
+    for (what, place) in samples.rows().iter().filter(|(_, place)| !place.starts_with(lone::PLACE)) {
         row(samples, what, place, &mut text);
     }
-    lone(samples, &mut text);
+    beside_tools(samples, &mut text);
     absolute(samples, &mut text);
     if !samples.notes().is_empty() {
         let _ = writeln!(text, "\n## Notes\n");
@@ -98,25 +113,29 @@ fn row(samples: &Samples, what: &str, place: &str, text: &mut String) {
     let _ = writeln!(text, "| {what} | {place} | {} | {} | {ratio} | {wanted} | {verdict} | {rounds} |", number(ours), number(lxd));
 }
 
-fn lone(samples: &Samples, text: &mut String) {
+fn beside_tools(samples: &Samples, text: &mut String) {
     let _ = writeln!(
         text,
-        "\n## Beside what starts containers without a daemon\n\nThe same busybox root; crun and lxc-start without a network, Coffer with one.\n"
+        "\n## Beside what starts containers without a daemon\n\nThe same busybox root; crun and lxc-start without a network, Coffer with one. \
+         One after the other, while nothing else works.\n"
     );
-    let _ = writeln!(text, "| what | Coffer, client | Coffer, API | crun | lxc tools | not slower than crun |\n|---|--:|--:|--:|--:|---|");
-    for (what, client, api) in
-        [("start", "start", "API: start"), ("exec true", "exec true", "API: exec true"), ("kill", "stop --force", "API: stop, force")]
-    {
-        let ours = samples.median(client, "bb btrfs", Side::Ours);
-        let bare = samples.median(api, "bb btrfs", Side::Ours);
-        let crun = samples.median(what, "no network", Side::Crun);
-        let lxc = samples.median(what, "no network", Side::Lxc);
-        let verdict = match ours.zip(crun) {
-            Some((ours, crun)) if ours <= crun => "holds",
-            Some(_) => "**missed**",
-            None => "",
-        };
-        let _ = writeln!(text, "| {what} | {} | {} | {} | {} | {verdict} |", number(ours), number(bare), number(crun), number(lxc));
+    let _ = writeln!(
+        text,
+        "| what | pool | Coffer, client | Coffer, API | crun | lxc tools | client not slower than crun | API not slower |\n|---|---|--:|--:|--:|--:|---|---|"
+    );
+    for (what, step) in [("start", "API: start"), ("exec true", "API: exec true"), ("kill", "API: stop, force")] {
+        for pool in lone::POOLS {
+            let ours = samples.median(&format!("{what}, {pool}"), lone::PLACE, Side::Ours);
+            let bare = samples.median(step, &format!("{} {pool}", lone::PLACE), Side::Ours);
+            let [crun, lxc] = [Side::Crun, Side::Lxc].map(|side| samples.median(what, lone::PLACE, side));
+            let verdict = |figure: Option<f64>| match figure.zip(crun) {
+                Some((figure, crun)) if figure <= crun => "holds",
+                Some(_) => "**missed**",
+                None => "",
+            };
+            let figures = [ours, bare, crun, lxc].map(number).join(" | ");
+            let _ = writeln!(text, "| {what} | {pool} | {figures} | {} | {} |", verdict(ours), verdict(bare));
+        }
     }
 }
 

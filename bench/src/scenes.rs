@@ -91,7 +91,7 @@ fn address(contender: &Contender, name: &str, place: &str, began: Instant, sampl
 }
 
 /// The same steps through the API alone: what is left is the daemon's own share.
-fn without_client(contender: &Contender, image: &str, pool: &str, place: &str, samples: &mut Samples) {
+pub fn without_client(contender: &Contender, image: &str, pool: &str, place: &str, samples: &mut Samples) {
     let api = contender.daemon.api();
     let devices = json!({"root": {"type": "disk", "path": "/", "pool": pool}});
     let create = json!({"name": "api", "source": {"type": "image", "alias": image}, "devices": devices});
@@ -204,8 +204,9 @@ pub fn parallel(plan: &Plan, contenders: &[Contender], samples: &mut Samples) {
                     memory::weigh(contender, plan.parallel, samples);
                 }
                 let words: Vec<_> = ["delete", "--force"].into_iter().chain(names.iter().map(String::as_str)).collect();
-                if let Err(why) = contender.cli(&words) {
-                    samples.note(format!("{:?}: {why}", contender.side));
+                match contender.cli(&words) {
+                    Ok(took) => samples.time("their deletion", &place, contender.side, took),
+                    Err(why) => samples.note(format!("{:?}: {why}", contender.side)),
                 }
             }
         }
