@@ -110,3 +110,24 @@ fn the_database_can_be_rebuilt_from_the_instances() {
     let text = std::fs::read_to_string(&backup).unwrap_or_else(|error| panic!("{}: {error}", backup.display()));
     crate::setting::holds(&text, &["name: c1", "user.colour: blue", "image.os: busybox", "name: default"]);
 }
+
+#[test]
+fn files_of_what_runs_are_in_memory_once_and_gone_with_the_last_instance() {
+    let Some(mut daemon) = ready_daemon() else { return };
+    let mounts = |daemon: &Daemon| {
+        let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", daemon.pen().pid())).unwrap();
+        let state = daemon.state();
+        let on = |line: &&str| ["run", "devlxd"].iter().any(|name| line.contains(&format!(" {} ", state.join(name).display())));
+        table.lines().filter(on).filter(|line| line.contains(" - tmpfs ")).count()
+    };
+    daemon.run_instance("small", "c1");
+    let pid = daemon.instance_state("c1")["pid"].clone();
+    assert_eq!(mounts(&daemon), 2);
+    daemon.kill9();
+    daemon.launch();
+    is_under_control(&daemon, &pid);
+    assert_eq!(mounts(&daemon), 2);
+    daemon.api().expect("PUT", "/internal/shutdown", None);
+    assert!(daemon.wait_end(std::time::Duration::from_secs(60)));
+    assert_eq!(mounts(&daemon), 0);
+}

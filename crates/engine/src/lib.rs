@@ -27,6 +27,7 @@ mod policy;
 mod profile;
 mod project;
 mod recover;
+mod runtime_files;
 mod server;
 mod shutdown;
 mod snapshot;

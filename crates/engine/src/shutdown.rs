@@ -69,6 +69,7 @@ impl Engine {
         }
         self.close_networks();
         self.close_pools();
+        self.release_runtime_files();
     }
 
     /// Stops one instance cleanly, and kills it if that takes too long.

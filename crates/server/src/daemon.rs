@@ -116,6 +116,7 @@ async fn live(state: &StateDir, options: Options, log: &Log) -> Result<(), Daemo
     let settings =
         Settings { dir: dir.clone(), monitor: options.monitor, unpack: options.unpack, files: options.files, group: options.group.clone() };
     let engine = Engine::open(settings).map_err(|cause| DaemonError::Open { dir: dir.clone(), cause })?;
+    engine.keep_runtime_files_in_memory();
     log.connect(engine.events().clone());
     let (mut terminate, mut interrupt) = (ending_signal(SignalKind::terminate())?, ending_signal(SignalKind::interrupt())?);
     let (network, metrics) = network(&dir)?;

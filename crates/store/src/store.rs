@@ -94,12 +94,22 @@ impl Store {
     }
 
     /// Writes, all or nothing, without waiting for the disk: what was written outlives the server, but a power loss may take
-    /// back the last of it, up to the next [`Store::write`]. For records that nothing else depends on.
+    /// back the last of it, up to the next [`Store::write`] or [`Store::settle`]. For records that nothing else depends on.
     ///
     /// # Errors
     /// As [`Store::write`].
     pub fn write_behind<T>(&self, write: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         lock(&self.writer).unsynced(write)
+    }
+
+    /// Waits until the disk has all that was written so far, so that a power loss takes nothing of it back.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], and what the file system says.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let log = open::beside(&self.path, "-wal");
+        let synced = File::open(&log).and_then(|file| file.sync_data());
+        synced.map_err(|cause| open::file_error("writing out", log, cause))
     }
 }
 

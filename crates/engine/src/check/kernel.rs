@@ -17,6 +17,7 @@ impl Check<'_> {
         let before = mounted()?;
         let pools = self.engine.inner.store.read(coffer_store::pool::list)?;
         let mut wanted = BTreeSet::from([state.clone()]);
+        wanted.extend(crate::runtime_files::in_memory(&state));
         for pool in &pools {
             let place = state.join("storage-pools").join(pool.name.as_str());
             wanted.extend(self.engine.known_volumes(pool)?.iter().map(|volume| place.join(volume.below_pool())));

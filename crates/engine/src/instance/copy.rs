@@ -131,7 +131,7 @@ impl Engine {
             if request.refresh {
                 instance.config.set(REFRESHED_FROM, refreshed_from(source));
             }
-            let checked = self.complete(instance, &loaded, None)?;
+            let checked = self.complete(tx, instance, &loaded, None)?;
             self.references(tx, &checked, &loaded)?;
             let id = coffer_store::instance::insert(tx, &checked)?;
             for snapshot in &model.snapshots {

@@ -95,7 +95,7 @@ impl Engine {
                 instance.pool = pool;
             }
             let instance = gate::instance(instance, &loaded, None, Origin::Client)?.into_inner();
-            let checked = self.complete(instance, &loaded, image)?;
+            let checked = self.complete(tx, instance, &loaded, image)?;
             self.references(tx, &checked, &loaded)?;
             let id = coffer_store::instance::insert(tx, &checked)?;
             Ok((checked.into_inner(), id))
@@ -105,6 +105,7 @@ impl Engine {
     /// Adds what the server remembers of a new instance.
     pub(crate) fn complete(
         &self,
+        conn: &coffer_store::Conn,
         mut instance: Instance,
         profiles: &[Profile],
         image: Option<&Image>,
@@ -121,6 +122,8 @@ impl Engine {
         }
         instance.config.set("volatile.uuid", Uuid::new_v4().to_string());
         instance.config.set("volatile.cloud-init.instance-id", Uuid::new_v4().to_string());
+        let config = instance.expanded_config(profiles);
+        self.reserve_ids(conn, &mut instance, &config)?;
         let expanded = instance.expanded_devices(profiles);
         for (device, hwaddr) in new_hwaddrs(&expanded, &instance.config) {
             instance.config.set(format!("volatile.{device}.hwaddr"), hwaddr);

@@ -1,7 +1,8 @@
 //! Which host ids an instance gets.
 
 use coffer_model::idmap::{self, DEFAULT_SIZE};
-use coffer_model::{Config, IdMap, IdRange, InstanceName, raw_idmap};
+use coffer_model::{Config, IdMap, IdRange, Instance, InstanceName, raw_idmap};
+use coffer_store::Conn;
 
 use super::start::Loaded;
 use crate::error::EngineError;
@@ -17,21 +18,31 @@ impl Engine {
         let isolated = self.isolated(&loaded.config)?;
         let instance = &loaded.instance;
         let map = self.inner.store.try_write(|tx| {
-            let others: Vec<IdRange> = coffer_store::instance::id_ranges(tx)?
-                .into_iter()
-                .filter(|(project, name, _)| (project, name) != (&instance.project, &instance.name))
-                .map(|(_, _, range)| range)
-                .collect();
-            let map = choose(&instance.name, &loaded.config, isolated, instance.id_map(), &available, &others)?;
+            let map = choose_beside(tx, instance, &loaded.config, isolated, &available)?;
             if instance.id_map() != Some(map) {
-                let text = map.to_volatile();
-                let keys = [("volatile.idmap.base", Some("0")), ("volatile.idmap.next", Some(text.as_str()))];
+                let [base, next] = remembered(map);
+                let keys = [(base.0, Some(base.1.as_str())), (next.0, Some(next.1.as_str()))];
                 coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
             }
             Ok::<_, EngineError>(map)
         })?;
         loaded.instance.config.set("volatile.idmap.next", map.to_volatile());
         Ok(Some(map))
+    }
+
+    /// Gives an instance that is being recorded its map, so that its first start need not write one down. What stands in the way
+    /// is said by the start: until then it may have gone.
+    pub(crate) fn reserve_ids(&self, conn: &Conn, instance: &mut Instance, config: &Config) -> Result<(), EngineError> {
+        if config.flag("security.privileged", false) {
+            return Ok(());
+        }
+        let Ok(available) = host::id_ranges() else { return Ok(()) };
+        if let Ok(map) = choose_beside(conn, instance, config, self.isolated(config)?, &available) {
+            for (key, value) in remembered(map) {
+                instance.config.set(key, value);
+            }
+        }
+        Ok(())
     }
 
     /// Refuses entries of `raw.idmap` that would give the instance ids of another, or of one to come.
@@ -54,6 +65,21 @@ impl Engine {
         let server = self.server_config()?;
         Ok(config.flag("security.idmap.isolated", server.flag("instances.idmap.isolated", true)))
     }
+}
+
+/// Chooses a map for an instance among those that the others have.
+fn choose_beside(conn: &Conn, instance: &Instance, config: &Config, isolated: bool, available: &[IdRange]) -> Result<IdMap, EngineError> {
+    let others: Vec<IdRange> = coffer_store::instance::id_ranges(conn)?
+        .into_iter()
+        .filter(|(project, name, _)| (project, name) != (&instance.project, &instance.name))
+        .map(|(_, _, range)| range)
+        .collect();
+    choose(&instance.name, config, isolated, instance.id_map(), available, &others)
+}
+
+/// The keys that remember a map.
+fn remembered(map: IdMap) -> [(&'static str, String); 2] {
+    [("volatile.idmap.base", "0".to_owned()), ("volatile.idmap.next", map.to_volatile())]
 }
 
 /// Chooses a map: the one it has if that still fits what is asked for, else a free one.

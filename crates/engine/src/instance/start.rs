@@ -117,7 +117,7 @@ impl Engine {
         {
             self.ended_later(&loaded.instance.project, &loaded.instance.name, running.monitor.number, None);
         }
-        self.prepare_monitor();
+        self.prepare_next();
         self.rebalance_cpus();
         fault::point("start.running").map_err(|cause| EngineError::system("starting", cause))
     }
@@ -208,13 +208,16 @@ impl Engine {
     }
 
     /// Keeps what the next start and the next daemon need to know of this one.
+    ///
+    /// Nobody waits for the disk here: the next daemon reads it all the same, and after a power loss this start is over. It is
+    /// settled soon after, so that an instance that ran is started again then.
     fn remember_start(&self, instance: &Instance, volatile: &[(String, String)], claim: &Claim) -> Result<(), EngineError> {
         let mut keys: Vec<(&str, Option<&str>)> = volatile.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
         keys.push(("volatile.last_state.power", Some("RUNNING")));
         keys.push((super::templates::DEFERRED, None));
         // It may have been quicker than we are.
         keys.push((guest::facts::READY, claim.cell().lock().ready.then_some("true")));
-        let remembered = self.inner.store.write(|tx| {
+        let remembered = self.inner.store.write_behind(|tx| {
             coffer_store::instance::set_volatile(tx, &instance.project, &instance.name, &keys)?;
             coffer_store::instance::touch(tx, &instance.project, &instance.name, Time::now())?;
             coffer_store::instance::get(tx, &instance.project, &instance.name)
@@ -233,6 +236,17 @@ impl Engine {
         if let Err(error) = forgotten {
             tracing::warn!(instance = %instance.key(), "remembering that its start failed: {}", coffer_base::chain(&error));
         }
+    }
+
+    /// What follows a start while nobody waits: its records reach the disk, and the next start's monitor is made.
+    fn prepare_next(&self) {
+        let engine = self.clone();
+        self.inner.runtime.spawn_blocking(move || {
+            if let Err(error) = engine.inner.store.settle() {
+                tracing::warn!("writing out what is remembered of a start: {}", coffer_base::chain(&error));
+            }
+        });
+        self.prepare_monitor();
     }
 
     /// Has the next start's monitor made while nobody waits for it.

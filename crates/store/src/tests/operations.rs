@@ -99,3 +99,14 @@ fn a_write_behind_leaves_the_connection_as_careful_as_before() {
     assert!(panicked.is_err());
     assert_eq!(mode(&store), careful);
 }
+
+#[test]
+fn what_was_written_behind_is_settled_on_demand() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    store.write_behind(|_| Ok(())).unwrap();
+    store.settle().unwrap();
+    // The log is what is settled: without it there is nothing that could be.
+    std::fs::remove_file(directory.path().join("database/coffer.db-wal")).unwrap();
+    assert!(store.settle().unwrap_err().to_string().contains("coffer.db-wal"));
+}
