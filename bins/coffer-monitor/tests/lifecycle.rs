@@ -27,6 +27,25 @@ fn busybox_init_starts_runs_commands_and_halts() {
 }
 
 #[test]
+fn control_groups_made_for_a_start_go_when_none_comes() {
+    let place = Place::idle();
+    let cgroup = place.spec.cgroup.clone();
+    let made = || std::fs::read_dir("/sys/fs/cgroup").unwrap().any(|hierarchy| hierarchy.unwrap().path().join(&cgroup).exists());
+    let Monitor { connection, process: child } = support::program().spawn().unwrap();
+    let mut client = MonitorClient::new(connection);
+    let prepare = |client: &mut MonitorClient, cgroup: &str| client.call(Request::Prepare { cgroup: cgroup.to_owned() }, &[]);
+    assert!(prepare(&mut client, "../elsewhere").is_err());
+    prepare(&mut client, &cgroup).unwrap();
+    assert!(made());
+    client.call(Request::Discard, &[]).unwrap();
+    check_clean(&cgroup, place.dir.path());
+    prepare(&mut client, &cgroup).unwrap();
+    drop(client);
+    assert_eq!(process::wait(child.pidfd.as_fd()).unwrap(), Ended::Exited(0));
+    check_clean(&cgroup, place.dir.path());
+}
+
+#[test]
 fn commands_get_what_they_ask_for() {
     let place = Place::idle();
     let mut running = place.start();

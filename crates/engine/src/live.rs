@@ -65,7 +65,7 @@ pub struct Live {
 #[derive(Debug)]
 pub struct Running {
     /// Its monitor.
-    pub monitor: Monitor,
+    pub monitor: Arc<Monitor>,
     /// Its init's pid on the host, for show; never used to signal.
     pub pid: u32,
     /// Its network namespace.

@@ -181,7 +181,7 @@ impl Engine {
         monitor.tell(Request::Subscribe, &[]).map_err(failed)?;
         let started_at = i64::try_from(status.started_at).ok().and_then(|milliseconds| Time::from_millisecond(milliseconds).ok());
         let started_at = started_at.unwrap_or_else(Time::now);
-        let running: Running = self.describe(monitor, status.pid, started_at, status.cgroup.clone()).map_err(failed)?;
+        let running: Running = self.describe(Arc::new(monitor), status.pid, started_at, status.cgroup.clone()).map_err(failed)?;
         self.inner.cells.get(&instance.project, &instance.name).change(|live| {
             live.status = state;
             live.ready = instance.config.flag(crate::guest::facts::READY, false);

@@ -31,6 +31,6 @@ pub use request::{
 };
 pub use security::{Action, Label, Rlimit, Seccomp, SeccompRule, Security};
 pub use signal::Signal;
-pub use spec::{Console, IdMap, IdRange, Init, Root, Spec, SpecError, TimeOffsets};
+pub use spec::{Console, IdMap, IdRange, Init, Root, Spec, SpecError, TimeOffsets, check_cgroup};
 pub use stage::Stage;
 pub use wire::{Connection, WireError};

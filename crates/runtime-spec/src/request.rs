@@ -20,6 +20,14 @@ pub struct Call {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
+    /// Makes the control groups of the instance that is to be started next, while its caller still prepares the rest. A start
+    /// that names others makes its own.
+    Prepare {
+        /// As in the spec that will come.
+        cgroup: String,
+    },
+    /// Removes what [`Request::Prepare`] made: there will be no start.
+    Discard,
     /// Starts the instance. Descriptors: those that the spec names by position.
     Start {
         /// What to start.

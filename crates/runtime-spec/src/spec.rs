@@ -313,7 +313,10 @@ fn check_ranges(ranges: &[IdRange]) -> Result<(), SpecError> {
 }
 
 /// Refuses a control group path that is absolute, empty or has empty or dotted components.
-fn check_cgroup(path: &str) -> Result<(), SpecError> {
+///
+/// # Errors
+/// [`SpecError::Cgroup`], which names it.
+pub fn check_cgroup(path: &str) -> Result<(), SpecError> {
     let fine = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\n') && !part.contains('\0');
     if path.split('/').all(fine) { Ok(()) } else { Err(SpecError::Cgroup { path: path.into() }) }
 }

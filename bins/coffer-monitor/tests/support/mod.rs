@@ -125,6 +125,8 @@ impl Place {
         let Monitor { connection, process: child } = program().spawn().unwrap();
         let mut client = MonitorClient::new(connection);
         client.call(Request::Subscribe, &[]).unwrap();
+        // As the daemon does; what is wrong with it the start says too.
+        let _ = client.call(Request::Prepare { cgroup: self.spec.cgroup.clone() }, &[]);
         let dir = std::fs::File::open(self.dir.path()).unwrap();
         let mut all: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         all.push(dir.as_fd());

@@ -11,12 +11,13 @@ use coffer_sys::path::Root;
 
 use super::modules;
 use super::resolve::{self, Parts};
-use crate::Engine;
 use crate::device::{self, RunConfig};
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::guest;
 use crate::live::{Claim, Running};
+use crate::monitor::Monitor;
+use crate::{Engine, MonitorError};
 
 /// What a start needs to know of the instance.
 pub(crate) struct Loaded {
@@ -62,6 +63,7 @@ impl Engine {
         let id_map = self.ensure_ids(&mut loaded)?;
         let mut undo = Undo::new(|warning| tracing::warn!("taking back a start: {warning}"));
 
+        let monitor = self.begin_monitor(&loaded.instance, &mut undo)?;
         let pool = self.pool_driver(&loaded.instance.pool)?;
         self.settle_root(&pool, &loaded, id_map)?;
         self.write_templates(&loaded, &pool)?;
@@ -102,7 +104,7 @@ impl Engine {
             &self.inner.facts,
         );
         let cgroup = spec.cgroup.clone();
-        let running = self.run_monitor(claim, &loaded.instance, spec, fds, &volatile)?;
+        let running = self.run_monitor(monitor, claim, &loaded.instance, spec, fds, &volatile)?;
         claim.cell().change(|live| {
             live.status = Status::Running;
             live.stop_asked = false;
@@ -143,9 +145,33 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes a monitor and has it start the instance; meanwhile writes down what is to be remembered of this start.
+    /// Takes a monitor and has it make the control groups, while the rest of the start is prepared here.
+    fn begin_monitor<'a>(&'a self, instance: &Instance, undo: &mut Undo<'a>) -> Result<Arc<Monitor>, EngineError> {
+        let spawned = self
+            .inner
+            .nursery
+            .take()
+            .map_err(|cause| EngineError::system(format!("instance {}: starting its monitor", instance.name), cause))?;
+        fault::point("start.monitor-spawned").map_err(|cause| EngineError::system("starting", cause))?;
+        let monitor = Arc::new(self.watch(spawned.connection, instance, Some(spawned.process))?);
+        let cgroup = resolve::cgroup(&self.inner.facts, &instance.key());
+        // What goes wrong with them is said by the start, which tries again.
+        monitor.begin(spec::Request::Prepare { cgroup }, &[]).map_err(|cause| starting_failed(instance, cause))?;
+        undo.push("discarding its control groups", {
+            let monitor = monitor.clone();
+            // One whose start failed has done so.
+            move || match monitor.tell(spec::Request::Discard, &[]) {
+                Err(MonitorError::Gone) => Ok(()),
+                other => other,
+            }
+        });
+        Ok(monitor)
+    }
+
+    /// Has a monitor start the instance; meanwhile writes down what is to be remembered of this start.
     fn run_monitor(
         &self,
+        monitor: Arc<Monitor>,
         claim: &Claim,
         instance: &Instance,
         spec: spec::Spec,
@@ -156,15 +182,7 @@ impl Engine {
         let directory = device::add_fd(&mut fds, directory);
         let listen = spec::request::Listen { directory, name: SOCKET.to_owned() };
         let cgroup = spec.cgroup.clone();
-
-        let spawned = self
-            .inner
-            .nursery
-            .take()
-            .map_err(|cause| EngineError::system(format!("instance {}: starting its monitor", instance.name), cause))?;
-        fault::point("start.monitor-spawned").map_err(|cause| EngineError::system("starting", cause))?;
-        let monitor = self.watch(spawned.connection, instance, Some(spawned.process))?;
-        let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "starting it", cause };
+        let failed = |cause| starting_failed(instance, cause);
         // The log of warnings and the end of the instance are reported; a monitor that is told nothing ends with us.
         let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         let request = spec::Request::Start { spec: Box::new(spec), listen: Some(listen) };
@@ -174,7 +192,7 @@ impl Engine {
             Ok((spec::Answer::Started { pid, warnings }, _)) => (pid, warnings),
             other => {
                 self.forget_start(instance);
-                return Err(failed(other.err().unwrap_or(crate::MonitorError::Mismatch)));
+                return Err(failed(other.err().unwrap_or(MonitorError::Mismatch)));
             }
         };
         if let Err(error) = remembered {
@@ -190,20 +208,14 @@ impl Engine {
     }
 
     /// Collects what the daemon keeps of a running instance.
-    pub(crate) fn describe(
-        &self,
-        monitor: crate::monitor::Monitor,
-        pid: u32,
-        started_at: Time,
-        cgroup: String,
-    ) -> Result<Running, crate::MonitorError> {
+    pub(crate) fn describe(&self, monitor: Arc<Monitor>, pid: u32, started_at: Time, cgroup: String) -> Result<Running, MonitorError> {
         let (answer, mut handles) = monitor.ask(spec::Request::Handles, &[])?;
         match answer {
             spec::Answer::Handles(_) if handles.len() >= 2 => {
                 let netns = handles.swap_remove(1);
                 Ok(Running { monitor, pid, netns, started_at, cgroup })
             }
-            _ => Err(crate::MonitorError::Mismatch),
+            _ => Err(MonitorError::Mismatch),
         }
     }
 
@@ -297,11 +309,15 @@ impl Loaded {
     }
 }
 
+fn starting_failed(instance: &Instance, cause: MonitorError) -> EngineError {
+    EngineError::Monitor { instance: instance.name.clone(), doing: "starting it", cause }
+}
+
 /// Says whether a start failed because the root's file system knows no idmapped mounts.
 fn cannot_map(error: &EngineError) -> bool {
     const NOT_SUPPORTED: [i32; 2] = [rustix::io::Errno::INVAL.raw_os_error(), rustix::io::Errno::OPNOTSUPP.raw_os_error()];
     match error {
-        EngineError::Monitor { cause: crate::MonitorError::Refused(refusal), .. } => {
+        EngineError::Monitor { cause: MonitorError::Refused(refusal), .. } => {
             refusal.stage == Some(spec::Stage::IdMappedRoot) && refusal.errno.is_some_and(|errno| NOT_SUPPORTED.contains(&errno))
         }
         _ => false,

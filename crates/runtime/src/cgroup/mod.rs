@@ -59,6 +59,11 @@ impl Group {
         Ok(group)
     }
 
+    /// Its path, the same in every hierarchy.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The group in the version 2 tree, where there is one.
     pub(crate) fn unified(&self) -> Option<&Member> {
         self.members.iter().find(|member| member.hierarchy.version() == Version::V2)

@@ -38,6 +38,8 @@ use poll::{Poll, Token};
 use proxies::Proxying;
 use start::Starting;
 
+use crate::cgroup::Group;
+
 /// What the loop holds.
 pub(crate) struct Monitor {
     poll: Poll,
@@ -48,6 +50,8 @@ pub(crate) struct Monitor {
     /// The last number given to a peer, an exec, a job or a proxy.
     last_id: u64,
     listening: Option<Listening>,
+    /// Control groups that were made before the start.
+    prepared: Option<Group>,
     starting: Option<Starting>,
     instance: Option<Instance>,
     console: Console,
@@ -69,6 +73,7 @@ pub(crate) fn serve(first: Connection) -> io::Result<()> {
         proxies: BTreeMap::new(),
         last_id: 0,
         listening: None,
+        prepared: None,
         starting: None,
         instance: None,
         console: Console::default(),
@@ -82,6 +87,7 @@ pub(crate) fn serve(first: Connection) -> io::Result<()> {
             monitor.handle(token);
         }
     }
+    monitor.discard();
     Ok(())
 }
 

@@ -29,6 +29,8 @@ impl Monitor {
                 return self.answer_with(asker, handles);
             }
             // These are done at once.
+            Request::Prepare { cgroup } => self.prepare_groups(&cgroup),
+            Request::Discard => Ok(self.discard()),
             Request::ExecSignal { id: ExecId(id), signal } => self.signal_exec(id, signal),
             Request::ExecResize { id: ExecId(id), size } => self.resize_exec(id, size),
             Request::ExecRelease { id: ExecId(id) } => self.release_exec(id),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_runtime_spec::request::Listen;
-use coffer_runtime_spec::{Answer, IdMap, Refusal, RefusalKind, Report, Spec, Stage, State};
+use coffer_runtime_spec::{Answer, IdMap, Refusal, RefusalKind, Report, Spec, Stage, State, check_cgroup};
 use coffer_sys::ns::{self, Namespaces};
 use coffer_sys::process::{self, Child, CloneOptions};
 use coffer_sys::pty;
@@ -46,7 +46,8 @@ impl Monitor {
         }
         let mut fds = Fds::new(fds);
         let prepared = self.prepare(&spec, listen, &mut fds);
-        match prepared.and_then(|()| begin(asker, spec, &mut fds)) {
+        let group = prepared.and_then(|()| self.take_groups(&spec.cgroup));
+        match group.and_then(|group| begin(asker, spec, &mut fds, group)) {
             Ok((instance, starting)) => {
                 self.instance = Some(instance);
                 self.starting = Some(starting);
@@ -61,6 +62,33 @@ impl Monitor {
                 self.ended = true;
                 self.close_listening(None);
             }
+        }
+    }
+
+    /// Makes the control groups of the start to come.
+    pub(super) fn prepare_groups(&mut self, path: &str) -> Result<Answer, Refusal> {
+        if self.state() != State::Idle {
+            return Err(refusal(RefusalKind::State, "this monitor has started its instance already"));
+        }
+        check_cgroup(path).map_err(|error| refusal(RefusalKind::Invalid, error.to_string()))?;
+        self.discard();
+        self.prepared = Some(make_groups(path).map_err(Failed::refusal)?);
+        Ok(Answer::Done)
+    }
+
+    /// Removes the control groups that no start has taken.
+    pub(super) fn discard(&mut self) -> Answer {
+        if let Some(group) = self.prepared.take() {
+            group.destroy();
+        }
+        Answer::Done
+    }
+
+    /// The control groups of a start: those that were made for it, or new ones.
+    fn take_groups(&mut self, path: &str) -> Result<Group, Failed> {
+        match self.prepared.take_if(|group| group.path() == path) {
+            Some(group) => Ok(group),
+            None => make_groups(path),
         }
     }
 
@@ -176,9 +204,12 @@ impl Monitor {
 /// What the kernel says of a process that has ended.
 const GONE: i32 = rustix::io::Errno::SRCH.raw_os_error();
 
-/// Makes groups, opens what the spec names, and clones; after an error nothing is left.
-fn begin(asker: Asker, spec: Box<Spec>, fds: &mut Fds) -> Result<(Instance, Starting), Failed> {
-    let group = Group::create(parent::hierarchies()?, &spec.cgroup)?;
+fn make_groups(path: &str) -> Result<Group, Failed> {
+    Group::create(parent::hierarchies()?, path)
+}
+
+/// Opens what the spec names, and clones; after an error nothing is left.
+fn begin(asker: Asker, spec: Box<Spec>, fds: &mut Fds, group: Group) -> Result<(Instance, Starting), Failed> {
     let made = begin_in(asker, &spec, fds, &group);
     match made {
         Ok((Begun { init, links, netns, userns, dev, device_rules, plan_signal }, starting)) => {
