@@ -32,6 +32,7 @@ mod network;
 mod network_projects;
 mod oci;
 mod oci_tokens;
+mod on_ceph;
 mod on_drivers;
 mod operations;
 mod outlive;

@@ -9,21 +9,21 @@ use coffer_model::{Config, Expiry, PoolName, Schedule, SnapshotPattern, VolumeKi
 use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
-use crate::{btrfs, lvm, zfs};
+use crate::{btrfs, ceph, lvm, zfs};
 
-const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
+pub(crate) const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
     Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
 }
 
 /// A key that is known and refused.
-const fn refused(name: &'static str, value: Value, why: &'static str, doc: &'static str) -> Key {
+pub(crate) const fn refused(name: &'static str, value: Value, why: &'static str, doc: &'static str) -> Key {
     Key { name, value, default: "", live: true, class: Class::Free, support: Support::No(why), doc }
 }
 
 /// An id that an instance may have inside.
-const ID: Value = Value::Int(0, 4_294_967_294);
+pub(crate) const ID: Value = Value::Int(0, 4_294_967_294);
 
-const RECOVER: &str = "a pool that is there already is taken over by coffer admin recover";
+pub(crate) const RECOVER: &str = "a pool that is there already is taken over by coffer admin recover";
 
 /// The keys of a `dir` pool.
 pub static DIR_POOL: &[Key] = &[
@@ -319,6 +319,7 @@ pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
         DriverKind::Btrfs => BTRFS_POOL,
         DriverKind::Lvm => LVM_POOL,
         DriverKind::Zfs => ZFS_POOL,
+        DriverKind::Ceph => ceph::CEPH_POOL,
     }
 }
 
@@ -358,6 +359,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
             DriverKind::Btrfs => source.parse::<uuid::Uuid>().is_ok(),
             DriverKind::Lvm => lvm::is_name(source),
             DriverKind::Zfs => zfs::is_dataset(source),
+            DriverKind::Ceph => ceph::is_name(source),
         };
         if !name && !Path::new(source).is_absolute() {
             return refuse("source", format!("{source:?} is no absolute path"));
@@ -389,6 +391,9 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     {
         return refuse("zfs.pool_name", format!("{name:?} can name no ZFS pool or dataset"));
     }
+    if let Err((key, why)) = ceph::check(config) {
+        return refuse(key, why);
+    }
     if let Some(size) = config.parse::<Bytes>("volume.zfs.blocksize")
         && !(size.0.is_power_of_two() && (512..=1 << 20).contains(&size.0))
     {
@@ -405,7 +410,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
 /// The least size of a pool's file, and what needs it.
 fn least_size(driver: DriverKind) -> Option<(&'static str, Bytes)> {
     match driver {
-        DriverKind::Dir | DriverKind::Overlay => None,
+        DriverKind::Dir | DriverKind::Overlay | DriverKind::Ceph => None,
         DriverKind::Btrfs => Some(("a btrfs file system", btrfs::LEAST_SIZE)),
         DriverKind::Lvm => Some(("a volume group", lvm::LEAST_SIZE)),
         DriverKind::Zfs => Some(("a ZFS pool", zfs::LEAST_SIZE)),
@@ -432,7 +437,7 @@ const FIXED: [&str; 9] = [
 pub fn check_change(pool: &PoolName, driver: DriverKind, old: &Config, new: &Config) -> Result<(), StorageError> {
     check_pool(pool, driver, new)?;
     let refuse = |key, why: &str| Err(StorageError::Value { pool: pool.clone(), key, why: why.into() });
-    for key in FIXED {
+    for key in FIXED.into_iter().chain(ceph::FIXED) {
         if old.get(key) != new.get(key) {
             return refuse(key, "it cannot be changed once the pool is made");
         }

@@ -19,14 +19,16 @@ pub enum DriverKind {
     Lvm,
     /// Datasets and clones of ZFS.
     Zfs,
+    /// RBD images of a Ceph cluster, with a file system on each.
+    Ceph,
 }
 
 /// LXD's drivers that this server does not have.
-const NOT_SUPPORTED: [&str; 3] = ["ceph", "cephfs", "cephobject"];
+const NOT_SUPPORTED: [&str; 2] = ["cephfs", "cephobject"];
 
 impl DriverKind {
     /// Every driver.
-    pub const ALL: [Self; 5] = [Self::Dir, Self::Overlay, Self::Btrfs, Self::Lvm, Self::Zfs];
+    pub const ALL: [Self; 6] = [Self::Dir, Self::Overlay, Self::Btrfs, Self::Lvm, Self::Zfs, Self::Ceph];
 
     /// The driver's name on the wire.
     #[must_use]
@@ -37,6 +39,7 @@ impl DriverKind {
             Self::Btrfs => "btrfs",
             Self::Lvm => "lvm",
             Self::Zfs => "zfs",
+            Self::Ceph => "ceph",
         }
     }
 
@@ -49,6 +52,7 @@ impl DriverKind {
             Self::Btrfs => crate::btrfs::available(),
             Self::Lvm => crate::lvm::missing().is_none(),
             Self::Zfs => crate::zfs::missing().is_none(),
+            Self::Ceph => crate::ceph::missing().is_none(),
         }
     }
 
@@ -61,6 +65,7 @@ impl DriverKind {
             Self::Btrfs => crate::btrfs::version(),
             Self::Lvm => crate::lvm::version(),
             Self::Zfs => crate::zfs::version(),
+            Self::Ceph => crate::ceph::version(),
         }
     }
 
@@ -69,7 +74,7 @@ impl DriverKind {
     pub fn shares_data(self) -> bool {
         match self {
             Self::Dir => false,
-            Self::Overlay | Self::Btrfs | Self::Lvm | Self::Zfs => true,
+            Self::Overlay | Self::Btrfs | Self::Lvm | Self::Zfs | Self::Ceph => true,
         }
     }
 
@@ -134,7 +139,8 @@ mod tests {
         check("btrfs", "btrfs");
         check("overlay", "overlay");
         check("zfs", "zfs");
-        check("ceph", "storage driver ceph is not supported yet: use dir, overlay, btrfs, lvm or zfs");
-        check("floppy", "unknown storage driver \"floppy\": use dir, overlay, btrfs, lvm or zfs");
+        check("ceph", "ceph");
+        check("cephfs", "storage driver cephfs is not supported yet: use dir, overlay, btrfs, lvm, zfs or ceph");
+        check("floppy", "unknown storage driver \"floppy\": use dir, overlay, btrfs, lvm, zfs or ceph");
     }
 }

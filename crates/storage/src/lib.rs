@@ -19,6 +19,7 @@ pub mod volume;
 
 mod block;
 mod btrfs;
+mod ceph;
 mod dir;
 mod idmap;
 mod lvm;

@@ -28,6 +28,11 @@ const PACKAGES: &[&str] = &[
     "zfsutils-linux",
     "lxd-client",
     "apparmor",
+    "ceph-common",
+    "ceph-mon",
+    "ceph-mgr",
+    "ceph-osd",
+    "ceph-mds",
 ];
 
 /// The release whose programs this build's own programs run beside; older hosts' programs run there too.

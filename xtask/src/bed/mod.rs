@@ -1,5 +1,5 @@
 //! The testbed: a small Debian guest under emulation, in which our own test programs meet what this host's kernel lacks:
-//! device-mapper, ZFS, Ceph, cgroup v2 alone.
+//! device-mapper, ZFS, a Ceph cluster, cgroup v2 alone.
 //!
 //! The guest has three parts, each made once and kept under the hash of its recipe: a root file system made of Debian
 //! packages, modules built for its kernel, and a drive with the programs of this very build. No part of it touches the

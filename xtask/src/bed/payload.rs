@@ -9,6 +9,9 @@ use super::suite::Suite;
 use crate::Outcome;
 use crate::run::{build_directory, capture, show};
 
+/// What starts a Ceph cluster in the guest.
+const CLUSTER: &str = include_str!("ceph.sh");
+
 /// Failure points are compiled in, as in all tests.
 const FEATURE: &str = "cofferd/fault";
 
@@ -34,11 +37,21 @@ pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, 
         for name in suite.programs {
             pack(&build, &build.join("debug").join(name), &content)?;
         }
-        script += &format!("echo 'bed: begin {}'\n'{}'", suite.name, program.display());
+        script += &format!("echo 'bed: begin {}'\n", suite.name);
+        if suite.cluster {
+            // Once it is there it stays; without one the suite has failed, whatever its tests say.
+            let cluster = content.join("ceph");
+            std::fs::write(&cluster, CLUSTER).map_err(|error| format!("writing {}: {error}", cluster.display()))?;
+            script += &format!("[ -e /run/ceph/up ] || bash /bed/payload/ceph || {{ echo 'bed: end {} 1'; false; }} && {{\n", suite.name);
+        }
+        script += &format!("'{}'", program.display());
         for word in &suite.words {
             script += &format!(" '{}'", word.replace('\'', ""));
         }
         script += &format!("\necho \"bed: end {} $?\"\n", suite.name);
+        if suite.cluster {
+            script += "}\n";
+        }
     }
     let run = content.join("run");
     std::fs::write(&run, script).map_err(|error| format!("writing {}: {error}", run.display()))?;

@@ -11,17 +11,33 @@ pub struct Suite {
     pub words: Vec<String>,
     /// Programs of the workspace that it starts.
     pub programs: &'static [&'static str],
+    /// Whether a Ceph cluster is started before it.
+    pub cluster: bool,
 }
 
-/// A row of the table: name, target, words, programs.
-type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+/// A row of the table: name, target, words, programs, whether it needs a Ceph cluster.
+type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], bool);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 4] = [
-    ("lvm", "conformance", LVM, &[]),
-    ("zfs", "conformance", ZFS, &[]),
-    ("instances", "end_to_end", &["on_drivers::"], PRODUCT),
-    ("pools", "conformance", &["between::", "pools::"], &[]),
+const ALL: [Row; 6] = [
+    ("lvm", "conformance", LVM, &[], false),
+    ("zfs", "conformance", ZFS, &[], false),
+    ("instances", "end_to_end", &["on_drivers::"], PRODUCT, false),
+    ("ceph", "conformance", CEPH, &[], true),
+    ("ceph-instances", "end_to_end", &["on_ceph::"], PRODUCT, true),
+    ("pools", "conformance", &["between::", "pools::"], &[], true),
+];
+
+/// All rules for an OSD pool that is made; in one that is there, and with btrfs, those in which they differ.
+const CEPH: &[&str] = &[
+    "ceph_in_new_pool::",
+    "ceph_in_empty_pool_with_btrfs::snapshots",
+    "ceph_in_empty_pool_with_btrfs::what_was_copied",
+    "ceph_in_empty_pool_with_btrfs::delete_pool",
+    "ceph_in_empty_pool_with_full_copies::a_copy",
+    "ceph_in_empty_pool_with_full_copies::sizes",
+    "ceph_in_empty_pool_with_full_copies::delete_pool",
+    "killed::ceph",
 ];
 
 /// All rules for thin and thick volumes; with other file systems than ext4 those in which they differ.
@@ -59,6 +75,8 @@ const CI: &[(&str, &[&str])] = &[
     ("instances", &["on_drivers::"]),
     ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
     ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),
+    ("ceph-instances", &["on_ceph::"]),
+    ("ceph", &["ceph_in_new_pool::what_was_copied", "ceph_in_new_pool::sizes", "ceph_in_new_pool::delete_pool"]),
 ];
 
 /// The names of all suites, for a sentence.
@@ -91,9 +109,9 @@ pub fn of_ci() -> Vec<Suite> {
     CI.iter().filter_map(suite).collect()
 }
 
-fn suite((name, target, words, programs): Row, word: Option<&str>) -> Suite {
+fn suite((name, target, words, programs, cluster): Row, word: Option<&str>) -> Suite {
     let words = word.map_or_else(|| words.iter().map(|&word| word.to_owned()).collect(), |word| vec![word.to_owned()]);
-    Suite { name, target, words, programs }
+    Suite { name, target, words, programs, cluster }
 }
 
 #[cfg(test)]

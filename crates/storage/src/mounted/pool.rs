@@ -1,13 +1,13 @@
 //! The pool as everybody sees it.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use coffer_base::{Bytes, Progress};
 use coffer_model::{Config, Fingerprint, PoolName, SnapshotName, VolumeKind};
 
-use super::{Limits, MountedPool, Name, Store};
+use super::{Fault, Limits, MountedPool, Name, Store};
 use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
@@ -159,26 +159,32 @@ impl<S: Store> MountedPool<S> {
             }
         };
         let (Some(now), Some(size)) = (now, size) else { return Ok(()) };
-        let failed = |cause| self.place.volume_failed(volume, "changing the size of", cause);
-        let device = self.store.attach(name, &self.config()).map_err(fault)?.device;
-        let kind = FileSystem::probe(&device).map_err(failed)?;
-        let kind = kind.ok_or_else(|| failed(std::io::Error::other("there is no file system on it")))?;
         let reached = if size < now {
             if *name == Name::of(volume) {
                 self.withdraw(volume)?;
             }
-            block::shrink(kind, &device, Bytes(size)).map_err(fault)?;
-            devices.resize(name, Bytes(size)).map_err(fault)?
+            let shrunk = self.device(name).and_then(|(device, kind)| {
+                block::shrink(kind, &device, Bytes(size))?;
+                devices.resize(name, Bytes(size))
+            });
+            let detached = self.store.detach(name);
+            let reached = shrunk.map_err(fault)?;
+            detached.map_err(fault)?;
+            reached
         } else {
             let reached = devices.resize(name, Bytes(size)).map_err(fault)?;
             // Growing is done by the mounted file system.
+            let grow = |path: &Path, top: BorrowedFd<'_>| {
+                let (device, kind) = self.device(name).map_err(fault)?;
+                block::grow(kind, &device, path, top).map_err(fault)
+            };
             if *name == Name::of(volume) {
                 let top = self.mount_volume(volume)?;
-                block::grow(kind, &device, &self.place.volume_path(volume), top.as_fd()).map_err(fault)?;
+                grow(&self.place.volume_path(volume), top.as_fd())?;
             } else {
                 let scratch = self.place.scratch()?;
                 let path = self.place.scratch_path(&scratch.name);
-                self.at_scratch(name, &scratch, volume, &mut |top| block::grow(kind, &device, &path, top).map_err(fault))?;
+                self.at_scratch(name, &scratch, volume, &mut |top| grow(&path, top))?;
             }
             reached
         };
@@ -186,6 +192,13 @@ impl<S: Store> MountedPool<S> {
             info.limit = Some(reached);
         }
         Ok(())
+    }
+
+    /// The device of something that is attached, and the file system on it.
+    fn device(&self, name: &Name) -> Result<(PathBuf, FileSystem), Fault> {
+        let source = self.store.attach(name, &self.config())?;
+        let kind = FileSystem::named(source.file_system).ok_or_else(|| Fault::Refused("it is no device of its own".into()))?;
+        Ok((source.device, kind))
     }
 }
 

@@ -34,6 +34,9 @@ fn copies_are_equal() {
     if DriverKind::Zfs.available() {
         grounds.push(Ground::new(DriverKind::Zfs).with("size", "512MiB"));
     }
+    if DriverKind::Ceph.available() {
+        grounds.push(Ground::new(DriverKind::Ceph).with("volume.size", "256MiB").with("ceph.osd.pg_num", "8"));
+    }
     let pools: Vec<Box<dyn Pool>> = grounds.iter().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap()).collect();
     let (volume, copy, snapshot) = (instance("web"), instance("copy"), "s0".parse().unwrap());
     let tree = |pool: &dyn Pool, volume: &Volume| describe(&path_of(pool.mount(volume).unwrap().as_fd()));

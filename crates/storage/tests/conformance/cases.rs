@@ -318,6 +318,10 @@ fn what_was_copied_can_go_first(pool: &dyn Pool, spec: &PoolSpec) {
     if pool.images().is_some() {
         delete(pool, &[&Volume::image(&fingerprint('c'))]);
     }
+    if pool.driver() == DriverKind::Ceph {
+        let output = std::process::Command::new("rbd").args(["ls", spec.config.get("source").unwrap()]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "coffer_pool", "something is kept that nobody needs");
+    }
     if pool.driver() == DriverKind::Zfs {
         let deleted = format!("{}/deleted", spec.config.get("zfs.pool_name").unwrap());
         let output = std::process::Command::new("zfs").args(["list", "-H", "-r", "-t", "all", "-o", "name", &deleted]).output().unwrap();

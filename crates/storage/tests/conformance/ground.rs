@@ -58,6 +58,20 @@ pub const ALL: &[Maker] = &[
         name: "zfs_in_empty_dataset_with_full_copies",
         make: || zfs(|ground| Ok(ground.zpool()?.dataset("there", true).with("zfs.clone_copy", "false"))),
     },
+    Maker { name: "ceph_in_new_pool", make: || ceph(|ground| ground.with("volume.size", "192MiB").with("ceph.osd.pg_num", "8")) },
+    Maker {
+        name: "ceph_in_empty_pool_with_btrfs",
+        make: || ceph(|ground| ground.osd_pool().with("volume.size", "256MiB").with("volume.block.filesystem", "btrfs")),
+    },
+    Maker {
+        name: "ceph_in_empty_pool_with_full_copies",
+        make: || {
+            ceph(|ground| {
+                let features = "layering,exclusive-lock,object-map,fast-diff";
+                ground.osd_pool().with("volume.size", "192MiB").with("ceph.rbd.clone_copy", "false").with("ceph.rbd.features", features)
+            })
+        },
+    },
 ];
 
 /// Something to make a pool on, which goes when this value does.
@@ -97,6 +111,15 @@ fn zfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
     if DriverKind::Zfs.available() { make(Ground::new(DriverKind::Zfs)) } else { Err("no ZFS on this host".into()) }
 }
 
+fn ceph(make: fn(Ground) -> Ground) -> Result<Ground, String> {
+    let reached = || Command::new("rbd").args(["--client-mount-timeout", "5", "ls", "warm"]).output();
+    match reached() {
+        _ if !DriverKind::Ceph.available() => Err("no Ceph on this host".into()),
+        Ok(output) if output.status.success() => Ok(make(Ground::new(DriverKind::Ceph))),
+        _ => Err("no Ceph cluster with an OSD pool \"warm\" answers".into()),
+    }
+}
+
 impl Ground {
     pub fn new(driver: DriverKind) -> Self {
         let directory = tempfile::Builder::new().prefix(&prefix()).tempdir().unwrap();
@@ -107,6 +130,7 @@ impl Ground {
         match driver {
             DriverKind::Lvm => config.set("lvm.vg_name", name),
             DriverKind::Zfs => config.set("zfs.pool_name", name),
+            DriverKind::Ceph => config.set("ceph.osd.pool_name", name),
             DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => {}
         }
         Self { driver, config, mounts: Vec::new(), device: None, zpool: None, directory }
@@ -135,6 +159,12 @@ impl Ground {
         }
         self.config.unset("zfs.pool_name");
         self.with("source", &name)
+    }
+
+    /// Takes the OSD pool that is there in the bed's cluster.
+    fn osd_pool(mut self) -> Self {
+        self.config.unset("ceph.osd.pool_name");
+        self.with("source", "warm")
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -204,6 +234,12 @@ impl Ground {
             let there = self.config.get("source").unwrap().ends_with("/there");
             let expect = if there { format!("{pool}\t-\n{pool}/there\t-\n") } else { format!("{pool}\t-\n") };
             assert_eq!(String::from_utf8_lossy(&listed.stdout), expect);
+        }
+        if self.driver == DriverKind::Ceph {
+            let there = self.config.get("source") == Some("warm");
+            let pool = self.config.get("ceph.osd.pool_name").unwrap_or("warm");
+            let listed = Command::new("rbd").args(["ls", pool]).output().unwrap();
+            assert_eq!((String::from_utf8_lossy(&listed.stdout).as_ref(), listed.status.success()), ("", there));
         }
         let source = self.path("host/pool");
         if self.mounts.contains(&self.path("host")) {

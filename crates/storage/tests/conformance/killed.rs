@@ -21,13 +21,14 @@ pub const ALL: &[(&str, fn())] = &[
     ("killed::btrfs", || killed(DriverKind::Btrfs)),
     ("killed::lvm", || killed(DriverKind::Lvm)),
     ("killed::zfs", || killed(DriverKind::Zfs)),
+    ("killed::ceph", || killed(DriverKind::Ceph)),
 ];
 
 /// How often a server is killed; less often where each step starts programs, in the middle of which most kills come.
 fn rounds(driver: DriverKind) -> usize {
     match driver {
         DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => 40,
-        DriverKind::Lvm | DriverKind::Zfs => 5,
+        DriverKind::Lvm | DriverKind::Zfs | DriverKind::Ceph => 5,
     }
 }
 
@@ -89,8 +90,10 @@ fn killed(driver: DriverKind) {
         return println!("     (skipped: no {driver} on this host)");
     }
     let mut ground = Ground::new(driver);
-    if !matches!(driver, DriverKind::Dir | DriverKind::Overlay) {
-        ground = ground.with("size", "512MiB");
+    match driver {
+        DriverKind::Dir | DriverKind::Overlay => {}
+        DriverKind::Btrfs | DriverKind::Lvm | DriverKind::Zfs => ground = ground.with("size", "512MiB"),
+        DriverKind::Ceph => ground = ground.with("volume.size", "64MiB"),
     }
     let mut spec = ground.spec("pool");
     drop(create_pool(&mut spec, &|_| ()).unwrap());

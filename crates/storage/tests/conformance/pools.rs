@@ -40,6 +40,7 @@ fn unfit_sources_are_refused() {
         fs::create_dir_all(&inside).unwrap();
         let state = match driver {
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
+            DriverKind::Ceph => "it is no name of an OSD pool",
             DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => "inside the server's state directory",
         };
         refused(&ground, &[("source", inside.to_str().unwrap())], state);
@@ -49,6 +50,7 @@ fn unfit_sources_are_refused() {
             DriverKind::Dir | DriverKind::Overlay => "it is not empty",
             DriverKind::Btrfs => "it is not on a btrfs",
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
+            DriverKind::Ceph => "it is no name of an OSD pool",
         };
         refused(&ground, &[("source", ground.path("full").to_str().unwrap())], full);
         refused(&ground, &[("source", ground.path("no/where").to_str().unwrap())], "source");

@@ -82,6 +82,12 @@ fn inside() -> Outcome {
         let options = std::ffi::CString::new(hierarchy.options.clone())?;
         let options = (!hierarchy.options.is_empty()).then_some(options.as_c_str());
         mount("cgroup", &hierarchy.point, hierarchy.kind, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, options)?;
+        // A group that hands controllers down holds no process itself, and the top of the view is to hand them down. Who sees
+        // the host's cgroups sees the pen's group elsewhere.
+        let holder = hierarchy.point.join(HOLDER).join("cgroup.procs");
+        if hierarchy.kind == "cgroup2" && holder.exists() {
+            fs::write(holder, "0")?;
+        }
     }
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
     if !up.success() {
@@ -104,6 +110,9 @@ fn join(group: &str, program: &str, rest: &[&str]) -> Outcome {
 }
 
 const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The pen's own group in it.
+const HOLDER: &str = "holder";
 
 /// One mounted cgroup hierarchy.
 struct Hierarchy {
@@ -149,7 +158,7 @@ fn prepare(hierarchy: &Hierarchy, group: &Path) -> Outcome {
             let _ = fs::write(hierarchy.point.join("cgroup.subtree_control"), format!("+{controller}"));
         }
     }
-    for group in [group.to_path_buf(), group.join("daemon")] {
+    for group in [group.to_path_buf(), group.join("daemon"), group.join(HOLDER)] {
         fs::create_dir(&group).map_err(|error| format!("creating {}: {error}", group.display()))?;
         // A new v1 cpuset has neither processors nor memory, and takes no process until it has.
         for file in ["cpuset.cpus", "cpuset.mems"] {

@@ -1,0 +1,52 @@
+#!/bin/bash
+# A Ceph cluster of one host on files of the guest: one monitor, one manager, one OSD, one metadata server. Nobody proves who
+# they are. It answers on a bridge of its own, which tests connect their pens to. Started before the first suite that needs it.
+set -e
+id=6d9e1f2a-4c1b-4a57-9f0e-0d6a2b7c3e11
+address=192.0.2.1
+ip link add bed0 type bridge
+ip address add $address/24 dev bed0
+ip link set bed0 up
+for module in rbd ceph; do modprobe $module; done
+mkdir -p /etc/ceph /run/ceph /var/lib/ceph/{mon,mgr,mds}/ceph-a /var/lib/ceph/osd/ceph-0
+cat >/etc/ceph/ceph.conf <<END
+[global]
+fsid = $id
+mon host = [v2:$address:3300,v1:$address:6789]
+public network = $address/24
+auth cluster required = none
+auth service required = none
+auth client required = none
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg autoscale mode = off
+osd crush chooseleaf type = 0
+osd crush update on start = false
+mon allow pool delete = true
+mon allow pool size one = true
+mon data avail crit = 1
+mon max pg per osd = 2000
+mgr initial modules =
+osd objectstore = bluestore
+bluestore block size = 8589934592
+osd memory target = 939524096
+END
+ceph-authtool --create-keyring /etc/ceph/ceph.client.admin.keyring --gen-key -n client.admin \
+    --cap mon 'allow *' --cap osd 'allow *' --cap mds 'allow *' --cap mgr 'allow *' >/dev/null
+cp /etc/ceph/ceph.client.admin.keyring /run/ceph/keyring
+ceph-authtool /run/ceph/keyring --gen-key -n mon. --cap mon 'allow *' >/dev/null
+monmaptool --create --fsid $id --addv a "[v2:$address:3300,v1:$address:6789]" /run/ceph/monmap >/dev/null
+ceph-mon --mkfs --id a --monmap /run/ceph/monmap --keyring /run/ceph/keyring
+ceph-mon --id a
+ceph-mgr --id a
+osd=$(cat /proc/sys/kernel/random/uuid)
+ceph osd new "$osd" 0
+ceph osd crush add osd.0 1 root=default
+ceph-osd --id 0 --mkfs --osd-uuid "$osd"
+ceph-osd --id 0
+ceph-mds --id a
+# Waits for the OSD by itself, and shows that it works.
+ceph osd pool create warm 8
+rbd pool init warm
+touch /run/ceph/up
+echo "The cluster is up."
