@@ -28,7 +28,7 @@ fn connect(daemon: &Daemon) {
     static COUNT: AtomicU32 = AtomicU32::new(2);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let (outside, pen) = (format!("bed-{number}"), daemon.pen().pid().to_string());
-    let ip = |words: &[&str]| assert!(Command::new("ip").args(words).status().unwrap().success(), "ip {words:?}");
+    let ip = |words: &[&str]| assert!(Command::new("ip").args(words).status().is_ok_and(|status| status.success()), "ip {words:?}");
     ip(&["link", "add", &outside, "type", "veth", "peer", "name", "ceph0", "netns", &pen]);
     ip(&["link", "set", &outside, "master", BRIDGE, "up"]);
     for words in [&["address", "add", &format!("192.0.2.{number}/24"), "dev", "ceph0"][..], &["link", "set", "ceph0", "up"]] {

@@ -19,10 +19,11 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], bool);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 6] = [
+const ALL: [Row; 7] = [
     ("lvm", "conformance", LVM, &[], false),
     ("zfs", "conformance", ZFS, &[], false),
     ("instances", "end_to_end", &["on_drivers::"], PRODUCT, false),
+    ("limits", "end_to_end", &["limits::"], PRODUCT, false),
     ("ceph", "conformance", CEPH, &[], true),
     ("ceph-instances", "end_to_end", &["on_ceph::"], PRODUCT, true),
     ("pools", "conformance", &["between::", "pools::"], &[], true),
@@ -73,6 +74,7 @@ const ZFS: &[&str] = &[
 /// driver, and on others what differs there. `cargo xtask bed test` runs all.
 const CI: &[(&str, &[&str])] = &[
     ("instances", &["on_drivers::"]),
+    ("limits", &["limits::"]),
     ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
     ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),
     ("ceph-instances", &["on_ceph::"]),

@@ -229,7 +229,7 @@ fn explain(error: RunError) -> Fault {
     } else if says(&["Device or resource busy", "EBUSY", "has watchers"]) {
         Fault::Busy("some program or host uses it".into())
     } else if says(&["No space left", "ENOSPC"]) {
-        Fault::Kernel(std::io::Error::new(std::io::ErrorKind::StorageFull, error))
+        Fault::Kernel(std::io::Error::new(ErrorKind::StorageFull, error))
     } else {
         Fault::Tool(error)
     }
