@@ -221,7 +221,7 @@ fn not_understood(program: &str) -> Fault {
 fn explain(error: RunError) -> Fault {
     let RunError::Failed { stderr, .. } = &error else { return Fault::Tool(error) };
     let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
-    if says(&["conf_read_file", "RADOS", "couldn't connect", "keyring"]) {
+    if says(&["conf_read_file", "error connecting", "couldn't connect", "find a keyring"]) {
         // That the cluster cannot be reached says nothing about what is in it.
         Fault::Tool(error)
     } else if says(&["No such file or directory", "ENOENT"]) {

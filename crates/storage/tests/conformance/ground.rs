@@ -112,12 +112,13 @@ fn zfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
 }
 
 fn ceph(make: fn(Ground) -> Ground) -> Result<Ground, String> {
-    let reached = || Command::new("rbd").args(["--client-mount-timeout", "5", "ls", "warm"]).output();
-    match reached() {
-        _ if !DriverKind::Ceph.available() => Err("no Ceph on this host".into()),
-        Ok(output) if output.status.success() => Ok(make(Ground::new(DriverKind::Ceph))),
-        _ => Err("no Ceph cluster with an OSD pool \"warm\" answers".into()),
-    }
+    if has_cluster() { Ok(make(Ground::new(DriverKind::Ceph))) } else { Err("no Ceph cluster for tests".into()) }
+}
+
+/// Says whether the bed's cluster is there, with the OSD pool that tests may use: having Ceph's programs is not having one.
+pub fn has_cluster() -> bool {
+    let ask = || Command::new("rbd").args(["--client-mount-timeout", "5", "ls", "warm"]).output();
+    DriverKind::Ceph.available() && ask().is_ok_and(|answer| answer.status.success())
 }
 
 impl Ground {

@@ -11,7 +11,7 @@ use coffer_model::SnapshotName;
 use coffer_storage::{DriverKind, FillError, Found, Pool, PoolSpec, Volume, create_from_image, create_pool, open_pool};
 
 use crate::cases::{fingerprint, instance};
-use crate::ground::Ground;
+use crate::ground::{Ground, has_cluster};
 use crate::sample::path_of;
 
 /// The rules, by name.
@@ -86,7 +86,7 @@ fn fill(directory: BorrowedFd<'_>) -> Result<(), FillError> {
 }
 
 fn killed(driver: DriverKind) {
-    if !driver.available() {
+    if !driver.available() || (driver == DriverKind::Ceph && !has_cluster()) {
         return println!("     (skipped: no {driver} on this host)");
     }
     let mut ground = Ground::new(driver);
