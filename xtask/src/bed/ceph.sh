@@ -1,5 +1,5 @@
 #!/bin/bash
-# A Ceph cluster of one host on files of the guest: one monitor, one manager, one OSD, one metadata server. Nobody proves who
+# A Ceph cluster of one host on files of the guest: one monitor, one manager, one OSD. Nobody proves who
 # they are. It answers on a bridge of its own, which tests connect their pens to. Started before the first suite that needs it.
 set -e
 id=6d9e1f2a-4c1b-4a57-9f0e-0d6a2b7c3e11
@@ -7,8 +7,8 @@ address=192.0.2.1
 ip link add bed0 type bridge
 ip address add $address/24 dev bed0
 ip link set bed0 up
-for module in rbd ceph; do modprobe $module; done
-mkdir -p /etc/ceph /run/ceph /var/lib/ceph/{mon,mgr,mds}/ceph-a /var/lib/ceph/osd/ceph-0
+modprobe rbd
+mkdir -p /etc/ceph /run/ceph /var/lib/ceph/{mon,mgr}/ceph-a /var/lib/ceph/osd/ceph-0
 cat >/etc/ceph/ceph.conf <<END
 [global]
 fsid = $id
@@ -44,7 +44,6 @@ ceph osd new "$osd" 0
 ceph osd crush add osd.0 1 root=default
 ceph-osd --id 0 --mkfs --osd-uuid "$osd"
 ceph-osd --id 0
-ceph-mds --id a
 # Waits for the OSD by itself, and shows that it works.
 ceph osd pool create warm 8
 rbd pool init warm
