@@ -3,6 +3,7 @@
 mod disk;
 mod gpu;
 mod hotplug;
+mod nic;
 mod proxy;
 mod share;
 mod table;

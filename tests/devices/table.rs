@@ -86,14 +86,21 @@ const NIC: &[Row] = &[
     Row("hwaddr", Some("00:16:3e:00:00:01"), "01:00:00:00:00:01", &[]),
     Row("ipv4.address", Some("10.99.7.9"), "10.99.7", &[]),
     Row("ipv6.address", Some("none"), "fd00:", &[]),
+    Row("limits.egress", Some("10Mbit"), "10MB", &[]),
+    Row("limits.ingress", Some("1Gibit"), "fast", &[]),
+    Row("limits.max", Some("100kbit"), "0", &[]),
+    Row("limits.priority", Some("6"), "-1", &[]),
+    Row("mode", None, "l4", &[("nictype", "ipvlan"), ("parent", "testbr0")]),
     Row("mtu", Some("1400"), "12", &[]),
     Row("name", Some("lan0"), "a/b", &[]),
     Row("network", Some("testbr0"), "a/b", &[]),
     Row("nictype", None, "token-ring", &[("parent", "testbr0")]),
     Row("parent", None, "a/b", &[("nictype", "bridged")]),
+    Row("queue.tx.length", Some("2000"), "0", &[]),
     Row("security.ipv4_filtering", Some("true"), "maybe", &[]),
     Row("security.ipv6_filtering", Some("true"), "maybe", &[]),
     Row("security.mac_filtering", Some("true"), "maybe", &[]),
+    Row("security.port_isolation", Some("true"), "maybe", &[]),
 ];
 
 /// The kinds, with the least that a device of each needs.

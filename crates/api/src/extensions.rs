@@ -102,6 +102,7 @@ pub const EXTENSIONS: &[&str] = &[
     "network_routes",
     "network_firewall_filtering",
     "instance_nic_network",
+    "instance_nic_bridged_port_isolation",
     // Devices.
     "container_disk_shift",
     "gpu_devices",

@@ -9,6 +9,8 @@ mod gpu_cards;
 mod host_node;
 mod hotplug;
 pub mod nic;
+mod nic_host;
+mod nic_limits;
 mod proxy;
 pub mod unix;
 
@@ -115,6 +117,8 @@ impl Engine {
             let (running, name, device, next) = (running.clone(), name.clone(), device.clone(), before.get(name).cloned());
             undo.push(format!("detaching device {name} again"), move || self.device_unplug(&running, new, &name, &device, next.as_ref()));
         }
+        self.nics_limit(old, new)?;
+        undo.push("going back to the earlier limits of NICs", move || self.nics_limit(new, old));
         Ok(volatile)
     }
 
@@ -142,6 +146,7 @@ impl Engine {
                 volatile.extend(self.device_plug(running, record, name, device)?);
             }
         }
+        self.nics_limit(other, record)?;
         Ok(volatile)
     }
 
@@ -190,6 +195,7 @@ impl Engine {
 fn same(before: Option<&Device>, after: Option<&Device>) -> bool {
     match (before, after) {
         (Some(Device::Disk(before)), Some(Device::Disk(after))) => before.same_mount(after),
+        (Some(Device::Nic(before)), Some(Device::Nic(after))) => before.same_link(after),
         (before, after) => before == after,
     }
 }

@@ -251,6 +251,7 @@ impl Engine {
                 }
             }
         }
+        self.forget_stray_limits();
     }
 
     /// Interfaces on a network's bridge that no instance has that runs or is about to.

@@ -21,7 +21,7 @@ use reader::Reader;
 pub use disk::{Disk, DiskLimits, DiskOwner, DiskSource, Propagation};
 pub use gpu::{CdiName, Gpu, GpuChoice};
 pub use hotplug::{Hotplug, HotplugNodes};
-pub use nic::{Address, Nic, NicParent};
+pub use nic::{Address, IpvlanMode, Nic, NicLimits, NicParent, OverKind};
 pub use proxy::{Endpoints, Proxy, Side};
 pub use unix::{NodeAccess, NodeKind, NodeSource, UnixDevice};
 

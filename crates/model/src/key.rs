@@ -60,6 +60,8 @@ pub enum Value {
     Hex,
     /// Bytes a second such as `30MB`, or operations a second such as `200iops`.
     IoRate,
+    /// Bits a second such as `10Mbit`.
+    BitRate,
     /// A time to keep something, such as `2w 3d`.
     Expiry,
     /// Moments, such as `0 6 * * 1-5` or `@daily`.
@@ -254,6 +256,7 @@ impl Value {
                 }
             }
             Self::IoRate => text.parse::<IoRate>().map(drop),
+            Self::BitRate => text.parse::<crate::BitRate>().map(drop),
             Self::Expiry => text.parse::<crate::Expiry>().map(drop).map_err(|error| error.to_string()),
             Self::Schedule => text.parse::<crate::Schedule>().map(drop).map_err(|error| error.to_string()),
             Self::SnapshotPattern => text.parse::<crate::SnapshotPattern>().map(drop).map_err(|error| error.to_string()),

@@ -4,6 +4,7 @@
 
 pub mod awaited;
 pub mod backup;
+mod bit_rate;
 pub mod certificate;
 pub mod command_line;
 pub mod config;
@@ -31,6 +32,7 @@ pub mod warning;
 
 pub use awaited::Awaited;
 pub use backup::InstanceBackup;
+pub use bit_rate::BitRate;
 pub use certificate::{CertificateKind, TrustedCertificate};
 pub use config::Config;
 pub use depends::{Dependencies, Readiness};

@@ -80,6 +80,7 @@ fn value(value: Value) -> String {
         Value::Mode => "octal permission bits".into(),
         Value::Hex => "four hexadecimal digits".into(),
         Value::IoRate => "size or `Niops`".into(),
+        Value::BitRate => "bits a second, such as `10Mbit`".into(),
         Value::Expiry => "a time to keep".into(),
         Value::Schedule => "a schedule".into(),
         Value::SnapshotPattern => "a pattern for names".into(),

@@ -23,7 +23,7 @@ pub use capability::Capability;
 pub use exit::{ExitReason, ExitRecord};
 pub use limits::{CpuAllowance, IoLimit, Limits};
 pub use mount::{CreateTarget, Device, DeviceKind, Mount, MountOwner, MountSource, Propagation, Source};
-pub use network::{Address, Nic, Route, Veth};
+pub use network::{Address, LinkLimits, Nic, Over, OverKind, Route, Veth};
 pub use proxy::{Endpoint, Proxy, Side, SocketFile};
 pub use request::{
     Answer, Call, Exec, ExecId, ExecLabel, ExecState, ExecStatus, Handles, Message, Refusal, RefusalKind, Report, Request, State, Status,

@@ -10,8 +10,11 @@ mod message;
 mod namespace;
 mod news;
 pub mod nftables;
+mod over;
 pub mod packet;
+mod policing;
 mod route;
+mod shaping;
 mod socket;
 pub mod uevent;
 
@@ -20,5 +23,7 @@ pub use link::{BridgeFacts, Counters, Link, LinkChange, NewBridge, NewVeth, link
 pub use message::{Attributes, Batch};
 pub use namespace::Namespace;
 pub use news::AddressNews;
+pub use over::{NewOver, OverMode};
+pub use policing::Policing;
 pub use route::{Destination, Route};
 pub use socket::{Protocol, RouteSocket, Socket};

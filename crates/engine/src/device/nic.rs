@@ -10,7 +10,7 @@ use coffer_network::{BridgeNetwork, NicPlan, NicRequest};
 use coffer_runtime_spec as spec;
 use uuid::Uuid;
 
-use super::{RunConfig, failed};
+use super::{RunConfig, failed, nic_host};
 use crate::error::EngineError;
 use crate::instance::start::Loaded;
 use crate::live::Running;
@@ -27,6 +27,15 @@ impl Engine {
         run: &mut RunConfig,
         undo: &mut Undo<'a>,
     ) -> Result<(), EngineError> {
+        match &nic.on {
+            NicParent::Network(_) | NicParent::Bridge(_) | NicParent::PointToPoint => {}
+            NicParent::Over(..) | NicParent::Physical(_) => {
+                let (nic, volatile) = host_nic(loaded, name, nic)?;
+                run.nics.push(nic);
+                run.volatile.extend(volatile);
+                return Ok(());
+            }
+        }
         let (plan, bridge) = self.nic_prepare(loaded, name, nic)?;
         let key = key(&loaded.instance, name);
         undo.push(format!("removing the port of {}", plan.host_name), {
@@ -38,12 +47,15 @@ impl Engine {
         });
         let inside = inside_name(loaded, name)?;
         run.volatile.extend(volatile(name, &plan, &inside));
-        run.nics.push(spec_nic(&plan, inside));
+        run.nics.push(self.spec_nic(&plan, inside));
         Ok(())
     }
 
     /// Takes back what a NIC of an ended instance left: its filters; its pair went with the namespace.
     pub(super) fn nic_end(&self, loaded: &Loaded, name: &DeviceName, nic: &Nic) {
+        if let NicParent::Physical(parent) = &nic.on {
+            nic_host::restore(loaded, name, nic, parent);
+        }
         let key = key(&loaded.instance, name);
         let Some(known) = self.inner.networks.nics().get(&key).cloned() else { return };
         let bridge = self.bridge_network(loaded, nic).ok().flatten();
@@ -60,10 +72,18 @@ impl Engine {
         name: &DeviceName,
         nic: &Nic,
     ) -> Result<Vec<(String, String)>, EngineError> {
+        match &nic.on {
+            NicParent::Network(_) | NicParent::Bridge(_) | NicParent::PointToPoint => {}
+            NicParent::Over(..) | NicParent::Physical(_) => {
+                let (nic, volatile) = host_nic(loaded, name, nic)?;
+                let attached = running.monitor.tell(spec::Request::AttachNic { nic }, &[]);
+                return attached.map(|()| volatile).map_err(|cause| failed(loaded, "attaching a network interface", cause));
+            }
+        }
         let (plan, bridge) = self.nic_prepare(loaded, name, nic)?;
         let inside = inside_name(loaded, name)?;
         let remember = volatile(name, &plan, &inside);
-        let request = spec::Request::AttachNic { nic: spec_nic(&plan, inside) };
+        let request = spec::Request::AttachNic { nic: self.spec_nic(&plan, inside) };
         if let Err(cause) = running.monitor.tell(request, &[]) {
             let key = key(&loaded.instance, name);
             self.nic_detach(&key, &plan, bridge.as_ref())?;
@@ -76,11 +96,18 @@ impl Engine {
     /// Takes a NIC out of a running instance, and gives its address back.
     pub(super) fn nic_unplug(&self, running: &Running, loaded: &Loaded, name: &DeviceName, nic: &Nic) -> Result<(), EngineError> {
         let inside = inside_name(loaded, name)?;
-        match running.monitor.tell(spec::Request::DetachNic { name: inside, host_name: None }, &[]) {
+        let host_name = match &nic.on {
+            NicParent::Physical(parent) => Some(parent.to_string()),
+            NicParent::Network(_) | NicParent::Bridge(_) | NicParent::PointToPoint | NicParent::Over(..) => None,
+        };
+        match running.monitor.tell(spec::Request::DetachNic { name: inside, host_name }, &[]) {
             // Somebody inside removed it already.
             Ok(()) => {}
             Err(MonitorError::Refused(refusal)) if refusal.kind == spec::RefusalKind::NotFound => {}
             Err(cause) => return Err(failed(loaded, "detaching a network interface", cause)),
+        }
+        if let NicParent::Physical(parent) = &nic.on {
+            nic_host::restore(loaded, name, nic, parent);
         }
         let key = key(&loaded.instance, name);
         let Some(known) = self.inner.networks.nics().get(&key).cloned() else { return Ok(()) };
@@ -98,6 +125,9 @@ impl Engine {
         let Ok(loaded) = self.load(&instance.project, &instance.name) else { return };
         for (name, device) in loaded.devices().unwrap_or_default() {
             let Device::Nic(nic) = device else { continue };
+            if matches!(nic.on, NicParent::Over(..) | NicParent::Physical(_)) {
+                continue;
+            }
             let Some(host_name) = instance.config.parse::<InterfaceName>(&format!("volatile.{name}.host_name")) else { continue };
             match self.nic_plan(&loaded, &name, &nic, host_name) {
                 Ok((plan, _)) => self.know(key(instance, &name), &nic, plan, false),
@@ -188,6 +218,7 @@ impl Engine {
         if let Some(known) = self.inner.networks.nics().get_mut(key) {
             known.attached = false;
         }
+        self.unlimit_nic(plan)?;
         self.remove_filters(plan, bridge)
     }
 
@@ -202,7 +233,7 @@ impl Engine {
     fn know(&self, key: NicKey, nic: &Nic, plan: NicPlan, attached: bool) {
         let network = match &nic.on {
             NicParent::Network(network) => Some(network.clone()),
-            NicParent::Bridge(_) => None,
+            NicParent::Bridge(_) | NicParent::PointToPoint | NicParent::Over(..) | NicParent::Physical(_) => None,
         };
         self.inner.networks.nics().insert(key, KnownNic { network, plan, attached });
     }
@@ -210,7 +241,7 @@ impl Engine {
     /// The managed network of a NIC; `None` for somebody else's bridge.
     fn bridge_network(&self, loaded: &Loaded, nic: &Nic) -> Result<Option<BridgeNetwork>, EngineError> {
         match &nic.on {
-            NicParent::Bridge(_) => Ok(None),
+            NicParent::Bridge(_) | NicParent::PointToPoint | NicParent::Over(..) | NicParent::Physical(_) => Ok(None),
             NicParent::Network(network) => {
                 let managed = self.managed(&loaded.instance.project, network)?;
                 self.bridge_of(network, &managed.config).map(Some)
@@ -219,7 +250,7 @@ impl Engine {
     }
 }
 
-fn key(instance: &Instance, name: &DeviceName) -> NicKey {
+pub(super) fn key(instance: &Instance, name: &DeviceName) -> NicKey {
     (instance.project.clone(), instance.name.clone(), name.clone())
 }
 
@@ -269,18 +300,22 @@ fn volatile(name: &DeviceName, plan: &NicPlan, inside: &str) -> Vec<(String, Str
     keys
 }
 
-fn spec_nic(plan: &NicPlan, name: String) -> spec::Nic {
-    spec::Nic {
-        host_name: plan.host_name.to_string(),
-        name,
-        veth: Some(spec::Veth { bridge: plan.bridge.clone() }),
-        hwaddr: Some(plan.hwaddr.to_string()),
-        mtu: plan.mtu,
-        addresses: plan.addresses.iter().map(|&(address, prefix)| spec::Address { address, prefix }).collect(),
-        routes: plan.gateways.iter().map(|gateway| spec::Route { destination: None, gateway: Some(*gateway) }).collect(),
-        up: true,
-        give_back: false,
-    }
+/// Describes a NIC that takes of the host's interfaces, and what is to be remembered of it.
+fn host_nic(loaded: &Loaded, name: &DeviceName, nic: &Nic) -> Result<(spec::Nic, Vec<(String, String)>), EngineError> {
+    let inside = inside_name(loaded, name)?;
+    let mut remember = vec![(format!("volatile.{name}.name"), inside.clone())];
+    let described = match &nic.on {
+        NicParent::Over(parent, kind) => nic_host::over(loaded, name, nic, parent, *kind, inside)?,
+        NicParent::Physical(parent) => {
+            let (described, before) = nic_host::physical(name, nic, parent, inside)?;
+            remember.extend(before);
+            described
+        }
+        NicParent::Network(_) | NicParent::Bridge(_) | NicParent::PointToPoint => {
+            return Err(EngineError::Refused(format!("device {name} takes none of the host's interfaces")));
+        }
+    };
+    Ok((described, remember))
 }
 
 #[cfg(test)]

@@ -202,7 +202,12 @@ impl Engine {
 /// MAC addresses for the NICs that have none yet.
 pub(crate) fn new_hwaddrs(devices: &Devices, config: &Config) -> Vec<(DeviceName, String)> {
     let wants = |name: &DeviceName, keys: &Config| {
-        keys.get("type") == Some("nic") && keys.get("hwaddr").is_none() && config.get(&format!("volatile.{name}.hwaddr")).is_none()
+        // Those have their parent's.
+        let of_parent = matches!(keys.get("nictype"), Some("physical" | "ipvlan"));
+        keys.get("type") == Some("nic")
+            && !of_parent
+            && keys.get("hwaddr").is_none()
+            && config.get(&format!("volatile.{name}.hwaddr")).is_none()
     };
     let random = || {
         let bytes = Uuid::new_v4();

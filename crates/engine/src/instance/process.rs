@@ -145,6 +145,7 @@ mod tests {
             addresses: vec![spec::Address { address: "10.0.0.5".parse().unwrap(), prefix: 24 }],
             routes: vec![spec::Route { destination: None, gateway: Some("10.0.0.1".parse().unwrap()) }],
             up: true,
+            over: None,
             give_back: false,
         };
         let none = Config::default();

@@ -1,15 +1,21 @@
 //! `nic`: a network interface.
 
+mod kind;
+mod limits;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub use kind::{IpvlanMode, NicParent, OverKind};
+pub use limits::NicLimits;
 
 use super::reader::Reader;
 use super::{DeviceError, LATER};
 use crate::key::Class::Free;
 use crate::key::Key;
 use crate::key::Support::Yes;
-use crate::key::Value::{Bool, Choice, Int, Line};
+use crate::key::Value::{BitRate, Bool, Int, Line};
 use crate::keys::{LIVE, NEXT_START, row};
-use crate::names::{InterfaceName, NetworkName};
+use crate::names::InterfaceName;
 
 /// Keys of NIC devices.
 pub const KEYS: &[Key] = &[
@@ -19,14 +25,33 @@ pub const KEYS: &[Key] = &[
     row("ipv4.routes", Line, "", LIVE, Free, LATER, "Routes on the host to the NIC."),
     row("ipv6.address", Line, "", NEXT_START, Free, Yes, "IPv6 address to have, or `none`."),
     row("ipv6.routes", Line, "", LIVE, Free, LATER, "Routes on the host to the NIC."),
-    row("limits.egress", Line, "", LIVE, Free, LATER, "Limit of what leaves the instance."),
-    row("limits.ingress", Line, "", LIVE, Free, LATER, "Limit of what reaches the instance."),
-    row("limits.max", Line, "", LIVE, Free, LATER, "Limit of both directions."),
+    row("limits.egress", BitRate, "", LIVE, Free, Yes, "What may leave the instance in a second, such as `10Mbit`; more is dropped."),
+    row("limits.ingress", BitRate, "", LIVE, Free, Yes, "What may reach the instance in a second, such as `10Mbit`; more waits."),
+    row("limits.max", BitRate, "", LIVE, Free, Yes, "What may leave, and what may reach the instance in a second."),
+    row(
+        "limits.priority",
+        Int(0, 4_294_967_295),
+        "",
+        LIVE,
+        Free,
+        Yes,
+        "Priority that what leaves the instance has in the host's queues (`SO_PRIORITY`).",
+    ),
+    row("mode", Line, "l3s", NEXT_START, Free, Yes, "What an ipvlan link forwards by: `l2` or `l3s`."),
     row("mtu", Int(68, 65535), "", NEXT_START, Free, Yes, "Largest packet, in bytes."),
     row("name", Line, "", NEXT_START, Free, Yes, "Name of the interface inside."),
     row("network", Line, "", NEXT_START, Free, Yes, "The managed network."),
-    row("nictype", Choice(&["bridged"]), "", NEXT_START, Free, Yes, "Kind of NIC, where no managed network is named."),
-    row("parent", Line, "", NEXT_START, Free, Yes, "The host's bridge, where no managed network is named."),
+    row(
+        "nictype",
+        Line,
+        "",
+        NEXT_START,
+        Free,
+        Yes,
+        "Kind of NIC, where no managed network is named: `bridged`, `macvlan`, `ipvlan`, `p2p` or `physical`.",
+    ),
+    row("parent", Line, "", NEXT_START, Free, Yes, "The host's bridge or interface, where no managed network is named."),
+    row("queue.tx.length", Int(1, 1_000_000), "", NEXT_START, Free, Yes, "How many packets wait to be sent on either end."),
     row(
         "security.ipv4_filtering",
         Bool,
@@ -38,17 +63,21 @@ pub const KEYS: &[Key] = &[
     ),
     row("security.ipv6_filtering", Bool, "true", NEXT_START, Free, Yes, "Whether packets from other IPv6 addresses are dropped; as above."),
     row("security.mac_filtering", Bool, "true", NEXT_START, Free, Yes, "Whether packets from other MAC addresses are dropped; as above."),
-    row("security.port_isolation", Bool, "false", NEXT_START, Free, LATER, "Whether isolated ports of one bridge cannot reach each other."),
+    row("security.port_isolation", Bool, "false", NEXT_START, Free, Yes, "Whether isolated ports of one bridge cannot reach each other."),
     row("type", Line, "", NEXT_START, Free, Yes, "`nic`."),
     row("vlan", Line, "", NEXT_START, Free, LATER, "VLAN of untagged packets."),
     row("vlan.tagged", Line, "", NEXT_START, Free, LATER, "VLANs of tagged packets."),
 ];
 
-/// A network interface on a bridge.
+/// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nic {
-    /// The managed network or the host's bridge it is on.
+    /// What it is attached to.
     pub on: NicParent,
+    /// How much it may carry.
+    pub limits: NicLimits,
+    /// How many packets wait to be sent on either end of its pair; the kernel's default if none.
+    pub queue: Option<u32>,
     /// Its name inside; the device's name where not said.
     pub name: Option<InterfaceName>,
     /// Its name on the host, where the user chose one.
@@ -57,6 +86,8 @@ pub struct Nic {
     pub hwaddr: Option<String>,
     /// Its largest packet.
     pub mtu: Option<u32>,
+    /// Whether it cannot reach other isolated ports of its bridge.
+    pub isolated: bool,
     /// The IPv4 address it is to have.
     pub ipv4: Address<Ipv4Addr>,
     /// The IPv6 address it is to have.
@@ -69,13 +100,12 @@ pub struct Nic {
     pub ipv6_filtering: Option<bool>,
 }
 
-/// What a NIC is attached to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NicParent {
-    /// A network of this server.
-    Network(NetworkName),
-    /// A bridge that somebody else manages.
-    Bridge(InterfaceName),
+impl Nic {
+    /// Says whether another NIC is the same link: all but its limits, which can change while it is used.
+    #[must_use]
+    pub fn same_link(&self, other: &Self) -> bool {
+        *self == Self { limits: self.limits, ..other.clone() }
+    }
 }
 
 /// How a NIC comes to its address.
@@ -91,21 +121,15 @@ pub enum Address<A> {
 
 /// Reads a NIC.
 pub(super) fn parse(reader: &Reader<'_>) -> Result<Nic, DeviceError> {
-    let network: Option<NetworkName> = reader.name("network")?;
-    let parent: Option<InterfaceName> = reader.name("parent")?;
-    let on = match (network, parent, reader.keys.get("nictype")) {
-        (Some(network), None, None) => NicParent::Network(network),
-        (Some(_), _, _) => return Err(reader.combination("network excludes nictype and parent")),
-        (None, Some(parent), Some("bridged")) => NicParent::Bridge(parent),
-        (None, None, Some(_)) => return Err(reader.missing("parent")),
-        (None, _, _) => return Err(reader.missing("network")),
-    };
     Ok(Nic {
-        on,
+        on: kind::parse(reader)?,
+        limits: limits::parse(reader)?,
+        queue: reader.keys.parse("queue.tx.length"),
         name: reader.name("name")?,
         host_name: reader.name("host_name")?,
         hwaddr: reader.keys.get("hwaddr").map(|text| hwaddr(reader, text)).transpose()?,
         mtu: reader.keys.parse("mtu"),
+        isolated: reader.keys.flag("security.port_isolation", false),
         ipv4: address(reader, "ipv4.address")?,
         ipv6: address(reader, "ipv6.address")?,
         mac_filtering: filtering(reader, "security.mac_filtering"),
@@ -144,6 +168,24 @@ mod tests {
         check(&[("type", "nic"), ("network", "cofferbr0")], "fine");
         check(&[("type", "nic"), ("nictype", "bridged"), ("parent", "br0")], "fine");
         check(&[("type", "nic")], "device dev: key \"network\" is missing");
+        check(&[("type", "nic"), ("nictype", "macvlan"), ("parent", "eth0")], "fine");
+        check(&[("type", "nic"), ("nictype", "ipvlan"), ("parent", "eth0"), ("mode", "l2")], "fine");
+        check(&[("type", "nic"), ("nictype", "physical"), ("parent", "eth1"), ("mtu", "1400")], "fine");
+        check(&[("type", "nic"), ("nictype", "p2p"), ("limits.max", "10Mbit"), ("host_name", "mine0")], "fine");
+        check(&[("type", "nic"), ("nictype", "macvlan")], "device dev: key \"parent\" is missing");
+        check(
+            &[("type", "nic"), ("nictype", "macvlan"), ("parent", "eth0"), ("limits.max", "1Mbit")],
+            "device dev: key \"limits.max\" has no meaning for nictype=macvlan",
+        );
+        check(
+            &[("type", "nic"), ("network", "br0"), ("limits.max", "1Mbit"), ("limits.egress", "1Mbit")],
+            "device dev: limits.max is both directions: it excludes limits.ingress and limits.egress",
+        );
+        check(
+            &[("type", "nic"), ("nictype", "sriov"), ("parent", "eth0")],
+            "device dev: invalid value \"sriov\" for key \"nictype\": it takes an interface that splits itself; move one of its functions in with \
+             nictype=physical",
+        );
         check(
             &[("type", "nic"), ("network", "br0"), ("hwaddr", "01:00:00:00:00:01")],
             "device dev: invalid value \"01:00:00:00:00:01\" for key \"hwaddr\": it must be a unicast MAC address such as 00:16:3e:12:34:56",

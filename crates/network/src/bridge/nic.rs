@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
-use coffer_model::device::{Address, Nic, NicParent};
+use coffer_model::device::{Address, Nic, NicLimits, NicParent};
 use coffer_model::{DeviceName, InstanceName, InterfaceName, ProjectName};
 use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
 
@@ -50,6 +50,12 @@ pub struct NicPlan {
     pub addresses: Vec<(IpAddr, u8)>,
     /// The way out inside, one a family at most.
     pub gateways: Vec<IpAddr>,
+    /// How many packets wait to be sent on either end; the kernel's default if none.
+    pub queue: Option<u32>,
+    /// How much it may carry.
+    pub limits: NicLimits,
+    /// Whether it cannot reach other isolated ports of its bridge.
+    pub isolated: bool,
     /// What its port lets through.
     pub filter: PortFilter,
     /// What DHCP and DNS know of it.
@@ -200,7 +206,7 @@ pub fn plan_on_bridge(request: &NicRequest<'_>) -> NicPlan {
     };
     let bridge = match &nic.on {
         NicParent::Bridge(parent) => Some(parent.to_string()),
-        NicParent::Network(_) => None,
+        NicParent::Network(_) | NicParent::PointToPoint | NicParent::Over(..) | NicParent::Physical(_) => None,
     };
     NicPlan { bridge, filter, ..bare_plan(request, ipv4, ipv6) }
 }
@@ -248,8 +254,9 @@ pub fn make_link(plan: &NicPlan, inside: Inside<'_>) -> Result<(), NetworkError>
         peer: inside.name,
         peer_hwaddr: plan.hwaddr.bytes(),
         mtu: plan.mtu,
+        queue: plan.queue,
         master,
-        isolated: false,
+        isolated: plan.isolated,
         peer_namespace: Some(inside.namespace),
     };
     routes.add_veth(&veth).map_err(kernel(name, "making the pair of interfaces"))
@@ -276,6 +283,9 @@ fn bare_plan(request: &NicRequest<'_>, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6
         bridge: None,
         hwaddr: request.hwaddr,
         mtu: request.nic.mtu,
+        queue: request.nic.queue,
+        limits: request.nic.limits,
+        isolated: request.nic.isolated,
         addresses: Vec::new(),
         gateways: Vec::new(),
         filter: PortFilter::default(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use coffer_sys::netlink::Policing;
 use coffer_sys::netlink::nftables::Nftables;
 
 use crate::error::{NetworkError, kernel};
@@ -24,6 +25,28 @@ impl Firewall {
         self.with("all networks", |nftables| {
             let chains = nftables.base_chains().map_err(kernel("all networks", "listing the firewall's tables"))?;
             Ok(chains.into_iter().map(|chain| chain.table).filter(|table| table.starts_with("coffer_")).collect())
+        })
+    }
+
+    /// Polices what a link receives, whatever policed it before; with nothing to hold it is let go.
+    ///
+    /// # Errors
+    /// If there is no nftables, or the kernel refuses.
+    pub fn police(&self, table: &str, link: &str, policing: Policing) -> Result<(), NetworkError> {
+        self.with(link, |nftables| nftables.police(table, link, policing).map_err(kernel(link, "limiting what it receives")))
+    }
+
+    /// Lets go of all links that a table polices but these.
+    ///
+    /// # Errors
+    /// As [`Firewall::police`].
+    pub fn police_only(&self, table: &str, links: &BTreeSet<String>) -> Result<(), NetworkError> {
+        self.with("all networks", |nftables| {
+            let policed = nftables.policed(table).map_err(kernel("all networks", "listing limited interfaces"))?;
+            policed
+                .iter()
+                .filter(|link| !links.contains(*link))
+                .try_for_each(|link| nftables.unpolice(table, link).map_err(kernel(link, "letting it go")))
         })
     }
 

@@ -1,13 +1,13 @@
 //! The few rtnetlink messages that a monitor needs: move a link, configure it, take it out again.
 
+mod made;
 mod message;
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use coffer_runtime_spec::{Address, Nic, Route, Stage, Veth};
-use coffer_sys::netlink::{NewVeth, RouteSocket, link_index};
+use coffer_runtime_spec::{Address, Nic, Route, Stage};
 use coffer_sys::ns::{self, Namespaces};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -151,14 +151,21 @@ impl Links {
 /// `target` is a descriptor of.
 pub(crate) fn attach(outside: &Links, inside: &Links, target: BorrowedFd<'_>, nic: &Nic) -> Result<(), Failed> {
     let stage = Stage::Network;
-    match &nic.veth {
-        Some(veth) => {
-            make_pair(veth, nic, target).at(stage, || format!("making the pair {} and {}", nic.host_name, nic.name))?;
-            if nic.up {
-                inside.set_up(&nic.name).at(stage, || format!("switching {} on", nic.name))?;
+    match (&nic.veth, &nic.over) {
+        (Some(veth), _) => {
+            made::make_pair(veth, nic, target).at(stage, || format!("making the pair {} and {}", nic.host_name, nic.name))?;
+            if let Some(limits) = &veth.limits {
+                made::limit(limits, &nic.host_name).at(stage, || format!("limiting what {} carries", nic.host_name))?;
             }
         }
-        None => outside.move_in(nic, target).at(stage, || format!("moving link {} in as {}", nic.host_name, nic.name))?,
+        (None, Some(over)) => {
+            made::make_over(over, nic, target)
+                .at(stage, || format!("making {} {} over link {}", made::kind(over.kind), nic.name, over.parent))?;
+        }
+        (None, None) => outside.move_in(nic, target).at(stage, || format!("moving link {} in as {}", nic.host_name, nic.name))?,
+    }
+    if nic.up && (nic.veth.is_some() || nic.over.is_some()) {
+        inside.set_up(&nic.name).at(stage, || format!("switching {} on", nic.name))?;
     }
     if nic.addresses.is_empty() && nic.routes.is_empty() {
         return Ok(());
@@ -185,26 +192,6 @@ fn there_already_is_fine(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result,
     }
-}
-
-/// Makes a pair of virtual links, one end here and one in `target`.
-fn make_pair(veth: &Veth, nic: &Nic, target: BorrowedFd<'_>) -> io::Result<()> {
-    let master = match &veth.bridge {
-        Some(bridge) => Some(link_index(bridge)?.ok_or(Errno::NODEV)?),
-        None => None,
-    };
-    let hwaddr = nic.hwaddr.as_deref().map(hardware_address).transpose()?;
-    let hwaddr = hwaddr.and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
-    let hwaddr = hwaddr.ok_or_else(|| io::Error::other("a new pair needs a hardware address of six bytes"))?;
-    RouteSocket::open()?.add_veth(&NewVeth {
-        name: &nic.host_name,
-        peer: &nic.name,
-        peer_hwaddr: hwaddr,
-        mtu: nic.mtu,
-        master,
-        isolated: false,
-        peer_namespace: Some(target),
-    })
 }
 
 /// Address families. Source: linux/socket.h.
@@ -282,6 +269,7 @@ mod tests {
                 up: true,
                 give_back: false,
                 veth: None,
+                over: None,
             };
             outside.set_up("one").unwrap();
             attach(&outside, &inside, there.as_fd(), &nic).unwrap();

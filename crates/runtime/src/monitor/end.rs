@@ -47,7 +47,7 @@ impl Monitor {
     }
 
     /// Gives the host its own links back before the network namespace ends with the last of its handles.
-    fn give_back_links(&mut self, instance: &Instance) {
+    pub(super) fn give_back_links(&mut self, instance: &Instance) {
         for nic in instance.spec.nics.iter().filter(|nic| nic.give_back) {
             let moved = own_netns().and_then(|here| {
                 let links = Links::with_our_rights(instance.netns.as_fd(), here.as_fd())?;

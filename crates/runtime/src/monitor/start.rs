@@ -190,6 +190,7 @@ impl Monitor {
         let Some(starting) = self.starting.take() else { return };
         self.end_proxies();
         if let Some(instance) = self.instance.take() {
+            self.give_back_links(&instance);
             let _ = process::signal(instance.init.pidfd.as_fd(), 9);
             let _ = process::wait(instance.init.pidfd.as_fd());
             instance.group.destroy();

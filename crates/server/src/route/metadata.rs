@@ -49,7 +49,7 @@ fn shown(row: &Key) -> serde_json::Value {
         Value::Owner | Value::Mode | Value::Hex | Value::IoRate => "string",
         Value::Modules | Value::SystemCalls | Value::IdMapEntries => "string",
         Value::Choice(_) | Value::Expiry | Value::Schedule | Value::SnapshotPattern | Value::Line | Value::Text => "string",
-        Value::Words | Value::HealthTcp | Value::HealthHttp | Value::Depends => "string",
+        Value::BitRate | Value::Words | Value::HealthTcp | Value::HealthHttp | Value::Depends => "string",
     };
     let mut key = json!({
         "type": kind,

@@ -11,8 +11,8 @@ use super::socket::RouteSocket;
 
 const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_TARGET_NETNSID: u16 = 46;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
+pub(super) const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
@@ -139,6 +139,8 @@ pub struct NewVeth<'a> {
     pub peer_hwaddr: [u8; 6],
     /// The largest packet on both ends; the kernel's default if none.
     pub mtu: Option<u32>,
+    /// How many packets wait to be sent on both ends; the kernel's default if none.
+    pub queue: Option<u32>,
     /// The bridge that the first end becomes a port of, by number.
     pub master: Option<u32>,
     /// Whether isolated ports of the same bridge cannot reach each other.
@@ -236,6 +238,9 @@ impl RouteSocket {
         batch.message(libc::RTM_NEWLINK, CREATE, &info(0, 0, 0)).text(libc::IFLA_IFNAME, veth.name);
         if let Some(mtu) = veth.mtu {
             batch.number(libc::IFLA_MTU, mtu);
+        }
+        if let Some(queue) = veth.queue {
+            batch.number(libc::IFLA_TXQLEN, queue);
         }
         batch.nested(libc::IFLA_LINKINFO, |nest| {
             nest.attribute(IFLA_INFO_KIND, b"veth").nested(IFLA_INFO_DATA, |data| {
@@ -336,12 +341,15 @@ pub fn link_index(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
-const CREATE: i32 = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+pub(super) const CREATE: i32 = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
 
 fn write_peer(nest: &mut Batch, veth: &NewVeth<'_>) {
     nest.raw(&info(0, 0, 0)).text(libc::IFLA_IFNAME, veth.peer).attribute(libc::IFLA_ADDRESS, &veth.peer_hwaddr);
     if let Some(mtu) = veth.mtu {
         nest.number(libc::IFLA_MTU, mtu);
+    }
+    if let Some(queue) = veth.queue {
+        nest.number(libc::IFLA_TXQLEN, queue);
     }
     if let Some(namespace) = veth.peer_namespace {
         nest.number(libc::IFLA_NET_NS_FD, namespace.as_raw_fd() as u32);
@@ -349,7 +357,7 @@ fn write_peer(nest: &mut Batch, veth: &NewVeth<'_>) {
 }
 
 /// `struct ifinfomsg`.
-fn info(index: u32, flags: u32, mask: u32) -> [u8; INFO] {
+pub(super) fn info(index: u32, flags: u32, mask: u32) -> [u8; INFO] {
     let mut bytes = [0; INFO];
     bytes[4..8].copy_from_slice(&index.to_ne_bytes());
     bytes[8..12].copy_from_slice(&flags.to_ne_bytes());

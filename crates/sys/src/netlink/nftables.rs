@@ -79,7 +79,7 @@ pub struct BaseChain {
 /// A connection to nftables of the namespace it was opened in.
 #[derive(Debug)]
 pub struct Nftables {
-    socket: Socket,
+    pub(super) socket: Socket,
 }
 
 impl Nftables {
@@ -148,22 +148,29 @@ impl Nftables {
     }
 
     fn transact(&mut self, kind: u16, flags: i32, family: Family, table: &str, elements: &[Element<'_>]) -> io::Result<()> {
-        let mut batch = Batch::new();
-        batch.message(BATCH_BEGIN, 0, &frame());
         // One message for each run of elements of the same set.
         let runs = elements.chunk_by(|one, next| one.set == next.set);
-        for run in runs {
-            batch.message(kind, flags | libc::NLM_F_ACK, &header(family)).text(LIST_TABLE, table).text(LIST_SET, run[0].set);
-            batch.nested(LIST_ELEMENTS, |list| {
-                for element in run {
-                    list.nested(LIST_ELEMENT, |entry| {
-                        entry.nested(ELEMENT_KEY, |key| {
-                            key.attribute(DATA_VALUE, &element.key);
+        self.transaction(|batch| {
+            runs.for_each(|run| {
+                batch.message(kind, flags | libc::NLM_F_ACK, &header(family)).text(LIST_TABLE, table).text(LIST_SET, run[0].set);
+                batch.nested(LIST_ELEMENTS, |list| {
+                    for element in run {
+                        list.nested(LIST_ELEMENT, |entry| {
+                            entry.nested(ELEMENT_KEY, |key| {
+                                key.attribute(DATA_VALUE, &element.key);
+                            });
                         });
-                    });
-                }
-            });
-        }
+                    }
+                });
+            })
+        })
+    }
+
+    /// Carries out what `fill` writes, all or nothing. Each of its messages asks for an acknowledgement.
+    pub(super) fn transaction(&mut self, fill: impl FnOnce(&mut Batch)) -> io::Result<()> {
+        let mut batch = Batch::new();
+        batch.message(BATCH_BEGIN, 0, &frame());
+        fill(&mut batch);
         let acknowledged = batch.len() - 1;
         batch.message(BATCH_END, 0, &frame());
         self.socket.execute_expecting(batch, 1, acknowledged).map_err(|(_, error)| error)
