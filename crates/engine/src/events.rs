@@ -162,6 +162,18 @@ impl Events {
         self.send(project.cloned(), EventBody::Lifecycle(body));
     }
 
+    /// Like [`Events::lifecycle`], of something that has a new name: `source` is by that, `old` what it was called before.
+    pub fn renamed(
+        &self,
+        project: Option<&ProjectName>,
+        action: &'static str,
+        source: String,
+        old: impl std::fmt::Display,
+        requestor: Option<&Caller>,
+    ) {
+        self.lifecycle_with(project, action, source, Some(serde_json::json!({ "old_name": old.to_string() })), requestor);
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }

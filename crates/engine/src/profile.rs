@@ -88,7 +88,7 @@ impl Engine {
         refuse_default(name, "renamed")?;
         let home = self.profile_home(project)?;
         self.inner.store.write(|tx| coffer_store::profile::rename(tx, &home, name, new))?;
-        self.events().lifecycle(Some(&home), "profile-renamed", format!("/1.0/profiles/{new}"), Some(caller));
+        self.events().renamed(Some(&home), "profile-renamed", format!("/1.0/profiles/{new}"), name, Some(caller));
         Ok(())
     }
 

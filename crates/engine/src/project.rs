@@ -97,7 +97,7 @@ impl Engine {
         Ok(self.operations().spawn(operation.by(&caller), move |_| {
             engine.refuse_default_or_used(&name, "renamed")?;
             engine.inner.store.write(|tx| coffer_store::project::rename(tx, &name, &new))?;
-            engine.tell_project(&new, "project-renamed", &caller);
+            engine.events().renamed(None, "project-renamed", format!("/1.0/projects/{new}"), &name, Some(&caller));
             Ok(())
         }))
     }

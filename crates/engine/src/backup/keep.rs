@@ -67,7 +67,8 @@ impl Engine {
             files::name(directory.as_fd(), file.as_fd(), &new).map_err(failed)?;
             engine.inner.store.write(|tx| coffer_store::instance_backup::rename(tx, &instance.project, &instance.name, &name, &new))?;
             files::remove(directory.as_fd(), &name).map_err(failed)?;
-            engine.backup_lifecycle(&instance, &new, "instance-backup-renamed", &caller);
+            let source = format!("/1.0/instances/{}/backups/{new}", instance.name);
+            engine.events().renamed(Some(&instance.project), "instance-backup-renamed", source, &name, Some(&caller));
             Ok(())
         }))
     }

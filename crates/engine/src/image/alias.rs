@@ -69,7 +69,7 @@ impl Engine {
     pub fn rename_alias(&self, caller: &Caller, project: &ProjectName, name: &AliasName, new: &AliasName) -> Result<(), EngineError> {
         let alias = self.alias(project, name)?;
         self.inner.store.write(|tx| coffer_store::alias::rename(tx, &alias.project, name, new))?;
-        self.tell_alias(&Alias { name: new.clone(), ..alias }, "image-alias-renamed", caller);
+        self.events().renamed(Some(&alias.project), "image-alias-renamed", format!("/1.0/images/aliases/{new}"), name, Some(caller));
         Ok(())
     }
 
@@ -85,6 +85,7 @@ impl Engine {
     }
 
     fn tell_alias(&self, alias: &Alias, action: &'static str, caller: &Caller) {
-        self.events().lifecycle(Some(&alias.project), action, format!("/1.0/images/aliases/{}", alias.name), Some(caller));
+        let context = Some(serde_json::json!({ "target": alias.target.as_str() }));
+        self.events().lifecycle_with(Some(&alias.project), action, format!("/1.0/images/aliases/{}", alias.name), context, Some(caller));
     }
 }

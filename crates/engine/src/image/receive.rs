@@ -72,7 +72,8 @@ impl Engine {
         arrived.keep()?;
         let origin = Origin { server: None, by: format!("{} ({})", caller.username, caller.protocol), at: image.uploaded_at };
         self.record_image(&image, &upload.aliases, &origin)?;
-        self.events().lifecycle(Some(&image.project), "image-created", format!("/1.0/images/{fingerprint}"), Some(caller));
+        let context = Some(serde_json::json!({ "type": "container" }));
+        self.events().lifecycle_with(Some(&image.project), "image-created", format!("/1.0/images/{fingerprint}"), context, Some(caller));
         Ok(())
     }
 
@@ -93,7 +94,9 @@ impl Engine {
         arrived.keep()?;
         let origin = Origin { server: None, by: format!("{} ({})", caller.username, caller.protocol), at: image.uploaded_at };
         self.record_image(image, aliases, &origin)?;
-        self.events().lifecycle(Some(&image.project), "image-created", format!("/1.0/images/{}", image.fingerprint), Some(caller));
+        let context = Some(serde_json::json!({ "type": "container" }));
+        let source = format!("/1.0/images/{}", image.fingerprint);
+        self.events().lifecycle_with(Some(&image.project), "image-created", source, context, Some(caller));
         Ok(())
     }
 

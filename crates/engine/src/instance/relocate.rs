@@ -83,7 +83,12 @@ impl Engine {
                     engine.remove_snapshot(&new, &view.snapshot.name, Some(&caller))?;
                 }
             }
-            engine.lifecycle(&new, if pure_rename { "instance-renamed" } else { "instance-updated" }, Some(&caller));
+            if pure_rename {
+                let source = format!("/1.0/instances/{}", new.name);
+                engine.events().renamed(Some(&new.project), "instance-renamed", source, &instance.name, Some(&caller));
+            } else {
+                engine.lifecycle(&new, "instance-updated", Some(&caller));
+            }
             Ok(())
         }))
     }

@@ -77,7 +77,8 @@ impl Engine {
             engine.finish_snapshot_rename(&loaded.instance, &name, &new_name)?;
             undo.keep();
             engine.write_backup(&loaded)?;
-            engine.snapshot_lifecycle(&instance, &new_name, "instance-snapshot-renamed", Some(&caller));
+            let source = super::url(&instance, &new_name);
+            engine.events().renamed(Some(&instance.project), "instance-snapshot-renamed", source, &name, Some(&caller));
             Ok(())
         }))
     }

@@ -63,7 +63,9 @@ impl Engine {
         // Whatever came of it, there is nothing for the next daemon to finish.
         self.note_restore(instance, None)?;
         restored.and(started)?;
-        self.snapshot_lifecycle(instance, name, "instance-restored", Some(caller));
+        let context = Some(serde_json::json!({ "snapshot": name.as_str() }));
+        let source = format!("/1.0/instances/{}", instance.name);
+        self.events().lifecycle_with(Some(&instance.project), "instance-restored", source, context, Some(caller));
         Ok(())
     }
 

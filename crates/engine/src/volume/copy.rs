@@ -67,7 +67,8 @@ impl Engine {
                 return engine.rename_volume(&caller, &request);
             }
             engine.move_now(&request, operation)?;
-            engine.tell_volume(&request.to, "storage-volume-renamed", Some(&caller));
+            let (to, old) = (&request.to, &request.from.key.name);
+            engine.events().renamed(Some(&to.key.project), "storage-volume-renamed", to.url(), old, Some(&caller));
             Ok(())
         }))
     }

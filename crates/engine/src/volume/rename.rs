@@ -31,7 +31,7 @@ impl Engine {
             return Err(error);
         }
         fault::point("volume-rename.done").map_err(cut)?;
-        self.tell_volume(to, "storage-volume-renamed", Some(caller));
+        self.events().renamed(Some(&to.key.project), "storage-volume-renamed", to.url(), &from.key.name, Some(caller));
         Ok(())
     }
 

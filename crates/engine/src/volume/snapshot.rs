@@ -110,7 +110,8 @@ impl Engine {
             engine.inner.store.write(|tx| volume_snapshot::rename(tx, &volume, &old, &name))?;
             fault::point("volume-snapshot-rename.recorded").map_err(|cause| EngineError::system("renaming the snapshot", cause))?;
             engine.finish_rename_of_snapshot(engine.pool_driver(&place.pool)?.as_ref(), &place, &volume, &name)?;
-            engine.tell_snapshot(&place, &name, "storage-volume-snapshot-renamed", &caller);
+            let source = format!("{}/snapshots/{name}", place.url());
+            engine.events().renamed(Some(&place.key.project), "storage-volume-snapshot-renamed", source, &old, Some(&caller));
             Ok(())
         }))
     }
@@ -141,7 +142,8 @@ impl Engine {
             Err(error @ StorageError::Reclaim { .. }) => tracing::warn!("{}", coffer_base::chain(&error)),
             restored => restored?,
         }
-        self.tell_volume(place, "storage-volume-restored", Some(caller));
+        let context = Some(serde_json::json!({ "snapshot": name.as_str() }));
+        self.events().lifecycle_with(Some(&place.key.project), "storage-volume-restored", place.url(), context, Some(caller));
         Ok(())
     }
 
