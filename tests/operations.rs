@@ -104,3 +104,46 @@ fn a_long_step_shows_its_progress_and_can_be_cancelled() {
     assert_eq!(daemon.api().get("/1.0/images"), before);
     assert_eq!(daemon.api().get("/1.0/operations/log?status=cancelled")[0]["description"], "Publishing instance");
 }
+
+/// Starts something that takes a while, cancels it as soon as it shows its progress, and expects that it has ended so.
+#[track_caller]
+fn cancel_at_progress(daemon: &Daemon, start: impl FnOnce() -> Value, progress: &str) {
+    let mut listener = daemon.api().events("type=operation");
+    let url = start()["operation"].as_str().expect("an operation").to_owned();
+    loop {
+        let event = listener.one();
+        let operation = &event["metadata"];
+        if operation["id"] == url.rsplit('/').next().unwrap_or_default() {
+            assert_eq!(operation["status"], "Running", "{operation}");
+            if operation["metadata"][progress].is_string() {
+                break;
+            }
+        }
+    }
+    daemon.api().expect("DELETE", &url, None);
+    assert_eq!(daemon.api().get(&url)["status"], "Cancelled");
+}
+
+#[test]
+fn an_unpacking_that_is_cancelled_leaves_nothing() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    daemon.coffer(["exec", "c1", "--", "sh", "-c", "head -c 24000000 /dev/urandom > /large"]).ok();
+    daemon.change_state("c1", "stop");
+    // The slowest to unpack: it takes more than a second.
+    daemon.coffer(["publish", "c1", "--alias", "slow", "--compression", "bzip2"]).ok();
+    daemon.coffer(["delete", "c1"]).ok();
+    let before = daemon.world();
+    let create = || {
+        let body = json!({"name": "new", "source": {"type": "image", "alias": "slow"}});
+        daemon.api().request("POST", "/1.0/instances", Some(&body)).expect("an answer").json()
+    };
+    cancel_at_progress(&daemon, create, "create_instance_from_image_unpack_progress");
+    let gone = || daemon.api().get("/1.0/instances") == json!([]);
+    assert!(daemon.eventually(gone), "{}", daemon.api().get("/1.0/instances"));
+    let volume = daemon.state_seen().join("storage-pools/default/containers/new");
+    assert!(daemon.eventually(|| !volume.exists()), "its volume stays");
+    daemon.expect_nothing_since(&before);
+    // The name is free, and the image as good as before.
+    daemon.coffer(["init", "slow", "new"]).ok();
+}

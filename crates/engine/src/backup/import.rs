@@ -161,12 +161,15 @@ impl Engine {
             }
             Ok(())
         };
-        create_all(pool.as_ref(), &volumes, &mut Vec::new(), &mut unpack)?;
-        for (_, volume) in volumes.iter().rev() {
-            let (pool, volume) = (pool.clone(), volume.clone());
-            // What is pushed last is taken back first: the volume itself goes after its snapshots.
-            undo.push(format!("removing volume {volume}"), move || pool.delete_volume(&volume));
-        }
+        operation.cancellable(|| {
+            create_all(pool.as_ref(), &volumes, &mut Vec::new(), &mut unpack)?;
+            for (_, volume) in volumes.iter().rev() {
+                let (pool, volume) = (pool.clone(), volume.clone());
+                // What is pushed last is taken back first: the volume itself goes after its snapshots.
+                undo.push(format!("removing volume {volume}"), move || pool.delete_volume(&volume));
+            }
+            Ok(())
+        })?;
         fault::point("import.volumes-made").map_err(cut)?;
         let ready = Instance { phase: Phase::Ready, ..instance.clone() };
         self.set_root_size(pool.as_ref(), &Loaded { instance: ready, id, ..self.load(&instance.project, &instance.name)? })?;

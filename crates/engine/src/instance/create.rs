@@ -171,14 +171,17 @@ impl Engine {
         });
         let volume = Volume::instance(&instance.project, &instance.name);
         let pool = self.pool_driver(&instance.pool)?;
-        match image {
-            Some(image) => self.unpack_into(pool.as_ref(), &volume, image, operation)?,
-            None => pool.create(&volume, &mut |directory| Ok(empty_root(directory)?))?,
-        }
-        undo.push(format!("removing volume {volume}"), {
-            let (pool, volume) = (pool.clone(), volume.clone());
-            move || pool.delete_volume(&volume)
-        });
+        operation.cancellable(|| {
+            match image {
+                Some(image) => self.unpack_into(pool.as_ref(), &volume, image, operation)?,
+                None => pool.create(&volume, &mut |directory| Ok(empty_root(directory)?))?,
+            }
+            undo.push(format!("removing volume {volume}"), {
+                let (pool, volume) = (pool.clone(), volume.clone());
+                move || pool.delete_volume(&volume)
+            });
+            Ok(())
+        })?;
         fault::point("create.volume-made").map_err(cut)?;
         self.warm_up_made(&pool, &volume);
         let loaded =

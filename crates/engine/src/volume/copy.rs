@@ -119,7 +119,17 @@ impl Engine {
         let origin = content_of(request);
         let progress = operation.progress();
         self.make_volume(&new, &snapshots, to.as_ref(), &mut |to| {
-            Ok(copy(from.as_ref(), &origin, to, &request.to.volume(), &names, &progress)?)
+            let mut whole = false;
+            let copied = operation.cancellable(|| {
+                copy(from.as_ref(), &origin, to, &request.to.volume(), &names, &progress)?;
+                whole = true;
+                Ok(())
+            });
+            if copied.is_err() && whole {
+                // It was cancelled at the last moment.
+                super::delete::remove_from_pool(to, &request.to.volume())?;
+            }
+            copied
         })
     }
 
