@@ -75,3 +75,28 @@ fn another_project_becomes_the_current_one() {
     daemon.coffer(["project", "switch", "default"]).clean();
     assert_eq!(daemon.coffer(["list", "-c", "n", "--format", "csv"]).ok(), "here\n");
 }
+
+#[test]
+fn what_is_not_done_is_refused_by_name_with_what_helps() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    for (words, hints) in [
+        (&["network", "acl", "list"][..], &["network acl", "not supported", "port_isolation"][..]),
+        (&["network", "forward", "create", "testbr0", "10.99.7.50"], &["network forward", "not supported", "proxy"]),
+        (&["network", "peer", "list", "testbr0"], &["network peer", "not supported", "Open Virtual Network"]),
+        (&["network", "zone", "create", "example.org"], &["network zone", "not supported", "dns.domain"]),
+        (&["file", "mount", "c1", "--listen", "127.0.0.1:2222"], &["over SSH", "not supported", "mount them on a directory"]),
+    ] {
+        holds(&daemon.coffer(words.iter().copied()).fails(), hints);
+    }
+    // Other clients are told too.
+    for (path, what) in [
+        ("/1.0/network-acls", "network ACLs"),
+        ("/1.0/network-zones/x", "network zones"),
+        ("/1.0/networks/testbr0/forwards", "network forwards"),
+        ("/1.0/networks/testbr0/peers", "network peers"),
+        ("/1.0/storage-pools/default/buckets", "storage buckets"),
+    ] {
+        holds(&daemon.api().refused("GET", path, None, 501), &[what, "not supported"]);
+    }
+}
