@@ -25,6 +25,7 @@ mod https;
 mod image_servers;
 mod keys;
 mod lifecycle;
+mod lifecycle_events;
 mod limits;
 mod lxd_archives;
 mod metrics;
