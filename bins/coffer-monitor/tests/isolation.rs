@@ -337,6 +337,7 @@ fn interfaces_move_in_and_out() {
         let nic = |host_name: &str, name: &str| Nic {
             host_name: host_name.into(),
             name: name.into(),
+            over: None,
             veth: None,
             hwaddr: None,
             mtu: None,
@@ -370,7 +371,8 @@ fn interfaces_move_in_and_out() {
         // A new pair: one end inside, the other a port of a bridge, both gone with the instance.
         ip("link add br77 type bridge");
         let hwaddr = Some("00:16:3e:11:22:44".to_owned());
-        place.spec.nics = vec![Nic { veth: Some(Veth { bridge: Some("br77".into()) }), hwaddr, ..nic("outer7", "eth0") }];
+        place.spec.nics =
+            vec![Nic { veth: Some(Veth { bridge: Some("br77".into()), ..Veth::default() }), hwaddr, ..nic("outer7", "eth0") }];
         let mut running = place.start();
         assert_eq!(running.sh("ls /sys/class/net"), "eth0\nlo\n");
         assert!(ip("link show outer7").contains("master br77"));
