@@ -77,7 +77,7 @@ fn start(contender: &mut Contender, count: usize, samples: &mut Samples) {
 }
 
 /// What entering the pen costs, which is not the daemon's doing.
-fn time_to_enter(contender: &Contender) -> Duration {
+pub fn time_to_enter(contender: &Contender) -> Duration {
     let mut times: Vec<_> = (0..5)
         .map(|_| {
             let began = Instant::now();

@@ -5,6 +5,7 @@
 mod archives;
 mod contender;
 mod files;
+mod images;
 mod lists;
 mod lone;
 mod memory;
@@ -23,7 +24,7 @@ coffer-bench [OPTIONS]     best through `cargo xtask bench`, which builds everyt
   --rounds N       rounds of each scene (default 11)
   --list N         how many stopped instances the lists are measured with (default 200)
   --parallel N     how many launches at once (default 20)
-  --only WORDS     only these parts, by comma: scenes, debian, archives, lists, stream, files,
+  --only WORDS     only these parts, by comma: scenes, debian, archives, images, lists, stream, files,
                    parallel, running, lone
   --no-lxd         leave LXD out
   --no-ours        leave Coffer out
@@ -141,7 +142,9 @@ fn measure(plan: &Plan) -> Result<(), String> {
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(2), ..plan.clone() }, &contenders, "deb", "btrfs", &mut samples);
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(3), ..plan.clone() }, &contenders, "deb", "host", &mut samples);
         scenes::play(&Plan { rounds: plan.rounds.div_ceil(3), ..plan.clone() }, &contenders, "deb", "dir", &mut samples);
-        scenes::import_debian(&contenders, &mut samples);
+    }
+    if plan.wants("images") {
+        images::measure(plan, &mut contenders, &mut samples)?;
     }
     if plan.wants("stream") {
         scenes::stream(&contenders, &mut samples);

@@ -25,12 +25,13 @@ enum Where {
 }
 
 /// The targets, by the row's name or, before a `…`, its beginning.
-const TARGETS: [(&str, Where, Target); 36] = [
+const TARGETS: [(&str, Where, Target); 42] = [
     ("start", Where::Usual, Target::Faster(12.0)),
     ("launch", Where::Usual, Target::Faster(10.0)),
     ("exec true", Where::Usual, Target::Faster(5.0)),
     ("stop --force", Where::Usual, Target::Faster(25.0)),
     ("restart --force", Where::Usual, Target::Faster(20.0)),
+    ("list of 1,000 products", Where::Usual, Target::Faster(5.0)),
     ("list of…", Where::Usual, Target::Faster(20.0)),
     ("GET recursion=2…", Where::Usual, Target::Faster(25.0)),
     ("daemon's exec…", Where::Usual, Target::Faster(15.0)),
@@ -47,7 +48,12 @@ const TARGETS: [(&str, Where, Target); 36] = [
     ("snapshot, running", Where::Scene("deb btrfs"), Target::Faster(6.0)),
     ("restore", Where::Scene("deb btrfs"), Target::Faster(6.0)),
     ("image import, split", Where::Scene("deb"), Target::Faster(3.0)),
-    ("image import, unified", Where::Scene("bb dir"), Target::Faster(2.0)),
+    ("image import, tar.xz", Where::Scene("deb"), Target::Faster(2.0)),
+    ("image import, tar.zst", Where::Scene("deb"), Target::Faster(2.0)),
+    ("image import, unified", Where::Scene("bb"), Target::Faster(2.0)),
+    ("image unpack…", Where::Scene("deb dir"), Target::Faster(1.0)),
+    ("image unpack…", Where::Scene("deb btrfs"), Target::Faster(1.0)),
+    ("image unpack…", Where::Scene("deb host"), Target::Faster(1.0)),
     ("snapshot, running", Where::Usual, Target::Faster(5.0)),
     ("file push, 256 MiB…", Where::Scene("bb dir"), Target::More(3.0)),
     ("file pull, 256 MiB…", Where::Scene("bb dir"), Target::More(3.0)),

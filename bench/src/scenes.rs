@@ -59,9 +59,6 @@ pub fn play(plan: &Plan, contenders: &[Contender], image: &str, pool: &str, samp
             without_client(contender, image, pool, &place, samples);
         }
     }
-    for contender in contenders {
-        import(contender, &place, samples);
-    }
 }
 
 /// The first instance of an image on a pool unpacks it, on some pools for all that follow.
@@ -108,36 +105,6 @@ pub fn without_client(contender: &Contender, image: &str, pool: &str, place: &st
         let began = Instant::now();
         api.expect(method, path, body.as_ref());
         samples.time(what, place, contender.side, began.elapsed());
-    }
-}
-
-/// Imports the busybox image under another alias, and removes it; the bytes differ each time, as a new image's would.
-fn import(contender: &Contender, place: &str, samples: &mut Samples) {
-    if place != "bb dir" {
-        return;
-    }
-    let image = coffer_testkit::images::busybox();
-    let words = ["image", "import", &image.unified.display().to_string(), "--alias", "again"];
-    for _ in 0..5 {
-        match contender.cli(&words) {
-            Ok(took) => samples.time("image import, unified", place, contender.side, took),
-            Err(why) => samples.note(format!("{:?} cannot import: {why}", contender.side)),
-        }
-        let _ = contender.cli(&["image", "delete", "again"]);
-    }
-}
-
-/// Imports the Debian image in two files, over and over; nothing is left of it.
-pub fn import_debian(contenders: &[Contender], samples: &mut Samples) {
-    for _ in 0..5 {
-        for contender in contenders {
-            // There is one from before; LXD takes the same bytes only once.
-            let _ = contender.cli(&["image", "delete", "deb"]);
-            match contender.import_debian() {
-                Ok(took) => samples.time("image import, split", "deb", contender.side, took),
-                Err(why) => samples.note(format!("{:?} cannot import: {why}", contender.side)),
-            }
-        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use coffer_test_images::Image;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -20,6 +21,7 @@ pub struct ImageServer {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Mutex<Shared>>,
+    gathered: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +31,21 @@ struct Shared {
     updated: String,
     cut: Option<(String, usize)>,
     without_ranges: bool,
+    gathering: Option<Gathering>,
     requests: Vec<Request>,
 }
+
+/// Requests for images that are answered only together.
+#[derive(Debug)]
+struct Gathering {
+    /// The first byte that is wanted by those that count.
+    from: usize,
+    /// How many must still come.
+    missing: usize,
+}
+
+/// How long a request waits for others that are to be answered with it.
+const GATHERING: Duration = Duration::from_secs(20);
 
 /// One request that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +106,7 @@ impl ImageServer {
     fn serve(pen: &Pen, scheme: &'static str, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = pen.in_network(|| TcpListener::bind("127.0.0.1:0")).expect("a port in the pen");
         let address = listener.local_addr().expect("the address of a listener");
-        let server = Self { address, scheme, shared: Arc::default() };
+        let server = Self { address, scheme, shared: Arc::default(), gathered: Arc::default() };
         server.lock().updated = "Sun, 01 Nov 2026 00:00:00 +0000".into();
         server.write_lists();
         let accepting = server.clone();
@@ -166,6 +181,29 @@ impl ImageServer {
         self.write_lists();
     }
 
+    /// Offers a product so many times more under other names, with fingerprints that no image has.
+    ///
+    /// # Panics
+    /// There is no such product.
+    #[track_caller]
+    pub fn multiply(&self, product: &str, times: usize) {
+        let mut shared = self.lock();
+        let original = shared.products.get(product).expect("a product that was offered").clone();
+        for number in 0..times {
+            let mut copy = original.clone();
+            copy["aliases"] = format!("copy{number},copy{number}/1").into();
+            let versions = copy["versions"].as_object_mut().expect("an offered product has versions");
+            for item in versions.values_mut().filter_map(|version| version["items"].as_object_mut()).flat_map(|items| items.values_mut()) {
+                if item["combined_squashfs_sha256"].is_string() {
+                    item["combined_squashfs_sha256"] = hex(&[number.to_string().as_bytes()]).into();
+                }
+            }
+            shared.products.insert(format!("copy{number}:1:amd64"), copy);
+        }
+        drop(shared);
+        self.write_lists();
+    }
+
     /// Dates the lists.
     pub fn date(&self, updated: &str) {
         self.lock().updated = updated.to_owned();
@@ -192,6 +230,49 @@ impl ImageServer {
     /// Cuts the connection once, after so many bytes of the next file whose path ends so.
     pub fn cut_once(&self, ending: &str, after: usize) {
         self.lock().cut = Some((ending.to_owned(), after));
+    }
+
+    /// Answers requests for images that want bytes from there on only once so many of them wait at the same time; once.
+    /// Where that never happens, the connection is closed.
+    pub fn gather(&self, from: usize, count: usize) {
+        self.lock().gathering = Some(Gathering { from, missing: count });
+    }
+
+    /// Says whether the requests that were to come together did.
+    #[must_use]
+    pub fn has_gathered(&self) -> bool {
+        self.lock().gathering.is_none()
+    }
+
+    /// Waits for the others, if this request is one of those that come together.
+    fn wait_for_others(&self, path: &str, from: usize) -> Option<()> {
+        let mut shared = self.lock();
+        let Some(gathering) = shared.gathering.as_mut().filter(|gathering| path.starts_with("images/") && from >= gathering.from) else {
+            return Some(());
+        };
+        gathering.missing -= 1;
+        if gathering.missing == 0 {
+            shared.gathering = None;
+            self.gathered.notify_all();
+        }
+        let waited = self.gathered.wait_timeout_while(shared, GATHERING, |shared| shared.gathering.is_some());
+        let (shared, waited) = waited.expect("no test panics while it holds the server");
+        drop(shared);
+        (!waited.timed_out()).then_some(())
+    }
+
+    /// Offers what makes a version's root file system out of an earlier version's.
+    ///
+    /// # Panics
+    /// There is no such product or version.
+    #[track_caller]
+    pub fn offer_delta(&self, product: &str, serial: &str, base: &str, delta: Vec<u8>) {
+        let path = format!("images/{}/{serial}/delta.{base}.vcdiff", product.replace(':', "/"));
+        let item = json!({
+            "ftype": "squashfs.vcdiff", "path": path, "size": delta.len(), "sha256": hex(&[&delta]), "delta_base": base,
+        });
+        self.edit(product, |product| product["versions"][serial]["items"][format!("delta.{base}.vcdiff")] = item);
+        self.put(&path, delta);
     }
 
     /// Knows nothing of ranges from now on.
@@ -235,17 +316,24 @@ impl ImageServer {
         let path = head.split(' ').nth(1)?.trim_start_matches('/').to_owned();
         let header = |name: &str| head.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)));
         let value = |name: &str| header(name).map(|(_, value)| value.trim().to_owned()).unwrap_or_default();
+        let range = value("range");
+        let range = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+        let from: usize = range.and_then(|(from, _)| from.parse().ok()).unwrap_or(0);
+        self.wait_for_others(&path, from)?;
         let mut shared = self.lock();
-        let ranges = !shared.without_ranges;
-        let from: usize = value("range").strip_prefix("bytes=").and_then(|range| range.split('-').next()?.parse().ok()).unwrap_or(0);
-        let from = if ranges { from } else { 0 };
+        let range = range.filter(|_| !shared.without_ranges);
+        let from = if range.is_some() { from } else { 0 };
+        let to: Option<usize> = range.and_then(|(_, to)| to.parse().ok());
         let cut = shared.cut.take_if(|(ending, _)| path.ends_with(ending.as_str())).map(|(_, after)| after);
         let file = shared.files.get(&path).cloned();
         let tag = file.as_ref().map(|bytes| format!("\"{}\"", &hex(&[bytes])[..16]));
         let (status, body) = match file {
             None => (404, Vec::new()),
             Some(_) if tag.as_ref() == Some(&value("if-none-match")) => (304, Vec::new()),
-            Some(bytes) if from > 0 => (206, bytes[from.min(bytes.len())..].to_vec()),
+            Some(bytes) if range.is_some() => {
+                let end = to.map_or(bytes.len(), |to| bytes.len().min(to + 1));
+                (206, bytes[from.min(end)..end].to_vec())
+            }
             Some(bytes) => (200, bytes),
         };
         shared.requests.push(Request { path, from, status, agent: value("user-agent") });
