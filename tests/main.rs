@@ -22,6 +22,8 @@ mod first_launch;
 mod genuine_lxc;
 mod guest_api;
 mod https;
+mod image_downloads;
+mod image_pushes;
 mod image_servers;
 mod keys;
 mod lifecycle;

@@ -127,4 +127,9 @@ impl ClientError {
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
+
+    /// Tells whether there is something already where something new was to be.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
 }

@@ -73,8 +73,11 @@ impl Upload {
     }
 }
 
-/// Bytes read from disk at a time.
-const CHUNK: usize = 1 << 20;
+/// Bytes read from disk at a time: few enough that their memory is used again rather than asked for anew.
+const CHUNK: usize = 256 << 10;
+
+/// Chunks that are read ahead of what is sent.
+const AHEAD: usize = 4;
 
 /// The body of a request.
 pub(crate) enum RequestBody {
@@ -86,7 +89,7 @@ pub(crate) enum RequestBody {
 impl From<Upload> for RequestBody {
     fn from(upload: Upload) -> Self {
         let length = upload.length();
-        let (sender, chunks) = mpsc::channel(2);
+        let (sender, chunks) = mpsc::channel(AHEAD);
         // Blocking reads stay off the runtime; dropping the receiver ends the thread.
         std::thread::spawn(move || feed(upload, length, &sender));
         RequestBody::Streamed { chunks, left: length }

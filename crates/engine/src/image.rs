@@ -2,6 +2,7 @@
 
 pub mod alias;
 pub mod change;
+mod delta;
 pub mod export;
 pub mod find;
 pub(crate) mod oci;
@@ -9,6 +10,7 @@ pub mod pools;
 pub mod public;
 pub mod publish;
 pub mod pull;
+pub mod push;
 pub mod receive;
 pub mod refresh;
 mod secret;

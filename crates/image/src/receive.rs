@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use coffer_base::{Bytes, Progress, fault};
 use coffer_model::Fingerprint;
@@ -12,6 +13,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, renameat, unlinkat};
 use sha2::{Digest, Sha256};
 
 use crate::unpack::{InspectRequest, Inspected, Limits, UnpackError, Unpacker};
+
+/// After so many bytes the kernel is asked to begin writing them to disk, so that little is left to wait for in the end.
+const STRETCH: u64 = 4 << 20;
 
 /// The stage under which a transfer reports its progress.
 const STAGE: &str = "download";
@@ -27,12 +31,15 @@ pub struct Incoming {
     rootfs: Option<OwnedFd>,
     hash: Sha256,
     received: u64,
+    /// Bytes of the file that is being written, and how many of them are on their way to disk.
+    written: u64,
+    begun: u64,
     limit: Option<Bytes>,
     total: Option<u64>,
     progress: Progress,
 }
 
-/// An image whose bytes are all here and on disk, still without a name.
+/// An image whose bytes are all here, still without a name.
 #[derive(Debug)]
 pub struct Arrived {
     images: OwnedFd,
@@ -40,6 +47,8 @@ pub struct Arrived {
     rootfs: Option<OwnedFd>,
     fingerprint: Fingerprint,
     size: u64,
+    /// Whether its bytes are on disk, once that was asked for: the kernel tells of a failure only once.
+    synced: OnceLock<io::Result<()>>,
 }
 
 /// An image that stands in the images directory under its fingerprint.
@@ -111,7 +120,7 @@ impl Incoming {
     pub fn begin(images: BorrowedFd<'_>, limit: Option<Bytes>, total: Option<u64>, progress: Progress) -> Result<Self, ReceiveError> {
         let images = images.try_clone_to_owned().map_err(ReceiveError::Create)?;
         let metadata = unnamed_file(images.as_fd())?;
-        Ok(Self { images, metadata, rootfs: None, hash: Sha256::new(), received: 0, limit, total, progress })
+        Ok(Self { images, metadata, rootfs: None, hash: Sha256::new(), received: 0, written: 0, begun: 0, limit, total, progress })
     }
 
     /// Takes in the next bytes.
@@ -124,6 +133,7 @@ impl Incoming {
             return Err(ReceiveError::TooLarge { limit });
         }
         self.hash.update(chunk);
+        self.written += chunk.len() as u64;
         let file = self.rootfs.as_ref().unwrap_or(&self.metadata);
         while !chunk.is_empty() {
             match rustix::io::write(file, chunk) {
@@ -133,6 +143,11 @@ impl Incoming {
             }
         }
         self.received = after;
+        if self.written - self.begun >= STRETCH {
+            // A file system that does not do this does all in the end.
+            let _ = coffer_sys::writeout::begin(file.as_fd(), self.begun, self.written - self.begun);
+            self.begun = self.written;
+        }
         self.progress.report(STAGE, self.received, self.total);
         Ok(())
     }
@@ -149,7 +164,48 @@ impl Incoming {
             return Err(ReceiveError::Empty { part: "metadata" });
         }
         self.rootfs = Some(unnamed_file(self.images.as_fd())?);
+        (self.written, self.begun) = (0, 0);
         Ok(())
+    }
+
+    /// Makes the root file system's bytes, which begin now, out of another image's root file system and a delta; there may be
+    /// `limit` of them. If that fails, none are there, and they can still come another way.
+    ///
+    /// # Errors
+    /// Those of [`Unpacker::patch`], and [`UnpackError::Talk`] where the file cannot be read back.
+    pub fn patch_rootfs(
+        &mut self,
+        unpacker: &Unpacker,
+        base: BorrowedFd<'_>,
+        delta: BorrowedFd<'_>,
+        limit: u64,
+    ) -> Result<(), UnpackError> {
+        let Some(rootfs) = &self.rootfs else { return Err(UnpackError::Talk(io::ErrorKind::InvalidInput.into())) };
+        let read_back = |file: &OwnedFd, hash: &mut Sha256| -> io::Result<u64> {
+            let (mut at, mut buffer) = (0, vec![0; 256 << 10]);
+            loop {
+                match rustix::io::pread(file, &mut buffer, at)? {
+                    0 => return Ok(at),
+                    count => {
+                        hash.update(&buffer[..count]);
+                        at += count as u64;
+                    }
+                }
+            }
+        };
+        let mut hash = self.hash.clone();
+        let patched = unpacker.patch(base, delta, rootfs.as_fd(), limit, &self.progress);
+        match patched.and_then(|_| read_back(rootfs, &mut hash).map_err(UnpackError::Talk)) {
+            Ok(bytes) => {
+                self.hash = hash;
+                self.received += bytes;
+                Ok(())
+            }
+            Err(error) => {
+                rustix::fs::ftruncate(rootfs, 0).map_err(|errno| UnpackError::Talk(errno.into()))?;
+                Err(error)
+            }
+        }
     }
 
     /// Bytes received so far.
@@ -158,7 +214,8 @@ impl Incoming {
         self.received
     }
 
-    /// Ends the transfer: the bytes are on disk when this returns, so that no power cut leaves half an image under a name.
+    /// Ends the transfer. The bytes are on disk at the latest when [`Arrived::keep`] gives them their names, so that no power cut
+    /// leaves half an image under one.
     ///
     /// # Errors
     /// [`ReceiveError::Empty`] or [`ReceiveError::Write`].
@@ -166,9 +223,6 @@ impl Incoming {
         let failed = |cause: io::Error| ReceiveError::Write { received: self.received, cause };
         if self.received == 0 {
             return Err(ReceiveError::Empty { part: "metadata" });
-        }
-        for file in self.rootfs.iter().chain([&self.metadata]) {
-            rustix::fs::fdatasync(file).map_err(|errno| failed(errno.into()))?;
         }
         if let Some(rootfs) = &self.rootfs
             && size_of(rootfs.as_fd()).map_err(failed)? == 0
@@ -179,7 +233,14 @@ impl Incoming {
         let digest = self.hash.finalize();
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let fingerprint = hex.parse().expect("64 lower-case hexadecimal digits are a fingerprint");
-        Ok(Arrived { images: self.images, metadata: self.metadata, rootfs: self.rootfs, fingerprint, size: self.received })
+        Ok(Arrived {
+            images: self.images,
+            metadata: self.metadata,
+            rootfs: self.rootfs,
+            fingerprint,
+            size: self.received,
+            synced: OnceLock::new(),
+        })
     }
 }
 
@@ -225,21 +286,32 @@ impl Arrived {
         if self.rootfs.is_some() { Parts::Split } else { Parts::Unified }
     }
 
-    /// Reads the whole image without writing anything: what it says about itself, and that unpacking it would not be refused.
+    /// Reads what the image says about itself, without writing anything, and that its files' ends are there. Unless `whole`,
+    /// compressed archives are not read in between: what is wrong there is refused when the image is unpacked (decision 017).
     ///
     /// # Errors
     /// See [`UnpackError`].
-    pub fn inspect(&self, unpacker: &Unpacker, limits: Limits, progress: &Progress) -> Result<Inspected, UnpackError> {
+    pub fn inspect(&self, unpacker: &Unpacker, limits: Limits, whole: bool, progress: &Progress) -> Result<Inspected, UnpackError> {
         let rootfs = self.rootfs.as_ref().map(AsFd::as_fd);
-        unpacker.inspect(&InspectRequest { metadata: self.metadata.as_fd(), rootfs, limits, whole: true }, progress)
+        std::thread::scope(|scope| {
+            // The disk works while the unpacker reads what is still in memory.
+            scope.spawn(|| self.synced.get_or_init(|| self.sync()).is_ok());
+            unpacker.inspect(&InspectRequest { metadata: self.metadata.as_fd(), rootfs, limits, whole }, progress)
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.rootfs.iter().chain([&self.metadata]).try_for_each(|file| Ok(rustix::fs::fdatasync(file)?))
     }
 
     /// Gives the files their names in the images directory: the root file system's first, so that whoever sees the
     /// metadata's sees a whole image. Files of the same name are replaced; they have the same content.
     ///
     /// # Errors
-    /// [`ReceiveError::Name`]; no name stays.
-    pub fn keep(self) -> Result<Stored, ReceiveError> {
+    /// [`ReceiveError::Write`] if the bytes do not get to the disk; [`ReceiveError::Name`]. No name stays.
+    pub fn keep(mut self) -> Result<Stored, ReceiveError> {
+        let synced = self.synced.take().unwrap_or_else(|| self.sync());
+        synced.map_err(|cause| ReceiveError::Write { received: self.size, cause })?;
         let (metadata, rootfs) = names(&self.fingerprint);
         if let Some(file) = &self.rootfs {
             name(self.images.as_fd(), file.as_fd(), &rootfs)?;

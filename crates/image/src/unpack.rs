@@ -13,7 +13,9 @@ mod backup;
 mod budget;
 pub(crate) mod confine;
 mod conversation;
+mod delta;
 mod devices;
+mod ending;
 pub(crate) mod entry;
 pub(crate) mod failure;
 mod filter;
@@ -78,7 +80,8 @@ pub struct InspectRequest<'a> {
     pub rootfs: Option<BorrowedFd<'a>>,
     /// How much the image may hold.
     pub limits: Limits,
-    /// Reads to the last byte, so that a damaged or hostile image is refused now; otherwise only until it is known what it is.
+    /// Reads to the last byte, so that every damaged or hostile image is refused now. Otherwise compressed archives are read until
+    /// it is known what they are and that their end is there; what is wrong in between is refused when it is unpacked.
     pub whole: bool,
 }
 
@@ -238,6 +241,31 @@ impl Unpacker {
         })?;
         match heard.last {
             Line::Inspected => Ok(Accounts { passwd: heard.text, group: heard.configuration.unwrap_or_default() }),
+            line => Err(UnpackError::unexpected(line)),
+        }
+    }
+}
+
+impl Unpacker {
+    /// Makes a file of at most `limit` bytes out of another file and a delta of the two; `target` is empty. Answers its bytes:
+    /// whether they are the right ones, only their hash tells. Blocks until it is done.
+    ///
+    /// # Errors
+    /// See [`UnpackError`] and [`Failure`].
+    pub fn patch(
+        &self,
+        base: BorrowedFd<'_>,
+        delta: BorrowedFd<'_>,
+        target: BorrowedFd<'_>,
+        limit: u64,
+        progress: &Progress,
+    ) -> Result<u64, UnpackError> {
+        let heard = self.converse(Task::Patch { limit }, &[base, delta, target], |done| {
+            progress.report(STAGE, done, Some(limit));
+            progress.check()
+        })?;
+        match heard.last {
+            Line::Patched { bytes } => Ok(bytes),
             line => Err(UnpackError::unexpected(line)),
         }
     }

@@ -105,6 +105,7 @@ mod tests {
             properties: Default::default(),
             filename: String::new(),
             files: Vec::new(),
+            deltas: Vec::new(),
         }
     }
 

@@ -27,6 +27,17 @@ pub struct RemoteImage {
     pub filename: String,
     /// Where its bytes are; empty where it is fetched as a whole.
     pub files: Vec<RemoteFile>,
+    /// What makes its second file out of another image's.
+    pub deltas: Vec<Delta>,
+}
+
+/// The difference of two images' root file systems.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delta {
+    /// The fingerprint of the image whose root file system it begins with.
+    pub base: String,
+    /// The difference, as VCDIFF.
+    pub file: RemoteFile,
 }
 
 /// What an image is of.

@@ -5,10 +5,12 @@
 
 pub mod cache;
 pub mod catalogue;
+mod download;
 pub mod error;
 pub mod image;
 mod lxd;
 pub mod oci;
+mod push;
 pub mod server;
 pub mod signature;
 mod simplestreams;
@@ -16,7 +18,8 @@ mod simplestreams;
 pub use cache::Cache;
 pub use catalogue::Catalogue;
 pub use error::RemoteError;
-pub use image::{ImageKind, RemoteFile, RemoteImage};
+pub use image::{Delta, ImageKind, RemoteFile, RemoteImage};
+pub use push::{Pushed, PushedFile};
 pub use server::{Protocol, ProtocolError, Server, Sink, Wanted};
 pub use signature::{PublicKey, SignatureError, Signers};
 pub use simplestreams::INDEX;

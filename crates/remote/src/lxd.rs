@@ -62,6 +62,7 @@ impl Entry {
             properties: self.properties.unwrap_or_default(),
             filename: self.filename,
             files: Vec::new(),
+            deltas: Vec::new(),
         })
     }
 }
@@ -135,14 +136,14 @@ fn refused(error: &RemoteError) -> bool {
 }
 
 /// A path with those parameters that have a value.
-fn target(path: &str, parameters: &[(&str, &str)]) -> String {
+pub(crate) fn target(path: &str, parameters: &[(&str, &str)]) -> String {
     let pairs = parameters.iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| format!("{key}={}", escape(value)));
     let query = pairs.collect::<Vec<_>>().join("&");
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 /// Escapes everything but what needs no escape anywhere. Source: RFC 3986, section 2.3.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

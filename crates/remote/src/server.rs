@@ -5,7 +5,7 @@ use std::io;
 use std::str::FromStr;
 
 use coffer_base::Architecture;
-use coffer_web::{Certificate, Dialer, FetchError, Fetcher, Proxies, Reply, Trust, Url};
+use coffer_web::{Certificate, Dialer, FetchError, Fetcher, Proxies, Trust, Url};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
@@ -13,7 +13,7 @@ use crate::AGENT;
 use crate::cache::{Cache, Kept};
 use crate::catalogue::{Catalogue, Found};
 use crate::error::RemoteError;
-use crate::image::{RemoteFile, RemoteImage, is_hash};
+use crate::image::RemoteImage;
 use crate::lxd;
 use crate::signature::{self, Signers};
 use crate::simplestreams::{INDEX, Index, Products, date};
@@ -198,16 +198,9 @@ impl Server {
     /// See [`RemoteError`].
     pub async fn fetch(&self, image: &RemoteImage, wanted: &Wanted, sink: &mut dyn Sink) -> Result<(), RemoteError> {
         sink.expect(image.size);
-        let mut hashing = Hashing { sink, whole: Sha256::new() };
+        let mut hashing = Hashing::new(sink);
         match self.protocol {
-            Protocol::Simplestreams => {
-                for (index, file) in image.files.iter().enumerate() {
-                    if index > 0 {
-                        hashing.begin_rootfs()?;
-                    }
-                    self.file(file, &mut hashing).await?;
-                }
-            }
+            Protocol::Simplestreams => self.files(&image.files, &mut hashing).await?,
             Protocol::Lxd => lxd::fetch(self, image, wanted, &mut hashing).await?,
             Protocol::Oci => return Err(self.no_list()),
         }
@@ -217,68 +210,6 @@ impl Server {
         }
         let url = format!("image {} of {}", &image.fingerprint[..12], self.url);
         Err(RemoteError::Hash { url, found, expected: image.fingerprint.clone() })
-    }
-
-    /// Fetches one file; goes on where it was when the connection breaks.
-    async fn file(&self, file: &RemoteFile, sink: &mut Hashing<'_>) -> Result<(), RemoteError> {
-        let url = self.url.below(&file.path)?;
-        let (mut got, mut hash, mut idle) = (0u64, Sha256::new(), 0);
-        loop {
-            let before = got;
-            match self.piece(&url, file, &mut got, &mut hash, sink).await {
-                Ok(()) => break,
-                Err(RemoteError::Fetch(error)) if is_passing(&error) => {
-                    idle = if got > before { 0 } else { idle + 1 };
-                    if idle >= ATTEMPTS {
-                        return Err(error.into());
-                    }
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if file.size > 0 && got != file.size {
-            return Err(RemoteError::Size { url: url.to_string(), found: got, expected: file.size });
-        }
-        let found = hex(hash);
-        match &file.sha256 {
-            Some(expected) if !is_hash(expected) || *expected != found => {
-                Err(RemoteError::Hash { url: url.to_string(), found, expected: expected.chars().take(64).collect() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Fetches what is still missing of a file.
-    async fn piece(
-        &self,
-        url: &Url,
-        file: &RemoteFile,
-        got: &mut u64,
-        hash: &mut Sha256,
-        sink: &mut Hashing<'_>,
-    ) -> Result<(), RemoteError> {
-        let range = format!("bytes={got}-");
-        let headers = [("range", range.as_str())];
-        let mut reply = self.fetcher.get(url, if *got > 0 { &headers } else { &[] }).await?.success()?;
-        // A server that knows no ranges begins anew: what is here already is passed over. The hash tells if it differs.
-        let mut skip = if reply.status().as_u16() == 206 && starts_at(&reply) == Some(*got) { 0 } else { *got };
-        while let Some(chunk) = reply.chunk().await? {
-            let passed = skip.min(chunk.len() as u64);
-            skip -= passed;
-            let chunk = &chunk[usize::try_from(passed).unwrap_or(chunk.len())..];
-            let after = *got + chunk.len() as u64;
-            if file.size > 0 && after > file.size {
-                return Err(RemoteError::Size { url: url.to_string(), found: after, expected: file.size });
-            }
-            hash.update(chunk);
-            sink.write(chunk)?;
-            *got = after;
-        }
-        if file.size > *got {
-            // Cut off where the length was not said: as good as broken.
-            return Err(FetchError::Silent { url: url.to_string() }.into());
-        }
-        Ok(())
     }
 
     /// Checks a list against the signature beside it, if anybody here cares whose it is.
@@ -362,11 +293,6 @@ pub(crate) fn is_passing(error: &FetchError) -> bool {
     }
 }
 
-/// Where a part of a file begins that a server sends. Source: RFC 9110, section 14.4.
-fn starts_at(reply: &Reply) -> Option<u64> {
-    reply.header("content-range").strip_prefix("bytes ")?.split('-').next()?.parse().ok()
-}
-
 pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -377,7 +303,11 @@ pub(crate) struct Hashing<'a> {
     whole: Sha256,
 }
 
-impl Hashing<'_> {
+impl<'a> Hashing<'a> {
+    pub(crate) fn new(sink: &'a mut dyn Sink) -> Self {
+        Self { sink, whole: Sha256::new() }
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), RemoteError> {
         self.whole.update(bytes);
         self.sink.write(bytes).map_err(RemoteError::Store)

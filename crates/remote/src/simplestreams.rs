@@ -8,7 +8,7 @@ use coffer_base::Architecture;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::image::{ImageKind, RemoteFile, RemoteImage, is_hash};
+use crate::image::{Delta, ImageKind, RemoteFile, RemoteImage, is_hash};
 
 /// Where the index is below a server's address.
 pub const INDEX: &str = "streams/v1/index.json";
@@ -81,6 +81,8 @@ struct Item {
     path: String,
     sha256: String,
     size: u64,
+    /// Of a delta: the version that it begins with.
+    delta_base: String,
     combined_sha256: String,
     combined_squashfs_sha256: String,
     combined_rootxz_sha256: String,
@@ -183,6 +185,7 @@ impl Products {
                             properties: product.properties(serial, version, root.map_or("tar.gz", |root| root.ftype.as_str())),
                             filename: item.path.rsplit('/').next().unwrap_or_default().to_owned(),
                             files,
+                            deltas: root.map_or_else(Vec::new, |root| product.deltas(version, item, root)),
                         };
                         found.push((serial, rank, image));
                     }
@@ -197,7 +200,23 @@ impl Products {
     }
 }
 
+/// The kind of an item that makes a squashfs out of an earlier version's.
+const DELTA: &str = "squashfs.vcdiff";
+
 impl Product {
+    /// What makes a version's root out of earlier versions' roots with metadata of the same vendor.
+    fn deltas(&self, version: &Version, metadata: &Item, root: &Item) -> Vec<Delta> {
+        let offered = version.items.values().filter(|item| root.ftype == "squashfs" && item.ftype == DELTA && !item.path.is_empty());
+        let delta = |item: &Item| {
+            let before = self.versions.get(&item.delta_base)?.items.values().find(|item| item.ftype == metadata.ftype)?;
+            let base = before.combined(root);
+            is_hash(base).then(|| Delta { base: base.to_owned(), file: item.file() })
+        };
+        let mut deltas: Vec<Delta> = offered.filter_map(delta).collect();
+        deltas.sort_by_key(|delta| delta.file.size);
+        deltas
+    }
+
     fn properties(&self, serial: &str, version: &Version, root: &str) -> BTreeMap<String, String> {
         let title = if self.release_title.is_empty() { &self.release } else { &self.release_title };
         let label = if version.label.is_empty() { String::new() } else { format!(" ({})", version.label) };
@@ -331,9 +350,32 @@ mod tests {
                         size: 7,
                     },
                 ],
+                deltas: [],
             }
         "#]]
         .assert_debug_eq(&images[0]);
+    }
+
+    #[test]
+    fn deltas_name_the_image_that_they_begin_with() {
+        let (a, b) = (hash('a'), hash('b'));
+        let version = |combined: &str, more: &str| {
+            format!(
+                r#"{{"items":{{"m":{{"ftype":"lxd.tar.xz","path":"m","combined_squashfs_sha256":"{combined}","combined_rootxz_sha256":"{combined}"}},
+                "s":{{"ftype":"squashfs","path":"s"}}{more}}}}}"#
+            )
+        };
+        let deltas = r#","d":{"ftype":"squashfs.vcdiff","path":"d","size":9,"delta_base":"20261118_05:24"},
+            "e":{"ftype":"squashfs.vcdiff","path":"e","size":1,"delta_base":"20261017"},"r":{"ftype":"root.tar.xz","path":"r"}"#;
+        let text = format!(
+            r#"{{"products":{{"x:amd64":{{"arch":"amd64","versions":{{"20261118_05:24":{},"20261119_05:24":{}}}}}}}}}"#,
+            version(&a, ""),
+            version(&b, deltas)
+        );
+        let images = serde_json::from_str::<Products>(&text).unwrap().images();
+        let got: Vec<_> = images.iter().map(|image| (image.properties["type"].as_str(), image.deltas.len())).collect();
+        assert_eq!(got, [("squashfs", 1), ("root.tar.xz", 0), ("squashfs", 0)]);
+        assert_eq!((&images[0].deltas[0].base, images[0].deltas[0].file.path.as_str()), (&a, "d"));
     }
 
     #[test]

@@ -19,4 +19,5 @@ pub mod quota;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod writeout;
 pub mod xattr;

@@ -1,16 +1,17 @@
 //! Fetching what servers hand out: redirects, ranges, conditions, limits of size and of silence.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, HOST, LOCATION, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
+use crate::body::{Body, Part};
 use crate::dial::{DialError, Dialer};
 use crate::url::{Scheme, Url, UrlError};
 
@@ -19,6 +20,9 @@ const REDIRECTS: usize = 5;
 
 /// How long a server may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Connections that are kept for later requests.
+const KEPT: usize = 8;
 
 /// The largest head of an answer.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -82,26 +86,60 @@ pub enum FetchError {
     Url(#[from] UrlError),
 }
 
-type Sender = SendRequest<Full<Bytes>>;
+type Sender = SendRequest<Body>;
 
-/// Fetches from servers; keeps the last connection for the next request to the same one.
+/// Fetches from servers, several things at once too; keeps connections whose answers are over for the next requests.
 pub struct Fetcher {
     dialer: Dialer,
     agent: String,
-    idle: Mutex<Option<(String, Sender)>>,
+    idle: Arc<Idle>,
 }
+
+/// Connections on which nothing is under way, by the origin that they lead to.
+#[derive(Default)]
+struct Idle(Mutex<Vec<(String, Sender)>>);
 
 /// An answer whose body is still to be read.
 pub struct Reply {
     url: Url,
     response: Response<Incoming>,
+    connection: Option<Connection>,
+}
+
+/// A connection whose answer is still to be read, and where it goes then.
+struct Connection {
+    origin: String,
+    sender: Sender,
+    idle: Arc<Idle>,
+}
+
+impl Idle {
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Sender)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the connection to an origin that was used last.
+    fn take(&self, origin: &str) -> Option<Sender> {
+        let mut kept = self.lock();
+        kept.retain(|(_, sender)| !sender.is_closed());
+        let at = kept.iter().rposition(|(of, _)| of == origin)?;
+        Some(kept.remove(at).1)
+    }
+
+    fn put(&self, origin: String, sender: Sender) {
+        let mut kept = self.lock();
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        kept.push((origin, sender));
+    }
 }
 
 impl Fetcher {
     /// Makes one that names itself `agent`.
     #[must_use]
     pub fn new(dialer: Dialer, agent: &str) -> Self {
-        Self { dialer, agent: agent.to_owned(), idle: Mutex::new(None) }
+        Self { dialer, agent: agent.to_owned(), idle: Arc::default() }
     }
 
     /// Fetches; follows redirects, but none from HTTPS to HTTP. Any status that is no redirect is an answer.
@@ -134,44 +172,96 @@ impl Fetcher {
     pub async fn send(&self, method: Method, url: &Url, headers: &[(&str, &str)], body: Bytes) -> Result<Reply, FetchError> {
         let exchange = async {
             let origin = format!("{}://{}", url.scheme().as_str(), url.authority());
-            if let Some(mut sender) = self.take_idle(&origin)
+            if let Some(mut sender) = self.idle.take(&origin)
                 && sender.ready().await.is_ok()
             {
                 // A server may close a kept connection at any time: what only reads is then asked again.
-                match sender.send_request(self.request(&method, url, headers, body.clone())?).await {
+                match sender.send_request(self.request(&method, url, headers, Body::Whole(body.clone()))?).await {
                     Ok(response) => return Ok((origin, sender, response)),
                     Err(cause) if method != Method::GET => return Err(FetchError::Broken { url: url.to_string(), cause }),
                     Err(_) => {}
                 }
             }
-            let broken = |cause| FetchError::Broken { url: url.to_string(), cause };
-            let stream = TokioIo::new(self.dialer.dial(url).await?);
-            let (mut sender, connection) = http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(stream).await.map_err(broken)?;
-            tokio::spawn(connection);
-            let response = sender.send_request(self.request(&method, url, headers, body)?).await.map_err(broken)?;
-            Ok((origin, sender, response))
+            let mut sender = self.connect(url).await?;
+            let response = sender.send_request(self.request(&method, url, headers, Body::Whole(body))?).await;
+            Ok((origin, sender, response.map_err(|cause| FetchError::Broken { url: url.to_string(), cause })?))
         };
         let answered = tokio::time::timeout(SILENCE, exchange).await;
         let (origin, sender, response) = answered.unwrap_or_else(|_| Err(FetchError::Silent { url: url.to_string() }))?;
-        if let Ok(mut idle) = self.idle.lock() {
-            *idle = Some((origin, sender));
+        Ok(self.reply(url, origin, sender, response))
+    }
+
+    /// Posts a body that is read while it is sent, over a connection of its own; `sent` hears how many bytes of it are on their
+    /// way. However long that takes, the server may be silent no longer than always once it has all.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn post(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+        parts: Vec<Part>,
+        mut sent: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Reply, FetchError> {
+        let silent = || FetchError::Silent { url: url.to_string() };
+        let mut sender = tokio::time::timeout(SILENCE, self.connect(url)).await.map_err(|_| silent())??;
+        let (moved, mut movement) = tokio::sync::watch::channel(());
+        let body = Body::of(parts, move |bytes| {
+            sent(bytes);
+            moved.send_replace(());
+        });
+        let sending = sender.send_request(self.request(&Method::POST, url, headers, body)?);
+        let mut sending = std::pin::pin!(sending);
+        let response = loop {
+            tokio::select! {
+                response = &mut sending => break response.map_err(|cause| FetchError::Broken { url: url.to_string(), cause })?,
+                // Nothing moves any more once all is sent.
+                moves = tokio::time::timeout(SILENCE, movement.changed()) => match moves {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => {
+                        let last = tokio::time::timeout(SILENCE, &mut sending).await.map_err(|_| silent())?;
+                        break last.map_err(|cause| FetchError::Broken { url: url.to_string(), cause })?;
+                    }
+                    Err(_) => return Err(silent()),
+                },
+            }
+        };
+        let origin = format!("{}://{}", url.scheme().as_str(), url.authority());
+        Ok(self.reply(url, origin, sender, response))
+    }
+
+    async fn connect(&self, url: &Url) -> Result<Sender, FetchError> {
+        let broken = |cause| FetchError::Broken { url: url.to_string(), cause };
+        let stream = TokioIo::new(self.dialer.dial(url).await?);
+        let (sender, connection) = http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(stream).await.map_err(broken)?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    fn reply(&self, url: &Url, origin: String, sender: Sender, response: Response<Incoming>) -> Reply {
+        let connection = Connection { origin, sender, idle: self.idle.clone() };
+        let mut reply = Reply { url: url.clone(), response, connection: Some(connection) };
+        if reply.response.body().is_end_stream() {
+            reply.keep_connection();
         }
-        Ok(Reply { url: url.clone(), response })
+        reply
     }
 
-    fn take_idle(&self, origin: &str) -> Option<Sender> {
-        let kept = self.idle.lock().ok()?.take();
-        kept.filter(|(of, sender)| of == origin && !sender.is_closed()).map(|(_, sender)| sender)
-    }
-
-    fn request(&self, method: &Method, url: &Url, headers: &[(&str, &str)], body: Bytes) -> Result<Request<Full<Bytes>>, FetchError> {
+    fn request(&self, method: &Method, url: &Url, headers: &[(&str, &str)], body: Body) -> Result<Request<Body>, FetchError> {
         let target = if self.dialer.forward_proxy(url).is_some() { url.to_string() } else { url.target() };
         let mut builder = Request::builder().method(method).uri(target).header(HOST, url.authority());
         builder = builder.header(USER_AGENT, &self.agent).header(ACCEPT, "*/*");
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        builder.body(Full::new(body)).map_err(|cause| FetchError::Request { url: url.to_string(), cause })
+        builder.body(body).map_err(|cause| FetchError::Request { url: url.to_string(), cause })
+    }
+}
+
+impl Drop for Reply {
+    /// An answer that was not read to its end costs its connection, unless the rest of it is there already: who takes it finds out.
+    fn drop(&mut self) {
+        self.keep_connection();
     }
 }
 
@@ -220,11 +310,21 @@ impl Reply {
             let Ok(frame) = tokio::time::timeout(SILENCE, self.response.body_mut().frame()).await else {
                 return Err(FetchError::Silent { url: self.url.to_string() });
             };
-            let Some(frame) = frame else { return Ok(None) };
+            let Some(frame) = frame else {
+                self.keep_connection();
+                return Ok(None);
+            };
             let frame = frame.map_err(|cause| FetchError::Broken { url: self.url.to_string(), cause })?;
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
+        }
+    }
+
+    /// Gives the connection to the next request.
+    fn keep_connection(&mut self) {
+        if let Some(Connection { origin, sender, idle }) = self.connection.take() {
+            idle.put(origin, sender);
         }
     }
 

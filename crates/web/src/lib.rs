@@ -4,6 +4,7 @@
 //! HTTPS to HTTP; keeps a body in memory without a limit; waits for a silent server without one.
 
 pub mod base64;
+pub mod body;
 pub mod certificate;
 pub mod dial;
 pub mod fetch;
@@ -13,6 +14,7 @@ pub mod proxy;
 pub mod tls;
 pub mod url;
 
+pub use body::Part;
 pub use certificate::{Certificate, CertificateError};
 pub use dial::{DialError, Dialer, Stream, Trust};
 pub use fetch::{FetchError, Fetcher, Reply};

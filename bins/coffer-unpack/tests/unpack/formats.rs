@@ -76,8 +76,10 @@ fn a_cut_file_is_always_noticed() {
         let step = if name == "none" { 511 } else { file.len() / 12 + 1 };
         for length in (0..end).step_by(step).chain([end - 1]) {
             let image = Image::unified(file[..length].to_vec());
-            let error = image.inspect(true, Limits::default()).map(|_| ()).expect_err(&format!("{name} cut to {length} bytes"));
-            assert!(error.contains("the metadata file is"), "{name} cut to {length} bytes: {error}");
+            for whole in [true, false] {
+                let error = image.inspect(whole, Limits::default()).map(|_| ()).expect_err(&format!("{name} cut to {length} bytes"));
+                assert!(error.contains("the metadata file is"), "{name} cut to {length} bytes: {error}");
+            }
             assert!(image.unpack().is_err(), "{name} cut to {length} bytes");
         }
     }
@@ -167,10 +169,31 @@ fn inspecting_says_what_it_is() {
         let metadata = image.inspect(whole, Limits::default()).unwrap();
         assert!(metadata.contains("X86_64") && metadata.contains("\"os\": \"Test\""), "{metadata}");
     }
-    // Not to the end: what is damaged later is not seen.
-    let mut cut = sample().end();
-    cut.truncate(4096);
-    assert!(Image::unified(cut).inspect(false, Limits::default()).is_ok());
+}
+
+#[test]
+fn what_is_damaged_between_the_ends_shows_when_it_is_read_whole() {
+    let mut seed = 7_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    })
+    .take(4 << 20)
+    .collect();
+    let member = Member { content: &noise, ..Member::of("rootfs/noise", EntryType::Regular) };
+    let whole = Archive::image().dir("rootfs").member(member).end();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(&whole).unwrap();
+    for (name, mut file) in [("xz", xz(&whole)), ("zstd", encoder.finish().unwrap())] {
+        let middle = file.len() / 2;
+        file[middle..middle + 64].fill(0x55);
+        let image = Image::unified(file);
+        image.inspect(false, Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let error = image.inspect(true, Limits::default()).expect_err(name);
+        assert!(error.contains("the metadata file is damaged"), "{name}: {error}");
+        assert!(image.unpack().is_err(), "{name}");
+    }
 }
 
 #[test]

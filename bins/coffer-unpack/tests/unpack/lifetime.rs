@@ -21,7 +21,7 @@ fn received_inspected_kept_exported_unpacked() {
     incoming.begin_rootfs().unwrap();
     incoming.write_all(&rootfs).unwrap();
     let arrived = incoming.finish().unwrap();
-    let inspected = arrived.inspect(&unpacker(), Limits::default(), &Progress::default()).unwrap();
+    let inspected = arrived.inspect(&unpacker(), Limits::default(), true, &Progress::default()).unwrap();
     assert_eq!(inspected.metadata.architecture.as_str(), "x86_64");
     let stored = arrived.keep().unwrap();
     assert_eq!((stored.parts, stored.size), (Parts::Split, (metadata.len() + rootfs.len()) as u64));

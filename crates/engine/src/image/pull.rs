@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use coffer_base::{Architecture, Bytes};
-use coffer_image::{Incoming, Limits};
+use coffer_image::{Arrived, Incoming, Limits};
 use coffer_model::{AliasName, Config, Fingerprint, Image, Origin, OriginServer, ProfileName, ProjectName, Time};
 use coffer_remote::{RemoteImage, Server, Sink, Wanted};
 use coffer_store::project::Feature;
@@ -38,6 +38,8 @@ pub(crate) struct Keep {
     pub cached: bool,
     /// Whether it follows its alias.
     pub auto_update: bool,
+    /// Whether it is read to its last byte first: nobody is there who would see that it cannot be unpacked.
+    pub proven: bool,
     /// Whether clients that are not trusted may have it.
     pub public: bool,
     /// Properties over its own.
@@ -62,6 +64,7 @@ impl Engine {
             let keep = Keep {
                 cached: false,
                 auto_update: request.auto_update,
+                proven: false,
                 public: request.public,
                 properties: request.properties,
                 profiles: request.profiles,
@@ -131,23 +134,11 @@ impl Engine {
         home: &ProjectName,
         operation: &OperationHandle,
     ) -> Result<Image, EngineError> {
-        let directory = self.images_directory()?;
-        let limit = (found.size > 0).then_some(Bytes(found.size));
-        let total = (found.size > 0).then_some(found.size);
-        let mut sink = Receiving(Incoming::begin(directory.as_fd(), limit, total, operation.progress())?);
-        operation.cancellable(|| {
-            self.inner.runtime.block_on(async {
-                tokio::select! {
-                    fetched = server.fetch(found, wanted, &mut sink) => Ok(fetched?),
-                    () = operation.cancelled() => Err(EngineError::Refused("the operation was cancelled".into())),
-                }
-            })
-        })?;
-        let arrived = sink.0.finish()?;
-        if arrived.fingerprint().as_str() != found.fingerprint {
-            return Err(EngineError::Refused(format!("the image's fingerprint is {}, not {}", arrived.fingerprint(), found.fingerprint)));
-        }
-        let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), &operation.progress())?;
+        let arrived = match self.fetch_by_delta(server, found, operation)? {
+            Some(arrived) => arrived,
+            None => self.fetch_whole(server, found, wanted, operation)?,
+        };
+        let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), keep.proven, &operation.progress())?;
         let mut properties: Config = found.properties.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         properties.merge(&keep.properties);
         let upload = ImageUpload {
@@ -155,8 +146,7 @@ impl Engine {
             public: keep.public,
             properties,
             profiles: keep.profiles.clone(),
-            fingerprint: None,
-            aliases: Vec::new(),
+            ..ImageUpload::default()
         };
         let mut image = describe(&arrived, inspected, home.clone(), &upload);
         image.cached = keep.cached;
@@ -165,6 +155,41 @@ impl Engine {
         arrived.keep()?;
         self.record_image(&image, &keep.aliases, origin)?;
         Ok(image)
+    }
+
+    fn fetch_whole(
+        &self,
+        server: &Server,
+        found: &RemoteImage,
+        wanted: &Wanted,
+        operation: &OperationHandle,
+    ) -> Result<Arrived, EngineError> {
+        let directory = self.images_directory()?;
+        let limit = (found.size > 0).then_some(Bytes(found.size));
+        let total = (found.size > 0).then_some(found.size);
+        let mut sink = Receiving(Incoming::begin(directory.as_fd(), limit, total, operation.progress())?);
+        self.unless_cancelled(operation, async { Ok(server.fetch(found, wanted, &mut sink).await?) })?;
+        let arrived = sink.0.finish()?;
+        if arrived.fingerprint().as_str() != found.fingerprint {
+            return Err(EngineError::Refused(format!("the image's fingerprint is {}, not {}", arrived.fingerprint(), found.fingerprint)));
+        }
+        Ok(arrived)
+    }
+
+    /// Waits for a download that ends when its operation is cancelled.
+    pub(super) fn unless_cancelled(
+        &self,
+        operation: &OperationHandle,
+        fetching: impl Future<Output = Result<(), EngineError>>,
+    ) -> Result<(), EngineError> {
+        operation.cancellable(|| {
+            self.inner.runtime.block_on(async {
+                tokio::select! {
+                    fetched = fetching => fetched,
+                    () = operation.cancelled() => Err(EngineError::Refused("the operation was cancelled".into())),
+                }
+            })
+        })
     }
 
     /// The same image as another project has it: its files are here.
@@ -245,7 +270,7 @@ fn origin_server(source: &RemoteSource) -> OriginServer {
 }
 
 /// An image on its way into the images directory.
-struct Receiving(Incoming);
+pub(super) struct Receiving(pub(super) Incoming);
 
 impl Sink for Receiving {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -47,7 +47,8 @@ impl Engine {
                 arrived.fingerprint()
             )));
         }
-        let new = NewOperation::task("Downloading image", project, [].into());
+        let mut new = NewOperation::task("Downloading image", project, [].into());
+        new.metadata.extend(upload.secret.clone().map(|secret| ("secret".to_owned(), secret.into())));
         let (engine, caller) = (self.clone(), caller.clone());
         Ok(self.operations().spawn(new.by(&caller), move |operation| engine.inspect_and_keep(arrived, home, upload, operation, &caller)))
     }
@@ -67,7 +68,7 @@ impl Engine {
         if existing.is_some() {
             return Err(EngineError::exists("image", &fingerprint));
         }
-        let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), &operation.progress())?;
+        let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), false, &operation.progress())?;
         let image = describe(&arrived, inspected, project, &upload);
         arrived.keep()?;
         let origin = Origin { server: None, by: format!("{} ({})", caller.username, caller.protocol), at: image.uploaded_at };

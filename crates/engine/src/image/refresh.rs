@@ -47,6 +47,7 @@ impl Engine {
         let keep = Keep {
             cached: image.cached,
             auto_update: image.auto_update,
+            proven: true,
             public: image.public,
             profiles: image.profiles.clone(),
             ..Keep::default()

@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::archive;
 use super::confine::Sight;
+use super::ending;
 use super::entry::{Content, Entry};
 use super::failure::Failure;
 use super::layout::{Layout, Sink, virtual_machine};
@@ -32,7 +33,7 @@ pub(super) struct ImageJob {
 enum ImageTask {
     /// Unpack it into this directory.
     Unpack(OwnedFd),
-    /// Read it; to the last byte, or only as far as needed.
+    /// Read it; to the last byte, or only its beginning and its end.
     Inspect { whole: bool },
 }
 
@@ -65,17 +66,26 @@ impl ImageJob {
     }
 
     fn look(&self, reporter: &Reporter, whole: bool) -> Result<(), Failure> {
+        let metadata = format_of("metadata", self.metadata.as_fd())?;
+        let rootfs = self.rootfs.as_ref().map(|rootfs| Ok((rootfs, format_of("rootfs", rootfs.as_fd())?))).transpose()?;
         let mut look = Look::new(self.limits);
-        let mut layout = Layout::new(&mut look, self.rootfs.is_some());
+        let mut layout = Layout::new(&mut look, rootfs.is_some());
+        // The metadata alone is small.
+        let reads_on = whole || rootfs.is_some() || !ending::shows(metadata);
         self.first(reporter, &mut |entry, content| {
             let enough = layout.member(entry, content)?;
-            Ok(if whole { ControlFlow::Continue(()) } else { enough })
+            Ok(if reads_on { ControlFlow::Continue(()) } else { enough })
         })?;
         layout.finish()?;
-        if whole {
-            self.second(reporter, false, &mut |entry, content| look.rootfs(entry, content).map(ControlFlow::Continue))?;
-        } else if let Some(rootfs) = &self.rootfs {
-            format_of("rootfs", rootfs.as_fd())?;
+        ending::require("metadata", self.metadata.as_fd(), metadata)?;
+        if let Some((file, format)) = rootfs {
+            // The names of a squashfs are few bytes of it, and its files' content is not read.
+            let reads_on = whole || format == Format::Squashfs || !ending::shows(format);
+            self.second(reporter, false, &mut |entry, content| {
+                look.rootfs(entry, content)?;
+                Ok(if reads_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            ending::require("rootfs", file.as_fd(), format)?;
         }
         let text = String::from_utf8(look.text.unwrap_or_default());
         let text = text.map_err(|_| Failure::refused(b"metadata.yaml", "it is not UTF-8 text"))?;

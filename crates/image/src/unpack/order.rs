@@ -43,7 +43,7 @@ pub(crate) enum Task {
     /// Unpack an image: its metadata, the root file system's file if it is `split`, the directory to fill.
     Unpack { split: bool, limits: Limits },
     /// Read an image without writing: its metadata, the root file system's file if it is `split`. `whole` reads to the last
-    /// byte, otherwise only as far as needed.
+    /// byte, otherwise the beginning and the end.
     Inspect { split: bool, limits: Limits, whole: bool },
     /// Unpack layers over each other: the layers, the lowest first, the directory to fill.
     UnpackLayers { limits: Limits },
@@ -53,6 +53,8 @@ pub(crate) enum Task {
     InspectBackup { limits: Limits },
     /// Unpack a backup: its file, the plan, the directories to fill.
     UnpackBackup { limits: Limits },
+    /// Make a file of at most `limit` bytes out of another: that one, the delta, the new file, which is empty.
+    Patch { limit: u64 },
     /// Write an archive: the plan, the file to write, the directories to read.
     /// `reproducible` is the latest time that a member has, and leaves no holes.
     Pack { compressor: Compressor, reproducible: Option<i64> },
@@ -75,6 +77,10 @@ pub(crate) enum Line {
     /// All pieces of the metadata have been sent.
     Inspected,
     Packed(Packed),
+    /// The new file is written.
+    Patched {
+        bytes: u64,
+    },
     Failed(Failure),
 }
 

@@ -14,6 +14,9 @@ use crate::format::Compression;
 /// Bytes in one chunk: large enough that handing it over costs nothing, small enough that it stays in the cache.
 const CHUNK: usize = 256 << 10;
 
+/// Bytes in the first chunk; each next is twice as large. Who only wants to know what an archive is need not wait for more.
+const FIRST_CHUNK: usize = 16 << 10;
+
 /// Chunks under way at once.
 const CHUNKS: usize = 8;
 
@@ -155,9 +158,10 @@ impl<'r> Stream<'r> {
 }
 
 fn pump(mut decoder: Box<dyn Read>, full: &SyncSender<io::Result<Vec<u8>>>, empty: &Receiver<Vec<u8>>) {
+    let mut size = FIRST_CHUNK;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_default();
-        chunk.resize(CHUNK, 0);
+        chunk.resize(size, 0);
         let outcome = read_full(&mut *decoder, &mut chunk);
         let (count, error) = outcome;
         chunk.truncate(count);
@@ -166,8 +170,8 @@ fn pump(mut decoder: Box<dyn Read>, full: &SyncSender<io::Result<Vec<u8>>>, empt
         }
         match error {
             Some(error) => return drop(full.send(Err(error))),
-            None if count < CHUNK => return,
-            None => {}
+            None if count < size => return,
+            None => size = CHUNK.min(2 * size),
         }
     }
 }
@@ -209,9 +213,16 @@ fn buffered(file: FileReader) -> io::BufReader<FileReader> {
 }
 
 /// Reads a file by position: the descriptor's own offset is shared with whoever handed it to us.
-struct FileReader {
+pub(super) struct FileReader {
     file: OwnedFd,
     at: Arc<AtomicU64>,
+}
+
+impl FileReader {
+    /// Reads a file from its beginning.
+    pub(super) fn of(file: OwnedFd) -> Self {
+        Self { file, at: Arc::default() }
+    }
 }
 
 impl Read for FileReader {

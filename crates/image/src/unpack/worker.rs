@@ -9,6 +9,7 @@ use rustix::fs::Mode;
 
 use super::backup::{BackupIndexJob, BackupJob};
 use super::confine::{self, Sight};
+use super::delta::DeltaJob;
 use super::failure::Failure;
 use super::image::ImageJob;
 use super::layers::LayersJob;
@@ -100,6 +101,7 @@ fn job(task: Task, files: Vec<OwnedFd>) -> Option<Box<dyn Job>> {
         Task::InspectLayers { limits } => Box::new(LayersJob::inspect(limits, files)?),
         Task::InspectBackup { limits } => Box::new(BackupIndexJob::new(limits, files)?),
         Task::UnpackBackup { limits } => Box::new(BackupJob::new(limits, files)?),
+        Task::Patch { limit } => Box::new(DeltaJob::new(limit, files)?),
         Task::Pack { compressor, reproducible } => Box::new(PackJob::new(compressor, reproducible, files)?),
     })
 }

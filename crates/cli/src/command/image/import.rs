@@ -85,12 +85,14 @@ impl Import {
 
 /// Makes an alias, taking it from whatever image had it.
 async fn replace_alias(client: &coffer_client::Client, name: String, fingerprint: &str) -> Result<(), CliError> {
-    match client.delete_image_alias(&name).await {
-        Err(error) if !error.is_not_found() => return Err(error.into()),
-        _ => {}
-    }
     let request = ImageAliasesPost { name, target: fingerprint.to_owned(), ..Default::default() };
-    Ok(client.create_image_alias(&request).await?)
+    match client.create_image_alias(&request).await {
+        Err(error) if error.is_conflict() => {
+            client.delete_image_alias(&request.name).await?;
+            Ok(client.create_image_alias(&request).await?)
+        }
+        created => Ok(created?),
+    }
 }
 
 /// How much of an upload is through, told from the sending thread to the terminal.
