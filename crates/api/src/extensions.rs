@@ -86,6 +86,7 @@ pub const EXTENSIONS: &[&str] = &[
     "image_force_refresh",
     "image_profiles",
     "images_expiry",
+    "images_push_relay",
     "compression_squashfs",
     // Networks.
     "network",

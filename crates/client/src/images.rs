@@ -1,7 +1,10 @@
 //! Images and their aliases.
 
-use coffer_api::{Image, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImagePut, ImagesPost};
+use coffer_api::{
+    Image, ImageAliasesEntry, ImageAliasesEntryPost, ImageAliasesEntryPut, ImageAliasesPost, ImageExportPost, ImagePut, ImagesPost,
+};
 use hyper::Method;
+use serde::Serialize;
 
 use crate::{Answer, ApiPath, Client, ClientError, Pending, Tagged};
 
@@ -58,14 +61,34 @@ impl Client {
         self.begin::<()>(Method::POST, image_path(fingerprint).then("refresh"), None, "").await
     }
 
+    /// Announces an image that another server will send; answers the secret that lets it in.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn expect_image(&self, request: &ImagesPost) -> Result<String, ClientError> {
+        self.secret_of(ApiPath::new("/1.0/images"), Some(request)).await
+    }
+
+    /// Has the server send an image to another one that expects it.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn push_image(&self, fingerprint: &str, request: &ImageExportPost) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, image_path(fingerprint).then("export"), Some(request), "").await
+    }
+
     /// Makes a secret with which an image that is not public can be fetched once.
     ///
     /// # Errors
     /// If the server refuses or can't be reached.
     pub async fn image_secret(&self, fingerprint: &str) -> Result<String, ClientError> {
-        let path = image_path(fingerprint).then("secret");
+        self.secret_of::<()>(image_path(fingerprint).then("secret"), None).await
+    }
+
+    /// Asks for an operation that stands for a secret.
+    async fn secret_of<B: Serialize>(&self, path: ApiPath, body: Option<&B>) -> Result<String, ClientError> {
         let asked = path.to_string();
-        let answer = self.change::<()>(Method::POST, path, None, "").await?;
+        let answer = self.change(Method::POST, path, body, "").await?;
         let secret = match &answer {
             Answer::Accepted(operation) => operation.metadata_value("secret").and_then(|secret| secret.as_str()),
             Answer::Done => None,

@@ -59,6 +59,7 @@ pub use events::{Caller, Event, EventBody, Events, Lifecycle, LogLine, Replay};
 pub use files::{FileInfo, FileKind, Files, NewFile, SftpDoor};
 pub use guest::{Door, Guest, GuestEvent, GuestEventBody};
 pub use image::ExportedFile;
+pub use image::push::{ExpectImage, PushImage};
 pub use instance::exec_resumed::EXECUTING;
 pub use metrics::{FilesystemMetrics, InstanceMetrics, Metrics};
 pub use monitor::MonitorError;

@@ -292,6 +292,8 @@ pub struct ImageUpload {
     pub fingerprint: Option<Fingerprint>,
     /// Aliases it gets.
     pub aliases: Vec<(AliasName, String)>,
+    /// The secret with which whoever sent it, and is not trusted otherwise, may wait for it.
+    pub secret: Option<String>,
 }
 
 /// An image with the names it has.

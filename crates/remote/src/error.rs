@@ -122,6 +122,14 @@ pub enum RemoteError {
         #[source]
         cause: FormError,
     },
+    /// Another daemon does not take the image that was sent.
+    #[error("server {server} did not take the image: {why}")]
+    NotTaken {
+        /// The daemon.
+        server: String,
+        /// Its own words.
+        why: String,
+    },
     /// What came could not be stored.
     #[error(transparent)]
     Store(io::Error),

@@ -26,6 +26,7 @@ mod operations;
 mod profiles;
 mod projects;
 mod publish;
+mod pushes;
 mod recover;
 mod resources;
 mod server;

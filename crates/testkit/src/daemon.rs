@@ -119,6 +119,19 @@ impl Daemon {
         daemon
     }
 
+    /// Starts LXD itself in the surroundings of one of our daemons: they share its network.
+    ///
+    /// # Panics
+    /// It is not installed, or does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start_genuine_lxd_beside(other: &Self) -> Self {
+        let mut daemon = Self::prepare_in(other.pen.clone(), Options::default());
+        daemon.genuine_lxd = true;
+        daemon.launch();
+        daemon
+    }
+
     /// Makes the surroundings without starting anything in them.
     #[must_use]
     #[track_caller]

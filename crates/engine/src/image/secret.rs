@@ -15,6 +15,9 @@ use crate::trust::{same_secret, secret};
 /// How long a secret that nobody uses is good.
 const UNUSED: Duration = Duration::from_secs(3600);
 
+/// What the operation is called that stands for a secret.
+const TOKEN: &str = "Image download token";
+
 /// How long a used secret stays good: whoever lost the connection may ask again.
 const USED: Duration = Duration::from_secs(5);
 
@@ -30,7 +33,7 @@ impl Engine {
         let resources = [("images", vec![format!("/1.0/images/{}", image.fingerprint)])].into();
         let new = NewOperation {
             class: Class::Token,
-            description: "Image download token",
+            description: TOKEN,
             project: project.clone(),
             resources,
             metadata,
@@ -62,7 +65,8 @@ impl Engine {
         let opens = |operation: &OperationView| {
             let own = operation.metadata.get("secret").and_then(Value::as_str).unwrap_or_default();
             let its = operation.resources.get("images").is_some_and(|urls| urls.contains(&url)) && operation.project == *project;
-            operation.class == Class::Token && !operation.status.is_final() && its && same_secret(own, shown)
+            let of_downloads = operation.class == Class::Token && operation.description == TOKEN;
+            of_downloads && !operation.status.is_final() && its && same_secret(own, shown)
         };
         let found = self.operations().list().into_iter().filter(opens).fold(None, |_, operation| Some(operation)).ok_or_else(missing)?;
         if fetch {

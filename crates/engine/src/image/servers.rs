@@ -70,7 +70,7 @@ pub(crate) fn signers(config: &Config) -> Result<Signers, EngineError> {
 }
 
 /// The proxies of the configuration; without any, those of the environment.
-fn proxies(config: &Config) -> Result<Proxies, EngineError> {
+pub(super) fn proxies(config: &Config) -> Result<Proxies, EngineError> {
     let key = |name: &str| config.get(name).unwrap_or_default();
     let (http, https, ignored) = (key("core.proxy_http"), key("core.proxy_https"), key("core.proxy_ignore_hosts"));
     if http.is_empty() && https.is_empty() {

@@ -3,12 +3,12 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
-use coffer_api::{ImagePut, ImagesPost, Timestamp};
+use coffer_api::{ImageAlias, ImagePut, ImagesPost, Timestamp};
 use coffer_engine::{Engine, EngineError, ImageChange, ImageView, Protocol, ProtocolError, PullImage, RemoteSource, Scope};
-use coffer_model::{Config, ProfileName, ProjectName, Time};
+use coffer_model::{AliasName, Config, ProfileName, ProjectName, Time};
 
 use super::instances::passes;
-use super::{export, merge, publish, upload};
+use super::{export, merge, publish, pushes, upload};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Trust, Wire};
@@ -20,7 +20,7 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/1.0/images", get(list).post(upload::create))
         .route("/1.0/images/{fingerprint}", get(read).put(replace).patch(patch).delete(remove))
-        .route("/1.0/images/{fingerprint}/export", get(export::download).post(async || Refusal::unsupported("pushes of images")))
+        .route("/1.0/images/{fingerprint}/export", get(export::download).post(pushes::send))
         .route("/1.0/images/{fingerprint}/refresh", post(refresh))
         .route("/1.0/images/{fingerprint}/secret", post(secret))
 }
@@ -132,7 +132,7 @@ async fn patch(
     envelope::done()
 }
 
-fn profiles(names: Vec<String>) -> Result<Vec<ProfileName>, Refusal> {
+pub fn profiles(names: Vec<String>) -> Result<Vec<ProfileName>, Refusal> {
     names.into_iter().map(|name| Ok(name.parse()?)).collect()
 }
 
@@ -150,6 +150,9 @@ async fn refresh(State(app): State<App>, peer: Peer, Named(prefix): Named<String
 
 /// `POST /1.0/images` with a source instead of an image.
 pub async fn from_source(app: App, peer: Peer, project: ProjectName, body: ImagesPost) -> Answer {
+    if pushes::is_wanted(&body) {
+        return pushes::expect(app, peer, project, body).await;
+    }
     if publish::is_wanted(&body) {
         return publish::create(app, peer, project, &body).await;
     }
@@ -174,7 +177,6 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
     if source.image_type == "virtual-machine" {
         return Err(Refusal::unsupported("images of virtual machines"));
     }
-    let aliases = body.aliases.into_iter().map(|alias| Ok((alias.name.parse()?, alias.description)));
     let name = if source.fingerprint.is_empty() { source.alias } else { source.fingerprint };
     Ok(PullImage {
         source: RemoteSource {
@@ -189,8 +191,13 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
         public: body.public,
         properties: Config(body.properties),
         profiles: body.profiles.map(profiles).transpose()?.unwrap_or_default(),
-        aliases: aliases.collect::<Result<_, Refusal>>()?,
+        aliases: aliases(body.aliases)?,
     })
+}
+
+/// Aliases with their descriptions.
+pub fn aliases(aliases: Vec<ImageAlias>) -> Result<Vec<(AliasName, String)>, Refusal> {
+    aliases.into_iter().map(|alias| Ok((alias.name.parse()?, alias.description))).collect()
 }
 
 /// The protocol of an image server.

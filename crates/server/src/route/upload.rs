@@ -13,7 +13,7 @@ use coffer_web::multipart::{Form, FormError, Piece};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::images;
+use super::{images, pushes};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Peer, Place, collect, parse};
@@ -28,15 +28,22 @@ const ON_THE_WAY: usize = 8;
 /// `POST /1.0/images`. JSON asks for an image from elsewhere; anything else is the image.
 pub async fn create(State(app): State<App>, peer: Peer, Place(project): Place, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
+    let expected = pushes::admitted(&app, &peer, &project, &parts.headers)?;
     let kind = text(&parts.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    if kind.starts_with("application/json") {
+    // Who sends what is expected sends an image and nothing else.
+    let may_ask = expected.is_none();
+    if may_ask && kind.starts_with("application/json") {
         let body = parse(&collect(body).await?)?;
         return images::from_source(app, peer, project, body).await;
     }
     let mut upload = described(&parts.headers)?;
+    if let Some(expected) = expected {
+        upload = ImageUpload { filename: upload.filename, profiles: upload.profiles, ..expected };
+    }
     let form = Form::of_content_type(&kind).map_err(|error| Refusal::bad_request(error.to_string()))?;
     let mut arriving = Arriving { body: body.into_data_stream(), early: None };
     if form.is_none()
+        && may_ask
         && let Some(body) = arriving.as_json().await?
     {
         return images::from_source(app, peer, project, body).await;
@@ -64,7 +71,7 @@ fn described(headers: &HeaderMap) -> Result<ImageUpload, Refusal> {
         properties: query("x-lxd-properties").into_iter().collect(),
         profiles: profiles.map(|(_, name)| Ok(name.parse()?)).collect::<Result<_, Refusal>>()?,
         fingerprint: text(headers, "x-lxd-fingerprint").map(|value| value.parse()).transpose()?,
-        aliases: Vec::new(),
+        ..ImageUpload::default()
     })
 }
 

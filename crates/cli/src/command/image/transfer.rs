@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use coffer_api::{ImageAlias, ImageAliasesPost, ImagesPost, ImagesPostSource};
+use coffer_api::{ImageAlias, ImageAliasesPost, ImageExportPost, ImagesPost, ImagesPostSource};
 use coffer_client::{Client, ClientError, Download, ImageDownload, Source};
 use coffer_remote::Protocol;
 
@@ -56,7 +56,7 @@ enum Mode {
     /// The target fetches it
     #[default]
     Pull,
-    /// The source sends it (not supported yet)
+    /// The source sends it
     Push,
     /// This command carries it
     Relay,
@@ -76,7 +76,10 @@ impl Copy {
         let found = if registry { Place::Server { image: Box::default() } } else { place::find(app, &self.image).await? };
         let aliases = self.aliases(&found);
         match (self.mode, &found) {
-            (Mode::Push, _) => return Err(CliError::Unsupported { what: "--mode=push" }),
+            (Mode::Push, Place::Server { .. }) => {
+                return Err(CliError::Unsupported { what: "--mode=push from a server that only hands images out" });
+            }
+            (Mode::Push, Place::Daemon { client, image, .. }) => self.push(app, client, image, &target, aliases).await?,
             (Mode::Relay, Place::Daemon { client, image, .. }) => {
                 let carried = relay(app, client, &image.fingerprint, &target, self.public).await?;
                 for alias in &aliases {
@@ -98,6 +101,41 @@ impl Copy {
             }
         }
         app.note("Image copied successfully!")
+    }
+
+    /// Has the source send the image: the target says what opens its door, and the source is told.
+    async fn push(
+        &self,
+        app: &App,
+        client: &Client,
+        image: &coffer_api::Image,
+        target: &Client,
+        aliases: Vec<ImageAlias>,
+    ) -> Result<(), CliError> {
+        let announced = ImagesPost {
+            public: self.public,
+            aliases,
+            properties: image.properties.clone(),
+            source: Some(ImagesPostSource {
+                kind: "image".into(),
+                mode: "push".into(),
+                fingerprint: image.fingerprint.clone(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let (address, certificate) = reachable(app, &self.target.remote, target).await?;
+        let secret = target.expect_image(&announced).await?;
+        let request = ImageExportPost {
+            target: address,
+            certificate,
+            secret,
+            project: target.project().to_owned(),
+            profiles: self.profile.clone(),
+            ..Default::default()
+        };
+        let pending = client.push_image(&image.fingerprint, &request).await?;
+        app.finish(pending, "Copying the image").await.map(drop)
     }
 
     fn aliases(&self, found: &Place<'_>) -> Vec<ImageAlias> {
@@ -124,17 +162,7 @@ pub(crate) async fn source(app: &App, image: &Target) -> Result<ImagesPostSource
     }
     let client = app.client(image)?;
     let fingerprint = resolve(client, name).await?;
-    let (remote_name, remote) = app.remotes().named(&image.remote)?;
-    let about = client.server().await?.value.environment;
-    let server = match remote.addr.strip_prefix("https://") {
-        Some(_) => remote.addr.clone(),
-        None => match about.addresses.first() {
-            Some(address) => format!("https://{address}"),
-            None => return Err(CliError::NotReachable { name: remote_name.to_owned() }),
-        },
-    };
-    let pinned = app.remotes().certificate(remote_name)?.map(|certificate| certificate.to_pem());
-    let certificate = if about.certificate.is_empty() { pinned.unwrap_or_default() } else { about.certificate };
+    let (server, certificate) = reachable(app, &image.remote, client).await?;
     let public = client.image(&fingerprint).await?.value.public;
     let secret = if public { String::new() } else { client.image_secret(&fingerprint).await? };
     // A public alias can be followed; what is private is opened by its fingerprint and the secret.
@@ -150,6 +178,21 @@ pub(crate) async fn source(app: &App, image: &Target) -> Result<ImagesPostSource
         project: client.project().to_owned(),
         ..source
     })
+}
+
+/// Where other daemons reach one, and its certificate.
+async fn reachable(app: &App, remote: &str, client: &Client) -> Result<(String, String), CliError> {
+    let (name, remote) = app.remotes().named(remote)?;
+    let about = client.server().await?.value.environment;
+    let server = match remote.addr.strip_prefix("https://") {
+        Some(_) => remote.addr.clone(),
+        None => match about.addresses.first() {
+            Some(address) => format!("https://{address}"),
+            None => return Err(CliError::NotReachable { name: name.to_owned() }),
+        },
+    };
+    let pinned = app.remotes().certificate(name)?.map(|certificate| certificate.to_pem());
+    Ok((server, if about.certificate.is_empty() { pinned.unwrap_or_default() } else { about.certificate }))
 }
 
 /// Carries an image: what one daemon hands out is what another takes, file or form.
