@@ -140,7 +140,7 @@ mod tests {
         let large = vec![7; 3 * CHUNK + 1];
         let parts = vec![Part::Bytes("head".into()), Part::File(file(&large), large.len() as u64), Part::Bytes("end".into())];
         let (heard, told) = std::sync::mpsc::channel();
-        let body = Body::of(parts, move |sent| drop(heard.send(sent)));
+        let body = Body::of(parts, move |sent| heard.send(sent).expect("the test hears"));
         assert_eq!(body.size_hint().exact(), Some(large.len() as u64 + 7));
         let all = body.collect().await.unwrap().to_bytes();
         assert!(all.starts_with(b"head\x07") && all.ends_with(b"\x07end") && all.len() == large.len() + 7);

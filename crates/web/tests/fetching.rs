@@ -12,8 +12,9 @@ type Heard = Arc<Mutex<Vec<(usize, String, String, Vec<u8>)>>>;
 
 /// Answers everything with its path, on a connection as long as it lives.
 async fn server() -> (Url, Heard) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("the address of a listener");
+    let url = format!("http://{address}").parse().expect("an address is one of a URL");
     let heard = Heard::default();
     let hearing = heard.clone();
     tokio::spawn(async move {
@@ -45,18 +46,18 @@ async fn converse(stream: TcpStream, number: usize, heard: Heard) -> Option<()> 
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
         let path = first.split(' ').nth(1)?.to_owned();
-        heard.lock().unwrap().push((number, first.trim().to_owned(), host, body));
+        heard.lock().expect("no test panics while it holds it").push((number, first.trim().to_owned(), host, body));
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
         stream.get_mut().write_all(answer.as_bytes()).await.ok()?;
     }
 }
 
 fn fetcher(proxies: Proxies) -> Fetcher {
-    Fetcher::new(Dialer::clear(proxies).unwrap(), "test")
+    Fetcher::new(Dialer::clear(proxies).expect("TLS is set up"), "test")
 }
 
 fn connections(heard: &Heard) -> Vec<usize> {
-    heard.lock().unwrap().iter().map(|(number, ..)| *number).collect()
+    heard.lock().expect("no test panics while it holds it").iter().map(|(number, ..)| *number).collect()
 }
 
 #[tokio::test]
@@ -101,7 +102,8 @@ async fn files_are_read_while_they_are_sent() {
     file.rewind().unwrap();
     let parts = vec![Part::Bytes("<".into()), Part::File(file, 1 << 20), Part::Bytes(">".into())];
     let (told, seen) = std::sync::mpsc::channel();
-    let reply = fetcher(Proxies::default()).post(&url.below("in").unwrap(), &[], parts, move |sent| drop(told.send(sent))).await.unwrap();
+    let tell = move |sent| told.send(sent).expect("the test hears");
+    let reply = fetcher(Proxies::default()).post(&url.below("in").unwrap(), &[], parts, tell).await.unwrap();
     assert_eq!(reply.bytes(100).await.unwrap(), b"/in");
     let (_, first, _, body) = heard.lock().unwrap()[0].clone();
     assert_eq!((first.as_str(), body.len()), ("POST /in HTTP/1.1", content.len() + 2));
