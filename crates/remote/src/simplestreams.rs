@@ -358,10 +358,10 @@ mod tests {
 
     #[test]
     fn deltas_name_the_image_that_they_begin_with() {
-        let (a, b) = (hash('a'), hash('b'));
+        let (a, b, c) = (hash('a'), hash('b'), hash('c'));
         let version = |combined: &str, more: &str| {
             format!(
-                r#"{{"items":{{"m":{{"ftype":"lxd.tar.xz","path":"m","combined_squashfs_sha256":"{combined}","combined_rootxz_sha256":"{combined}"}},
+                r#"{{"items":{{"m":{{"ftype":"lxd.tar.xz","path":"m","combined_squashfs_sha256":"{combined}","combined_rootxz_sha256":"{c}"}},
                 "s":{{"ftype":"squashfs","path":"s"}}{more}}}}}"#
             )
         };
