@@ -47,6 +47,7 @@ const POINTS: &[(&str, UseCase)] = &[
     ("move.volumes-moved", UseCase::Move),
     ("create.image-fetched", UseCase::RemoteLaunch),
     ("publish.packed", UseCase::Publish),
+    ("backup.held", UseCase::Backup),
     ("backup.packed", UseCase::Backup),
     ("backup.stored", UseCase::Backup),
     ("backup.recorded", UseCase::Backup),
@@ -69,6 +70,8 @@ const POINTS: &[(&str, UseCase)] = &[
     ("network.up", UseCase::Network),
     ("volume.recorded", UseCase::Volume(Volumes::Create)),
     ("volume.made", UseCase::Volume(Volumes::Create)),
+    ("volume-import.filled", UseCase::Volume(Volumes::Import)),
+    ("volume-rename.backups-linked", UseCase::Volume(Volumes::Rename)),
     ("volume-rename.recorded", UseCase::Volume(Volumes::Rename)),
     ("volume-rename.done", UseCase::Volume(Volumes::Rename)),
     ("volume-move.copied", UseCase::Volume(Volumes::Move)),
@@ -119,6 +122,7 @@ enum UseCase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Volumes {
     Create,
+    Import,
     Rename,
     Move,
     Refresh,
@@ -403,6 +407,17 @@ fn a_backup_cut_anywhere_is_whole_or_absent() {
         // It was held still when the daemon died; the next one lets it go on.
         assert!(daemon.eventually(|| daemon.instance_state("c1")["status"] == "Running"), "{point}: {}", daemon.instance_state("c1"));
         assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3);
+        // And one of a volume, in a pool that takes snapshots at once.
+        let pool = json!({"name": "fast", "driver": "btrfs", "config": {"size": "256MiB"}});
+        daemon.api().expect("POST", "/1.0/storage-pools", Some(&pool));
+        let volumes = "/1.0/storage-pools/fast/volumes/custom";
+        daemon.api().expect("POST", volumes, Some(&json!({"name": "v"})));
+        arm(daemon, point);
+        let _ = post(daemon, "POST", &format!("{volumes}/v/backups"), &json!({"name": "b1"}));
+        revive(daemon, point);
+        assert_eq!(daemon.api().get(&format!("{volumes}/v/snapshots")), json!([]), "{point}");
+        daemon.api().expect("DELETE", &format!("{volumes}/v"), None);
+        daemon.api().expect("DELETE", "/1.0/storage-pools/fast", None);
     });
 }
 
@@ -415,12 +430,7 @@ fn an_import_cut_anywhere_is_complete_or_nothing() {
         daemon.coffer(["export", "c2", &path.display().to_string()]).ok();
         daemon.coffer(["delete", "c2"]).ok();
         arm(daemon, point);
-        let headers = [("Content-Type", "application/octet-stream"), ("X-LXD-name", "c1")];
-        if let Ok(answer) = daemon.api().send("POST", "/1.0/instances", &headers, &std::fs::read(&path).unwrap())
-            && let Some(operation) = answer.json()["operation"].as_str()
-        {
-            let _ = daemon.api().request("GET", &format!("{operation}/wait?timeout=30"), None);
-        }
+        let _ = send(daemon, "/1.0/instances", &[("X-LXD-name", "c1")], &std::fs::read(&path).unwrap());
         revive(daemon, point);
         if exists(daemon, "/1.0/instances/c1") {
             assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots").as_array().map(Vec::len), Some(1), "{point}");
@@ -510,6 +520,13 @@ fn a_volume_cut_anywhere_is_whole_or_absent() {
             daemon.api().expect("POST", one, Some(&json!({"name": "v"})));
             std::fs::write(&file, "text").unwrap();
             daemon.api().expect("POST", &format!("{volume}/snapshots"), Some(&json!({"name": "s"})));
+            // Every volume that survives has this one too: the check that follows compares records and files.
+            daemon.api().expect("POST", &format!("{volume}/backups"), Some(&json!({"name": "b"})));
+        }
+        let mut archive = Vec::new();
+        if doing == Volumes::Import {
+            archive = daemon.api().request("GET", &format!("{volume}/backups/b/export"), None).unwrap().body;
+            daemon.api().expect("DELETE", &volume, None);
         }
         let refresh = json!({"name": "w", "source": {"type": "copy", "name": "v", "pool": "one", "refresh": true}});
         if doing == Volumes::Refresh {
@@ -518,6 +535,7 @@ fn a_volume_cut_anywhere_is_whole_or_absent() {
         arm(&mut daemon, point);
         let _ = match doing {
             Volumes::Create => post(&daemon, "POST", one, &json!({"name": "v"})),
+            Volumes::Import => send(&daemon, one, &[], &archive),
             Volumes::Rename => post(&daemon, "POST", &volume, &json!({"name": "new"})),
             Volumes::Move => post(&daemon, "POST", &volume, &json!({"name": "v", "pool": "two"})),
             Volumes::Refresh => post(&daemon, "POST", two, &refresh),
@@ -541,6 +559,17 @@ fn a_volume_cut_anywhere_is_whole_or_absent() {
                 }
                 left.push(format!("/1.0/storage-pools/{pool}/volumes/custom/{name}"));
             }
+        }
+        let with_backup = |url: &&String| url.split('/').count() == 7 && daemon.api().get(&format!("{url}/backups")) != json!([]);
+        match doing {
+            Volumes::Rename | Volumes::Move => assert_eq!(left.iter().filter(with_backup).count(), 1, "{point}"),
+            Volumes::Import => {
+                assert_eq!(left, Vec::<String>::new(), "{point}");
+                send(&daemon, one, &[], &archive).unwrap();
+                assert_eq!(std::fs::read_to_string(&file).unwrap(), "text", "{point}");
+                left.push(volume.clone());
+            }
+            _ => {}
         }
         if doing == Volumes::Refresh {
             // It can be done again, and then is done.
@@ -812,6 +841,17 @@ fn revive(daemon: &mut Daemon, point: &str) {
 /// Sends a request that the daemon may not live to answer, and waits for the operation if it does.
 fn post(daemon: &Daemon, method: &str, path: &str, body: &serde_json::Value) -> std::io::Result<()> {
     let answer = daemon.api().request(method, path, Some(body))?.json();
+    if let Some(operation) = answer["operation"].as_str().filter(|operation| !operation.is_empty()) {
+        daemon.api().request("GET", &format!("{operation}/wait?timeout=30"), None)?;
+    }
+    Ok(())
+}
+
+/// Like [`post`], with a file as the body.
+fn send(daemon: &Daemon, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<()> {
+    let mut all = vec![("Content-Type", "application/octet-stream")];
+    all.extend_from_slice(headers);
+    let answer = daemon.api().send("POST", path, &all, body)?.json();
     if let Some(operation) = answer["operation"].as_str().filter(|operation| !operation.is_empty()) {
         daemon.api().request("GET", &format!("{operation}/wait?timeout=30"), None)?;
     }

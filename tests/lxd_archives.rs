@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use coffer_testkit::{Daemon, can_run, has_genuine_lxd, images, tree};
+use coffer_testkit::{Daemon, can_run, has_genuine_lxd, images, random_tree, tree};
 use serde_json::{Value, json};
 
 use crate::setting::{holds, ready_daemon};
@@ -59,6 +59,68 @@ impl Server {
         self.run(&["config", "set", "c1", "limits.processes=99"]);
         self.run(&["config", "device", "add", "c1", "none", "none"]);
         self.run(&["snapshot", "c1", "after"]);
+    }
+
+    /// Makes a volume with all kinds of files and one that is a disk, each with a snapshot that differs from it. No instance
+    /// ever has them: so the files have the owners that they have inside.
+    #[track_caller]
+    fn plant_volumes(&self) {
+        self.run(&["storage", "volume", "create", "default", "v1", "user.note=a: b", "snapshots.expiry=3d"]);
+        let top = self.pool().join("custom/default_v1");
+        tree::plant(&top);
+        std::os::unix::fs::chown(&top, Some(7), Some(8)).expect("another owner");
+        tree::settle_times(&top);
+        self.run(&["storage", "volume", "snapshot", "default", "v1", "before"]);
+        std::fs::remove_file(top.join("deep/again")).expect("a link to remove");
+        std::fs::write(top.join("later"), "later").expect("a file");
+        tree::settle_times(&top);
+        self.run(&["storage", "volume", "create", "default", "d1", "--type", "block", "size=3MiB"]);
+        let disk = self.pool().join("custom/default_d1/root.img");
+        let write = |at: u64, text: &str| {
+            let file = std::fs::File::options().write(true).open(&disk).expect("the disk");
+            std::os::unix::fs::FileExt::write_all_at(&file, text.as_bytes(), at).expect("room");
+        };
+        write(1 << 20, "then");
+        self.run(&["storage", "volume", "snapshot", "default", "d1", "before"]);
+        write(2 << 20, "now");
+    }
+
+    /// A volume's configuration and files, and those of its snapshot.
+    #[track_caller]
+    fn files_described(&self, name: &str) -> Vec<String> {
+        let mut lines = self.volume_described(name);
+        for place in [format!("custom/default_{name}"), format!("custom-snapshots/default_{name}/before")] {
+            lines.push(place.clone());
+            lines.extend(tree::describe(&self.pool().join(place)));
+        }
+        lines
+    }
+
+    /// A disk's configuration and content, and those of its snapshot.
+    #[track_caller]
+    fn disk_described(&self, name: &str) -> Vec<String> {
+        let mut lines = self.volume_described(name);
+        for place in [format!("custom/default_{name}"), format!("custom-snapshots/default_{name}/before")] {
+            let bytes = std::fs::read(self.pool().join(&place).join("root.img")).expect("a disk");
+            let text = |at: usize| String::from_utf8_lossy(&bytes[at..at + 4]).into_owned();
+            lines.push(format!("{place} {} {:?} {:?}", bytes.len(), text(1 << 20), text(2 << 20)));
+        }
+        lines
+    }
+
+    #[track_caller]
+    fn volume_described(&self, name: &str) -> Vec<String> {
+        let path = format!("/1.0/storage-pools/default/volumes/custom/{name}");
+        let own = |value: &Value| {
+            let config = value["config"].as_object().expect("a configuration");
+            let lasting = config.iter().filter(|(key, _)| !key.starts_with("volatile.")).map(|(key, value)| format!("{key}={value}"));
+            let lasting: Vec<String> = lasting.collect();
+            format!("{lasting:?} {} {} {}", value["content_type"], value["description"], value["name"])
+        };
+        let snapshots = self.0.api().get(&format!("{path}/snapshots?recursion=1"));
+        let snapshots =
+            snapshots.as_array().expect("snapshots").iter().map(|snapshot| format!("{} {}", own(snapshot), snapshot["expires_at"]));
+        std::iter::once(own(&self.0.api().get(&path))).chain(snapshots.collect::<Vec<_>>()).collect()
     }
 
     /// All that must be the same there: configuration, snapshots, files of the instance and of its snapshots.
@@ -128,6 +190,82 @@ fn an_instance_with_snapshots_goes_from_lxd_to_us_and_back() {
 }
 
 #[test]
+fn a_volume_with_snapshots_goes_from_lxd_to_us_and_back() {
+    if !can_run() || !has_genuine_lxd() {
+        return;
+    }
+    let Some(ours) = Server::ours() else { return };
+    let lxd = Server::lxd();
+    for (from, to, compressions) in [(&lxd, &ours, ["gzip", "none"]), (&ours, &lxd, ["zstd", "none"])] {
+        from.plant_volumes();
+        let (files, disk) = (from.files_described("v1"), from.disk_described("d1"));
+        for compression in compressions {
+            let path = |name: &str| from.0.scratch().join(format!("{name}.{compression}")).display().to_string();
+            for name in ["v1", "d1"] {
+                from.run(&["storage", "volume", "export", "default", name, &path(name), "--compression", compression]);
+                to.run(&["storage", "volume", "import", "default", &path(name)]);
+            }
+            same(&files, &to.files_described("v1"));
+            assert_eq!(to.disk_described("d1"), disk);
+            // Without the snapshots, under another name, which is attached and read.
+            from.run(&["storage", "volume", "export", "default", "v1", &path("alone"), "--volume-only", "--compression", compression]);
+            to.run(&["storage", "volume", "import", "default", &path("alone"), "v2"]);
+            assert_eq!(to.0.api().get("/1.0/storage-pools/default/volumes/custom/v2/snapshots"), json!([]));
+            to.run(&["init", "small", "c1"]);
+            to.run(&["storage", "volume", "attach", "default", "v2", "c1", "/mnt"]);
+            to.run(&["start", "c1"]);
+            assert_eq!(to.run(&["exec", "c1", "--", "stat", "-c", "%a %u:%g %h", "/mnt/file"]), "4750 1000:50 1\n");
+            to.run(&["delete", "--force", "c1"]);
+            to.run(&["storage", "volume", "restore", "default", "v1", "before"]);
+            for name in ["v1", "v2", "d1"] {
+                to.run(&["storage", "volume", "delete", "default", name]);
+            }
+        }
+        for name in ["v1", "d1"] {
+            from.run(&["storage", "volume", "delete", "default", name]);
+        }
+    }
+}
+
+/// Trees that each way of an archive is tried with.
+const TREES: u64 = 12;
+
+#[test]
+fn random_trees_survive_every_way_of_an_archive() {
+    if !can_run() || !has_genuine_lxd() {
+        return;
+    }
+    let Some(ours) = Server::ours() else { return };
+    let lxd = Server::lxd();
+    for (way, (from, to)) in [(&ours, &ours), (&lxd, &ours), (&ours, &lxd)].into_iter().enumerate() {
+        from.run(&["init", "small", "c1"]);
+        from.run(&["storage", "volume", "create", "default", "v1"]);
+        // The name of each tree is its seed.
+        let first = 1000 * way as u64;
+        for seed in first..first + TREES {
+            random_tree::grow(&from.pool().join(format!("containers/c1/rootfs/srv/{seed}")), seed);
+            random_tree::grow(&from.pool().join(format!("custom/default_v1/{}", seed + TREES)), seed + TREES);
+        }
+        let trees = |server: &Server| {
+            let mut lines = tree::describe(&server.pool().join("containers/c1/rootfs"));
+            lines.extend(tree::describe(&server.pool().join("custom/default_v1")));
+            lines
+        };
+        let planted = trees(from);
+        let path = |name: &str| from.0.scratch().join(format!("{name}.{way}")).display().to_string();
+        from.run(&["export", "c1", &path("c1"), "--compression", "none"]);
+        from.run(&["storage", "volume", "export", "default", "v1", &path("v1"), "--compression", "none"]);
+        from.run(&["delete", "c1"]);
+        from.run(&["storage", "volume", "delete", "default", "v1"]);
+        to.run(&["import", &path("c1")]);
+        to.run(&["storage", "volume", "import", "default", &path("v1")]);
+        same(&planted, &trees(to));
+        to.run(&["delete", "c1"]);
+        to.run(&["storage", "volume", "delete", "default", "v1"]);
+    }
+}
+
+#[test]
 fn what_is_in_a_driver_s_own_format_is_refused_by_name() {
     if !can_run() || !has_genuine_lxd() {
         return;
@@ -152,8 +290,6 @@ fn an_image_that_we_publish_runs_there_and_the_other_way_round() {
     let lxd = Server::lxd();
     ours.plant();
     let root = |server: &Server, name: &str| tree::describe(&server.pool().join("containers").join(name).join("rootfs"));
-    // Images bring no device nodes.
-    std::fs::remove_file(ours.pool().join("containers/c1/rootfs/srv/null")).unwrap();
     let planted = root(&ours, "c1");
     ours.run(&["publish", "c1", "--alias", "mine", "--compression", "zstd", "release=7"]);
     let path = ours.0.scratch().join("image").display().to_string();

@@ -54,5 +54,6 @@ mod soak;
 mod storage;
 mod templates;
 mod try_it;
+mod volume_backups;
 mod volumes;
 mod warnings;

@@ -17,8 +17,13 @@ fn everything_comes_back_from_a_btrfs_pool_after_the_database_was_lost() {
     comes_back("btrfs");
 }
 
+#[test]
+fn everything_comes_back_from_an_overlay_pool_after_the_database_was_lost() {
+    comes_back("overlay");
+}
+
 /// Loses the database while one instance runs and one is stopped, and has both back.
-fn comes_back(driver: &str) {
+pub fn comes_back(driver: &str) {
     if !can_run() {
         return;
     }

@@ -143,6 +143,8 @@ pub const EXTENSIONS: &[&str] = &[
     "storage_volume_project_move",
     "storage_shifted",
     "storage_unmapped",
+    "custom_volume_backup",
+    "custom_volume_iso",
     "custom_volume_refresh",
     "custom_block_volumes",
     "custom_volume_snapshot_expiry",

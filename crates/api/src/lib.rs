@@ -33,6 +33,7 @@ mod server;
 mod status;
 mod storage_pool;
 mod storage_volume;
+mod storage_volume_backup;
 mod timestamp;
 mod warning;
 
@@ -85,6 +86,7 @@ pub use storage_volume::{
     StorageVolumeSnapshotPut, StorageVolumeSnapshotsPost, StorageVolumeSource, StorageVolumeState, StorageVolumeStateUsage,
     StorageVolumesPost,
 };
+pub use storage_volume_backup::{StorageVolumeBackup, StorageVolumeBackupPost, StorageVolumeBackupsPost};
 pub use timestamp::Timestamp;
 pub use warning::{Warning, WarningPut};
 pub use wire::{null_as_default, text_map};

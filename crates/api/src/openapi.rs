@@ -160,6 +160,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
         ImageMetadata, Profile, ProfilePost, ProfilePut, ProfilesPost, Project, ProjectPost, ProjectPut, ProjectsPost, ProjectState,
         Network, NetworkPost, NetworkPut, NetworksPost, NetworkLease, NetworkState,
         StoragePool, StoragePoolPut, StoragePoolsPost, ResourcesStoragePool, StorageVolume, StorageVolumePut, StorageVolumePost,
+        StorageVolumeBackup, StorageVolumeBackupPost, StorageVolumeBackupsPost,
         StorageVolumesPost, StorageVolumeState, StorageVolumeSnapshot, StorageVolumeSnapshotPost, StorageVolumeSnapshotPut,
         StorageVolumeSnapshotsPost, Certificate, CertificatePut, CertificatesPost, CertificateAddToken, Cluster, ClusterPut,
         ClusterMember, Warning, WarningPut, RecoverPost, RecoverVolume, RecoverResult, FsckFinding,

@@ -1,13 +1,14 @@
 //! Storage volumes.
 
 use coffer_api::{
-    StorageVolume, StorageVolumePost, StorageVolumePut, StorageVolumeSnapshot, StorageVolumeSnapshotPost, StorageVolumeSnapshotsPost,
-    StorageVolumeState, StorageVolumesPost,
+    StorageVolume, StorageVolumeBackupsPost, StorageVolumePost, StorageVolumePut, StorageVolumeSnapshot, StorageVolumeSnapshotPost,
+    StorageVolumeSnapshotsPost, StorageVolumeState, StorageVolumesPost,
 };
 use hyper::Method;
+use hyper::header::HeaderName;
 
 use crate::storage::pool_path;
-use crate::{ApiPath, Client, ClientError, Pending, Tagged};
+use crate::{ApiPath, Client, ClientError, Download, Pending, Tagged, Upload};
 
 impl Client {
     /// Lists the volumes of a pool.
@@ -143,6 +144,47 @@ impl Client {
     pub async fn delete_storage_volume_snapshot(&self, pool: &str, name: &str, snapshot: &str) -> Result<Pending, ClientError> {
         let path = volume_path(pool, "custom", name).then("snapshots").segment(snapshot);
         self.begin::<()>(Method::DELETE, path, None, "").await
+    }
+
+    /// Makes a backup of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn create_storage_volume_backup(
+        &self,
+        pool: &str,
+        name: &str,
+        request: &StorageVolumeBackupsPost,
+    ) -> Result<Pending, ClientError> {
+        self.begin(Method::POST, volume_path(pool, "custom", name).then("backups"), Some(request), "").await
+    }
+
+    /// Downloads a backup of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn export_storage_volume_backup(&self, pool: &str, name: &str, backup: &str) -> Result<Download, ClientError> {
+        self.download(volume_path(pool, "custom", name).then("backups").segment(backup).then("export")).await
+    }
+
+    /// Deletes a backup of a volume.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn delete_storage_volume_backup(&self, pool: &str, name: &str, backup: &str) -> Result<Pending, ClientError> {
+        self.begin::<()>(Method::DELETE, volume_path(pool, "custom", name).then("backups").segment(backup), None, "").await
+    }
+
+    /// Makes a volume of a file: `kind` is `backup` or `iso`; an empty name is the one in the backup.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn import_storage_volume(&self, pool: &str, name: &str, kind: &str, file: Upload) -> Result<Pending, ClientError> {
+        let mut headers = vec![(hyper::header::CONTENT_TYPE, "application/octet-stream")];
+        headers.extend((!name.is_empty()).then_some((HeaderName::from_static("x-lxd-name"), name)));
+        headers.extend((kind != "backup").then_some((HeaderName::from_static("x-lxd-type"), kind)));
+        let path = pool_path(pool).then("volumes").then("custom");
+        Ok(Pending::new(self.clone(), self.upload(path, &headers, file).await?))
     }
 }
 

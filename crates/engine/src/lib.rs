@@ -138,6 +138,7 @@ struct Inner {
 const DIRECTORIES: &[(&str, u32)] = &[
     ("backups", 0o700),
     ("backups/instances", 0o700),
+    ("backups/custom", 0o700),
     ("database", 0o700),
     ("devices", 0o711),
     ("devlxd", 0o711),

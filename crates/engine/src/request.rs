@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use coffer_image::Compressor;
 use coffer_model::{
-    AliasName, BackupName, Config, Devices, Fingerprint, Health, Image, Instance, InstanceBackup, InstanceName, InstanceSnapshot, Network,
-    Origin, Pool, PoolName, Profile, ProfileName, ProjectName, SnapshotName, Status, Time,
+    AliasName, Backup, BackupName, Config, Devices, Fingerprint, Health, Image, Instance, InstanceName, InstanceSnapshot, Network, Origin,
+    Pool, PoolName, Profile, ProfileName, ProjectName, SnapshotName, Status, Time, VolumeName,
 };
 use coffer_remote::Protocol;
 
@@ -53,7 +53,7 @@ pub struct InstanceView {
     /// Its snapshots, the oldest first, where [`Detail::Full`] was asked for.
     pub snapshots: Vec<SnapshotView>,
     /// Its backups, where [`Detail::Full`] was asked for.
-    pub backups: Vec<InstanceBackup>,
+    pub backups: Vec<Backup>,
 }
 
 /// A snapshot as a reader sees it.
@@ -416,7 +416,9 @@ pub struct CreateBackup {
     /// When it is deleted by itself; `None` if never.
     pub expires_at: Option<Time>,
     /// Whether the snapshots are left out.
-    pub instance_only: bool,
+    pub without_snapshots: bool,
+    /// Whether it is in the storage driver's own format, where the driver has one.
+    pub optimized: bool,
     /// The compressor; `None` is the server's own choice.
     pub compressor: Option<Compressor>,
 }
@@ -430,4 +432,26 @@ pub struct ImportBackup {
     pub name: Option<InstanceName>,
     /// The pool it is made in; `None` is the one that the backup comes from, or the default profile's.
     pub pool: Option<PoolName>,
+}
+
+/// A user's volume to be made from a file.
+#[derive(Debug, Clone)]
+pub struct ImportVolume {
+    /// The pool it is made in.
+    pub pool: PoolName,
+    /// The project it is made for.
+    pub project: ProjectName,
+    /// Its name; `None` is the one in the backup.
+    pub name: Option<VolumeName>,
+    /// What the file is.
+    pub archive: VolumeArchive,
+}
+
+/// What file a volume is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeArchive {
+    /// A backup of one.
+    Backup,
+    /// An ISO image, which becomes a volume that is only read.
+    Iso,
 }

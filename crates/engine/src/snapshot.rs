@@ -7,7 +7,7 @@ mod delete;
 mod recover;
 mod replace;
 mod restore;
-mod still;
+pub(crate) mod still;
 mod view;
 
 pub(crate) use delete::delete_volume;

@@ -15,7 +15,7 @@ mod snapshot;
 mod update;
 mod users;
 
-pub(crate) use claim::Claims;
+pub(crate) use claim::{Claim, Claims, Pin};
 pub use request::{CopyVolume, CreateVolume, RenameVolume, SnapshotExpiry, VolumeChange, VolumePlace, VolumeUsage, VolumeView};
 
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ impl Engine {
         found.filter(|volume| volume.phase != Phase::Creating).ok_or_else(|| not_found(place))
     }
 
-    fn tell_volume(&self, place: &VolumePlace, action: &'static str, caller: Option<&Caller>) {
+    pub(crate) fn tell_volume(&self, place: &VolumePlace, action: &'static str, caller: Option<&Caller>) {
         self.events().lifecycle(Some(&place.key.project), action, place.url(), caller);
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn check(new: CustomVolume, before: Option<&CustomVolume>, origin: Or
 const FILES_ONLY: [&str; 3] = ["initial.", "security.shifted", "security.unmapped"];
 
 /// What operations on a volume concern.
-fn resources(place: &VolumePlace) -> BTreeMap<&'static str, Vec<String>> {
+pub(crate) fn resources(place: &VolumePlace) -> BTreeMap<&'static str, Vec<String>> {
     [("storage_volumes", vec![place.url()])].into()
 }
 

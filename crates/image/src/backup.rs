@@ -1,21 +1,28 @@
-//! Archives of whole instances, in LXD's layout: what stands where in them, reading their index, unpacking them.
+//! Archives of whole instances and volumes, in LXD's layout: what stands where in them, reading their index, unpacking them.
 //!
 //! ```text
-//!   backup/index.yaml               first; all that is known of the instance and its snapshots
+//!   backup/index.yaml               first; all that is known of the instance or volume and its snapshots
+//!
+//!   of an instance:
 //!   backup/snapshots/NAME/…         for each snapshot, the oldest first, as the instance itself:
 //!   backup/container/metadata.yaml  what its image said of itself
 //!   backup/container/templates/…
 //!   backup/container/rootfs/…       ids as the instance knows them
+//!
+//!   of a user's volume:
+//!   backup/volume-snapshots/NAME/…  for each snapshot, the oldest first, as the volume itself:
+//!   backup/volume/…                 its files, or for a disk
+//!   backup/volume.img
 //! ```
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use coffer_base::Progress;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
 
 use crate::pack::write_plan;
 use crate::unpack::order::{Limits, Line, Task, Unpacked};
-use crate::unpack::{UnpackError, Unpacker};
+use crate::unpack::{UnpackError, Unpacker, devices};
 
 /// The member that says what the backup is.
 pub const INDEX: &str = "backup/index.yaml";
@@ -25,6 +32,18 @@ pub const INSTANCE: &str = "backup/container";
 
 /// The directory of the snapshots' volumes.
 pub const SNAPSHOTS: &str = "backup/snapshots";
+
+/// The directory of a user's volume.
+pub const VOLUME: &str = "backup/volume";
+
+/// The directory of the snapshots of a user's volume.
+pub const VOLUME_SNAPSHOTS: &str = "backup/volume-snapshots";
+
+/// What the name of a disk ends with.
+pub const DISK_SUFFIX: &str = ".img";
+
+/// The file in a volume that is a disk.
+pub const DISK: &str = "root.img";
 
 /// The largest index that is read, in bytes.
 pub const INDEX_LIMIT: usize = 4 << 20;
@@ -38,15 +57,47 @@ pub struct BackupTexts {
     pub configuration: Option<String>,
 }
 
+/// What a volume in an archive becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// An instance's: `metadata.yaml`, `templates/`, `rootfs/`, and nothing else.
+    Instance,
+    /// A user's, with files.
+    Files,
+    /// A user's that is a disk: one file.
+    Disk,
+}
+
+/// A volume to take from an archive, as the worker is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    pub(crate) name: String,
+    pub(crate) form: Form,
+}
+
+/// A volume to take from an archive.
+#[derive(Clone, Debug)]
+pub struct BackupVolume<'a> {
+    /// Its directory in the archive, or the file that a disk is.
+    pub name: &'a str,
+    /// What it becomes.
+    pub form: Form,
+    /// The empty directory that it is put into.
+    pub directory: BorrowedFd<'a>,
+}
+
 /// A backup to unpack.
 #[derive(Debug)]
 pub struct BackupRequest<'a> {
     /// The archive.
     pub archive: BorrowedFd<'a>,
-    /// The volumes to take from it: their directories in the archive, and the empty directories that they are put into.
-    pub volumes: &'a [(String, BorrowedFd<'a>)],
+    /// The volumes to take from it.
+    pub volumes: &'a [BackupVolume<'a>],
     /// How much each may hold.
     pub limits: Limits,
+    /// The stage under which progress is reported, in LXD's key form.
+    pub stage: &'static str,
 }
 
 impl Unpacker {
@@ -70,31 +121,24 @@ impl Unpacker {
     /// # Errors
     /// See [`UnpackError`].
     pub fn unpack_backup(&self, request: &BackupRequest<'_>, progress: &Progress) -> Result<Unpacked, UnpackError> {
-        let names: Vec<&str> = request.volumes.iter().map(|(name, _)| name.as_str()).collect();
-        let plan = write_plan(&names).map_err(UnpackError::Talk)?;
+        let planned = request.volumes.iter().map(|volume| Planned { name: volume.name.to_owned(), form: volume.form });
+        let plan = write_plan(&planned.collect::<Vec<_>>()).map_err(UnpackError::Talk)?;
         let mut files = vec![request.archive, plan.as_fd()];
-        files.extend(request.volumes.iter().map(|(_, directory)| *directory));
+        files.extend(request.volumes.iter().map(|volume| volume.directory));
         let total = crate::receive::size_of(request.archive).map_err(UnpackError::Talk)?;
         let heard = self.converse(Task::UnpackBackup { limits: request.limits }, &files, |done| {
-            progress.report("create_instance_from_backup_unpack", done, Some(total));
+            progress.report(request.stage, done, Some(total));
             progress.check()
         })?;
         let mut unpacked = match heard.last {
             Line::Unpacked(unpacked) => unpacked,
             line => return Err(UnpackError::unexpected(line)),
         };
-        for device in &heard.devices {
-            let rootfs = request.volumes.get(device.volume).map(|(_, directory)| open_rootfs(*directory)).transpose();
-            let made = rootfs.and_then(|rootfs| rootfs.map_or(Ok(false), |rootfs| device.make(rootfs.as_fd())));
-            if !made.map_err(|errno| UnpackError::Device(errno.into()))? {
-                unpacked.skipped_devices += 1;
-            }
-        }
+        devices::make_all(&heard.devices, &mut unpacked, |number| match request.volumes.get(number) {
+            Some(BackupVolume { form: Form::Instance, directory, .. }) => devices::open_rootfs(*directory).map(Some),
+            Some(BackupVolume { directory, .. }) => rustix::io::dup(*directory).map(Some),
+            None => Ok(None),
+        })?;
         Ok(unpacked)
     }
-}
-
-fn open_rootfs(volume: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat2(volume, "rootfs", flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }

@@ -12,7 +12,7 @@ pub mod receive;
 pub mod template;
 pub mod unpack;
 
-pub use backup::{BackupRequest, BackupTexts};
+pub use backup::{BackupRequest, BackupTexts, BackupVolume, Form};
 pub use coffer_base::architecture::{self, Architecture};
 pub use export::{Export, Part, export};
 pub use format::{Compression, Format};

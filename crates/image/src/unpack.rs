@@ -4,7 +4,7 @@
 //! in, packets of JSON come out. The unpacker needs no path of the host: it is handed the image's files and the directory to
 //! fill as descriptors. It has one thread that decides and writes, and others that only decompress.
 //!
-//! Ids on disk are the instance's own, unshifted; device nodes are left out; the root file system is in `rootfs/`, beside
+//! Ids on disk are the instance's own, unshifted; of device nodes only those are made that every instance has anyway; the root file system is in `rootfs/`, beside
 //! `metadata.yaml` and `templates/`.
 
 pub(crate) mod acl;
@@ -13,8 +13,9 @@ mod backup;
 mod budget;
 pub(crate) mod confine;
 mod conversation;
+mod custom;
 mod delta;
-mod devices;
+pub(crate) mod devices;
 mod ending;
 pub(crate) mod entry;
 pub(crate) mod failure;
@@ -122,8 +123,8 @@ pub enum UnpackError {
     /// Its metadata is not accepted.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// A device node of a backup could not be made.
-    #[error("making a device node of the backup")]
+    /// A device node could not be made.
+    #[error("making a device node")]
     Device(#[source] io::Error),
 }
 
@@ -179,10 +180,12 @@ impl Unpacker {
             progress.report(STAGE, done, Some(total));
             progress.check()
         })?;
-        match heard.last {
-            Line::Unpacked(unpacked) => Ok(unpacked),
-            line => Err(UnpackError::unexpected(line)),
-        }
+        let mut unpacked = match heard.last {
+            Line::Unpacked(unpacked) => unpacked,
+            line => return Err(UnpackError::unexpected(line)),
+        };
+        devices::make_all(&heard.devices, &mut unpacked, |_| devices::open_rootfs(request.target).map(Some))?;
+        Ok(unpacked)
     }
 
     /// Reads an image without writing anything. Blocks until it is done.

@@ -31,7 +31,7 @@ pub mod volume;
 pub mod warning;
 
 pub use awaited::Awaited;
-pub use backup::InstanceBackup;
+pub use backup::{Backup, BackupOwner};
 pub use bit_rate::BitRate;
 pub use certificate::{CertificateKind, TrustedCertificate};
 pub use config::Config;

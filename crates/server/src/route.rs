@@ -12,6 +12,7 @@ mod file_headers;
 mod files;
 mod image_aliases;
 mod images;
+mod instance_backups;
 mod instance_metadata;
 mod instance_state;
 mod instance_wait;
@@ -33,6 +34,7 @@ mod server;
 mod sftp;
 mod snapshots;
 mod storage_pools;
+mod storage_volume_backups;
 mod storage_volume_snapshots;
 mod storage_volumes;
 mod unsupported;
@@ -65,6 +67,7 @@ pub fn router(app: App) -> Router {
         .merge(storage_pools::routes())
         .merge(storage_volumes::routes())
         .merge(storage_volume_snapshots::routes())
+        .merge(storage_volume_backups::routes())
         .merge(projects::routes())
         .merge(operations::routes())
         .merge(certificates::routes())
@@ -97,7 +100,7 @@ fn instance_family(prefix: &str) -> Router<App> {
         .merge(instance_wait::routes(prefix))
         .merge(snapshots::routes(prefix))
         .merge(copies::routes(prefix))
-        .merge(backups::routes(prefix))
+        .merge(instance_backups::routes(prefix))
         .merge(exec::routes(prefix))
         .merge(console::routes(prefix))
         .merge(logs::routes(prefix))

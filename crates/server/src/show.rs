@@ -7,7 +7,7 @@ mod operation;
 mod storage;
 mod thing;
 
-pub use backup::backup;
+pub use backup::{backup, volume_backup};
 pub use instance::{instance, instance_full, instance_state, snapshot};
 pub use network::{lease, network, network_state};
 pub use operation::{event, gap, logged_operation, operation, operation_url};

@@ -8,6 +8,7 @@ mod file;
 mod index;
 mod lenient;
 mod snapshot;
+mod volume;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,8 @@ use coffer_model::{
 use serde::{Deserialize, Serialize};
 
 pub use file::{NAME, read, write};
-pub use index::Index;
+pub use index::{Content, Index};
+pub use volume::{VolumeParts, VolumeSnapshotEntry};
 
 /// The largest document that is written or read, in bytes.
 pub const LIMIT: usize = 16 << 20;
@@ -44,9 +46,12 @@ pub struct Document {
     /// The profiles it uses.
     #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<ProfileEntry>,
-    /// Its root volume.
+    /// Its root volume, or the user's volume that it describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume: Option<VolumeEntry>,
+    /// The snapshots of a user's volume, the oldest first.
+    #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub volume_snapshots: Vec<VolumeSnapshotEntry>,
 }
 
 /// The instance in a document.
@@ -264,6 +269,7 @@ impl Document {
             pools: Vec::new(),
             profiles: profiles.iter().map(ProfileEntry::of).collect(),
             volume: Some(VolumeEntry::of(volume)),
+            volume_snapshots: Vec::new(),
         }
     }
 

@@ -32,7 +32,7 @@ pub mod backup;
 pub mod certificate;
 pub mod image;
 pub mod instance;
-pub mod instance_backup;
+pub mod kept_backup;
 pub mod network;
 pub mod operation_log;
 pub mod origin;

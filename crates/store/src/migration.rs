@@ -30,6 +30,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { name: "backups of instances", apply: |conn| conn.execute_batch(include_str!("schema/0006.sql")) },
     Migration { name: "the log of operations", apply: |conn| conn.execute_batch(include_str!("schema/0007.sql")) },
     Migration { name: "warnings, and certificates for the metrics", apply: |conn| conn.execute_batch(include_str!("schema/0008.sql")) },
+    Migration { name: "backups of volumes", apply: |conn| conn.execute_batch(include_str!("schema/0009.sql")) },
 ];
 
 /// The version that a list of steps leads to.

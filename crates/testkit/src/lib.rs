@@ -14,6 +14,7 @@ pub mod images;
 mod invocation;
 mod oci_registry;
 mod pen;
+pub mod random_tree;
 pub mod soak;
 mod sockets;
 mod terminal;

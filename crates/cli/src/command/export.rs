@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use coffer_api::InstanceBackupsPost;
-use coffer_client::Client;
+use coffer_api::{InstanceBackupsPost, Operation, Timestamp};
+use coffer_client::Download;
 
 use crate::app::App;
 use crate::error::CliError;
@@ -42,7 +42,7 @@ impl Export {
         let client = app.client(&self.instance)?;
         let instance = self.instance.required("the instance's name")?;
         let request = InstanceBackupsPost {
-            expires_at: (SystemTime::now() + KEPT).into(),
+            expires_at: expiry(),
             instance_only: self.instance_only,
             container_only: self.instance_only,
             optimized_storage: self.optimized_storage,
@@ -50,20 +50,38 @@ impl Export {
             ..Default::default()
         };
         let done = app.finish(client.create_backup(instance, &request).await?, "Backing up instance").await?;
-        let backups = done.resources.as_ref().and_then(|resources| resources.get("backups"));
-        let backup = backups.and_then(|urls| urls.first()).and_then(|url| url.rsplit('/').next());
-        let backup = backup.ok_or(CliError::Missing { what: "the backup's name in the server's answer" })?.to_owned();
+        let backup = backup_of(&done)?;
         let target = self.target.unwrap_or_else(|| PathBuf::from(format!("{instance}.tar.gz")));
-        let fetched = fetch(app, client, instance, &backup, &target).await;
+        let fetched = match client.export_backup(instance, &backup).await {
+            Ok(body) => save(app, body, &target).await,
+            Err(error) => Err(error.into()),
+        };
         app.finish(client.delete_backup(instance, &backup).await?, "").await?;
         fetched?;
-        if target.as_os_str() == "-" { Ok(()) } else { app.note("Backup exported successfully!") }
+        told(app, &target)
     }
 }
 
-async fn fetch(app: &App, client: &Client, instance: &str, backup: &str, target: &PathBuf) -> Result<(), CliError> {
-    let mut body = client.export_backup(instance, backup).await?;
-    let failed = |cause| CliError::File { file: target.clone(), cause };
+/// The name of the backup that an operation made.
+pub(crate) fn backup_of(done: &Operation) -> Result<String, CliError> {
+    let backups = done.resources.as_ref().and_then(|resources| resources.get("backups"));
+    let backup = backups.and_then(|urls| urls.first()).and_then(|url| url.rsplit('/').next());
+    backup.map(str::to_owned).ok_or(CliError::Missing { what: "the backup's name in the server's answer" })
+}
+
+/// When a backup that is made to be fetched goes by itself, should the download be cut.
+pub(crate) fn expiry() -> Timestamp {
+    (SystemTime::now() + KEPT).into()
+}
+
+/// Says that a backup was written, unless it went to standard output.
+pub(crate) fn told(app: &App, target: &Path) -> Result<(), CliError> {
+    if target.as_os_str() == "-" { Ok(()) } else { app.note("Backup exported successfully!") }
+}
+
+/// Writes a backup that is downloaded to a file, or to standard output.
+pub(crate) async fn save(app: &App, mut body: Download, target: &Path) -> Result<(), CliError> {
+    let failed = |cause| CliError::File { file: target.to_owned(), cause };
     let mut file: Box<dyn Write> = match target.as_os_str() == "-" {
         true => Box::new(std::io::stdout()),
         false => Box::new(File::create(target).map_err(failed)?),

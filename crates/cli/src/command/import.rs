@@ -29,12 +29,16 @@ impl Import {
             _ => return Err(CliError::Missing { what: "the backup's file" }),
         };
         let client = app.client(&Target { name: String::new(), ..target })?;
-        let path = PathBuf::from(file);
-        let upload = if file == "-" {
-            Upload::new(vec![Part::Stream(coffer_client::Source(Box::new(std::io::stdin())))])
-        } else {
-            Upload::file(&path).map_err(|cause| CliError::File { file: path, cause })?
-        };
+        let upload = upload(file)?;
         app.finish(client.import_instance(upload, &self.storage, name).await?, "Importing instance").await.map(drop)
     }
+}
+
+/// Opens a file to send, or standard input.
+pub(crate) fn upload(file: &str) -> Result<Upload, CliError> {
+    if file == "-" {
+        return Ok(Upload::new(vec![Part::Stream(coffer_client::Source(Box::new(std::io::stdin())))]));
+    }
+    let path = PathBuf::from(file);
+    Upload::file(&path).map_err(|cause| CliError::File { file: path, cause })
 }

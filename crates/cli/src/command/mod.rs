@@ -39,6 +39,7 @@ mod snapshot;
 mod state;
 mod storage;
 mod storage_volume;
+mod storage_volume_backup;
 mod storage_volume_copy;
 mod storage_volume_snapshot;
 mod version;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use clap::Subcommand;
 use coffer_api::{StorageVolumePost, StorageVolumesPost};
 
+use super::storage_volume_backup::{Export, Import};
 use super::storage_volume_copy::{Copy, Move};
 use super::storage_volume_snapshot::{Restore, Snapshot};
 use crate::app::App;
@@ -103,6 +104,7 @@ pub(crate) enum Volume {
         /// Volume
         volume: String,
     },
+    Export(Export),
     /// Print one key of a volume
     Get {
         /// Pool
@@ -113,6 +115,7 @@ pub(crate) enum Volume {
         /// Key
         key: String,
     },
+    Import(Import),
     /// Show the use of a volume
     Info {
         /// Pool
@@ -241,6 +244,8 @@ impl Volume {
                     _ => object::show(app, app.client(&pool)?, &found).await,
                 }
             }
+            Volume::Export(command) => command.run(app).await,
+            Volume::Import(command) => command.run(app).await,
             Volume::Copy(command) => command.run(app).await,
             Volume::Move(command) => command.run(app).await,
             Volume::Snapshot(command) => command.run(app).await,

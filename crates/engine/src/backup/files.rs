@@ -1,11 +1,12 @@
-//! The files of backups: `backups/instances/[PROJECT_]INSTANCE/BACKUP`, in a directory that only the daemon enters.
+//! The files of backups, in a directory that only the daemon enters: `backups/instances/[PROJECT_]INSTANCE/BACKUP` and
+//! `backups/custom/POOL/PROJECT_VOLUME/BACKUP`.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use coffer_model::{BackupName, Instance};
+use coffer_model::{BackupName, BackupOwner};
 use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, unlinkat};
 
 use crate::Engine;
@@ -13,24 +14,97 @@ use crate::error::EngineError;
 use crate::instance::files::private_directory;
 
 impl Engine {
-    /// The directory of all instances' backups.
+    /// The directory of all backups.
     pub(super) fn backups_path(&self) -> PathBuf {
-        self.inner.settings.dir.join("backups").join("instances")
+        self.inner.settings.dir.join("backups")
     }
 
-    /// The directory of an instance's backups, made where it is missing.
-    pub(super) fn ensure_backup_directory(&self, instance: &Instance) -> Result<OwnedFd, EngineError> {
-        let path = self.backups_path().join(instance.key());
-        private_directory(&path).map_err(|cause| EngineError::system(format!("making {}", path.display()), cause))?;
-        self.backup_directory(instance)
+    /// The directory of the backups of one thing, made where it is missing.
+    pub(super) fn ensure_backup_directory(&self, owner: &BackupOwner) -> Result<OwnedFd, EngineError> {
+        let path = self.backups_path().join(owner.directory());
+        let failed = |cause| EngineError::system(format!("making {}", path.display()), cause);
+        // The one above is a pool's.
+        path.parent().map_or(Ok(()), private_directory).map_err(failed)?;
+        private_directory(&path).map_err(failed)?;
+        self.backup_directory(owner)
     }
 
-    /// The directory of an instance's backups.
-    pub(super) fn backup_directory(&self, instance: &Instance) -> Result<OwnedFd, EngineError> {
-        let path = self.backups_path().join(instance.key());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::open(&path, flags, Mode::empty()).map_err(|cause| EngineError::system(format!("opening {}", path.display()), cause))
+    /// The directory of the backups of one thing.
+    pub(super) fn backup_directory(&self, owner: &BackupOwner) -> Result<OwnedFd, EngineError> {
+        let path = self.backups_path().join(owner.directory());
+        directory(&path).map_err(|cause| EngineError::system(format!("opening {}", path.display()), cause))
     }
+
+    /// Removes the files of all backups of one thing; the store forgets them with it.
+    pub(crate) fn remove_backup_files(&self, owner: &BackupOwner) {
+        let path = self.backups_path().join(owner.directory());
+        match std::fs::remove_dir_all(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => tracing::warn!("removing {}: {cause}", path.display()),
+            _ => {}
+        }
+    }
+
+    /// Brings the files of a thing's backups along when it gets another name or project. May be called again after a crash.
+    pub(crate) fn move_backup_files(&self, from: &BackupOwner, to: &BackupOwner) -> Result<(), EngineError> {
+        if from != to {
+            self.link_backup_files(from, to)?;
+            self.remove_backup_files(from);
+        }
+        Ok(())
+    }
+
+    /// Gives the files of a thing's backups a second name, under what it is going to be. Whichever the store knows when this is
+    /// cut is kept, and the other swept.
+    pub(crate) fn link_backup_files(&self, from: &BackupOwner, to: &BackupOwner) -> Result<(), EngineError> {
+        let failed = |cause| EngineError::system(format!("bringing along the backups of {from}"), cause);
+        let there = match directory(&self.backups_path().join(from.directory())) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            there => there.map_err(failed)?,
+        };
+        let target = self.ensure_backup_directory(to)?;
+        for file in names(&self.backups_path().join(from.directory())).map_err(failed)? {
+            match linkat(&there, &file, &target, &file, AtFlags::empty()) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        rustix::fs::fsync(&target).map_err(|errno| failed(errno.into()))
+    }
+
+    /// The files of all backups: the directories that they are in, below that of all backups, and their own names.
+    pub(crate) fn backup_files(&self) -> Result<Vec<(PathBuf, String)>, EngineError> {
+        files_below(&self.backups_path()).map_err(|cause| EngineError::system("listing the files of backups", cause))
+    }
+}
+
+/// The files of backups below a directory of such.
+pub(crate) fn files_below(top: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut directories = below(top, Path::new("instances"))?;
+    for pool in below(top, Path::new("custom"))? {
+        directories.extend(below(top, &pool)?);
+    }
+    let mut files = Vec::new();
+    for directory in directories {
+        files.extend(names(&top.join(&directory))?.into_iter().map(|name| (directory.clone(), name)));
+    }
+    Ok(files)
+}
+
+/// The directories in a directory, by their paths from the top. One that is missing is empty.
+fn below(top: &Path, place: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(names(&top.join(place))?.into_iter().map(|name| place.join(name)).collect())
+}
+
+/// The names in a directory. One that is missing is empty.
+fn names(path: &Path) -> io::Result<Vec<String>> {
+    match std::fs::read_dir(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
+    }
+}
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// A file without a name: the kernel drops it with its last descriptor.

@@ -3,18 +3,19 @@
 //! The backup's index is the only document that counts: what else the archive says of itself is not read. The instance passes the
 //! gate like any new one, whatever the archive claims.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_base::{Undo, fault};
 use coffer_image::backup::{INSTANCE, SNAPSHOTS};
-use coffer_image::{BackupRequest, Incoming, Limits};
+use coffer_image::{Form, Incoming, Limits};
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Config, DeviceName, Instance, InstanceName, InstanceSnapshot, Phase, PoolName, Profile, ProjectName};
-use coffer_storage::{Pool, Volume};
-use coffer_store::backup::{BackupError, Index};
+use coffer_storage::Volume;
+use coffer_store::backup::{BackupError, Content, Index};
 use coffer_store::project::Feature;
 use uuid::Uuid;
 
+use super::fill::Wanted;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
@@ -48,9 +49,7 @@ impl Engine {
         {
             return Err(EngineError::not_found("storage pool", pool));
         }
-        let path = self.inner.settings.dir.join("backups");
-        let directory = std::fs::File::open(&path).map_err(|cause| EngineError::system(format!("opening {}", path.display()), cause))?;
-        Ok(Incoming::begin(directory.as_fd(), None, None, coffer_base::Progress::default())?)
+        self.receive_archive()
     }
 
     /// Makes an instance with its snapshots from a backup that was received, in an operation.
@@ -62,7 +61,7 @@ impl Engine {
         let texts = self.inner.unpacker.inspect_backup(archive.as_fd(), Limits::default())?;
         let bad =
             |error: BackupError| EngineError::Refused(format!("this is no backup that can be imported: {}", coffer_base::chain(&error)));
-        let index = Index::parse(&texts.index, texts.configuration.as_deref()).map_err(bad)?;
+        let index = Index::parse(Content::Instance, &texts.index, texts.configuration.as_deref()).map_err(bad)?;
         let config = index.config.as_ref().ok_or(BackupError::Missing("config")).map_err(bad)?;
         let mut instance = config.instance().map_err(bad)?;
         let snapshots = config.instance_snapshots().map_err(bad)?;
@@ -149,21 +148,13 @@ impl Engine {
         });
         let own = Volume::instance(&instance.project, &instance.name);
         let pool = self.pool_driver(&instance.pool)?;
-        let mut volumes: Vec<(String, Volume)> =
-            snapshots.iter().map(|snapshot| (format!("{SNAPSHOTS}/{}", snapshot.name), own.snapshot(&snapshot.name))).collect();
-        volumes.push((INSTANCE.to_owned(), own));
-        let progress = operation.progress();
-        let mut unpack = |volumes: &[(String, BorrowedFd<'_>)]| -> Result<(), coffer_storage::FillError> {
-            let request = BackupRequest { archive: archive.as_fd(), volumes, limits: Limits::default() };
-            let unpacked = self.inner.unpacker.unpack_backup(&request, &progress)?;
-            if unpacked.skipped_devices + unpacked.skipped_xattrs + unpacked.skipped_members > 0 {
-                tracing::info!(instance = %instance.name, ?unpacked, "left some things out of its backup");
-            }
-            Ok(())
-        };
+        let want = |name: String, volume: Volume| Wanted { name, form: Form::Instance, volume, size: None, shifted: None };
+        let mut wanted: Vec<Wanted> =
+            snapshots.iter().map(|snapshot| want(format!("{SNAPSHOTS}/{}", snapshot.name), own.snapshot(&snapshot.name))).collect();
+        wanted.push(want(INSTANCE.to_owned(), own));
         operation.cancellable(|| {
-            create_all(pool.as_ref(), &volumes, &mut Vec::new(), &mut unpack)?;
-            for (_, volume) in volumes.iter().rev() {
+            self.unpack_volumes(pool.as_ref(), &wanted, archive.as_fd(), &operation.progress())?;
+            for Wanted { volume, .. } in wanted.iter().rev() {
                 let (pool, volume) = (pool.clone(), volume.clone());
                 // What is pushed last is taken back first: the volume itself goes after its snapshots.
                 undo.push(format!("removing volume {volume}"), move || pool.delete_volume(&volume));
@@ -184,29 +175,6 @@ impl Engine {
         undo.keep();
         fault::point("import.finished").map_err(cut)
     }
-}
-
-/// What fills all volumes at once, given the archive's names for them and their empty directories.
-type FillAll<'a> = &'a mut dyn FnMut(&[(String, BorrowedFd<'_>)]) -> Result<(), coffer_storage::FillError>;
-
-/// Makes several volumes that are filled in one pass through the archive: each stands only when all are whole.
-fn create_all(
-    pool: &dyn Pool,
-    volumes: &[(String, Volume)],
-    open: &mut Vec<(String, OwnedFd)>,
-    fill: FillAll<'_>,
-) -> Result<(), coffer_storage::StorageError> {
-    let Some(((name, volume), rest)) = volumes.split_first() else { return Ok(()) };
-    pool.create(volume, &mut |directory| {
-        open.push((name.clone(), directory.try_clone_to_owned()?));
-        if rest.is_empty() {
-            let all: Vec<(String, BorrowedFd<'_>)> = open.iter().map(|(name, directory)| (name.clone(), directory.as_fd())).collect();
-            let filled = fill(&all);
-            open.clear();
-            return filled;
-        }
-        Ok(create_all(pool, rest, open, fill)?)
-    })
 }
 
 /// Fits a snapshot to where it comes to: without profiles that are not there, and with the root in the instance's pool.

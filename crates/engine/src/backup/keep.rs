@@ -4,71 +4,85 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use coffer_model::{BackupName, Instance, InstanceBackup, InstanceName, ProjectName, Time};
+use coffer_model::{Backup, BackupName, BackupOwner, Time};
+use coffer_store::kept_backup;
 
 use super::files;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
-use crate::operations::{NewOperation, OperationView};
+use crate::operations::OperationView;
+use crate::volume::VolumePlace;
 
 impl Engine {
-    /// Lists an instance's backups in the order in which they were made.
+    /// Lists the backups of an instance or volume in the order in which they were made.
     ///
     /// # Errors
-    /// If there is no such instance.
-    pub fn backups(&self, project: &ProjectName, instance: &InstanceName) -> Result<Vec<InstanceBackup>, EngineError> {
-        self.load(project, instance)?;
-        Ok(self.inner.store.read(|conn| coffer_store::instance_backup::of_instance(conn, project, instance))?)
+    /// If there is no such instance or volume.
+    pub fn backups(&self, owner: &BackupOwner) -> Result<Vec<Backup>, EngineError> {
+        self.require_owner(owner)?;
+        Ok(self.inner.store.read(|conn| kept_backup::of_owner(conn, owner))?)
     }
 
     /// Reads one backup.
     ///
     /// # Errors
-    /// If there is no such instance or backup.
-    pub fn backup(&self, project: &ProjectName, instance: &InstanceName, name: &BackupName) -> Result<InstanceBackup, EngineError> {
-        Ok(self.load_backup(project, instance, name)?.1)
+    /// If there is no such instance or volume, or backup.
+    pub fn backup(&self, owner: &BackupOwner, name: &BackupName) -> Result<Backup, EngineError> {
+        self.require_owner(owner)?;
+        let found = self.inner.store.read(|conn| kept_backup::get(conn, owner, name))?;
+        found.ok_or_else(|| EngineError::not_found("backup", format_args!("{}/{name}", owner.name())))
     }
 
-    /// Opens a backup's file to hand it out; answers its size in bytes too.
+    /// Opens a backup's file to hand it out, and tells that; answers its size in bytes too.
     ///
     /// # Errors
-    /// If there is no such instance or backup, or its file cannot be opened.
-    pub fn export_backup(&self, project: &ProjectName, instance: &InstanceName, name: &BackupName) -> Result<(File, u64), EngineError> {
-        let (instance, _) = self.load_backup(project, instance, name)?;
-        let directory = self.backup_directory(&instance)?;
-        files::open(directory.as_fd(), name).map_err(|cause| EngineError::system(format!("opening backup {}/{name}", instance.name), cause))
+    /// If there is no such instance or volume, or backup, or its file cannot be opened.
+    pub fn export_backup(&self, caller: &Caller, owner: &BackupOwner, name: &BackupName) -> Result<(File, u64), EngineError> {
+        self.backup(owner, name)?;
+        let directory = self.backup_directory(owner)?;
+        let opened = files::open(directory.as_fd(), name)
+            .map_err(|cause| EngineError::system(format!("opening backup {}/{name}", owner.name()), cause))?;
+        self.backup_lifecycle(owner, name, News::Retrieved, caller);
+        Ok(opened)
     }
 
     /// Renames a backup in an operation.
     ///
     /// # Errors
-    /// If there is no such instance or backup, or the new name is taken.
+    /// If there is no such instance or volume, or backup, or the new name is taken.
     pub fn rename_backup(
         &self,
         caller: &Caller,
-        project: &ProjectName,
-        instance: &InstanceName,
+        owner: &BackupOwner,
         name: &BackupName,
         new: BackupName,
     ) -> Result<OperationView, EngineError> {
-        let (instance, _) = self.load_backup(project, instance, name)?;
-        if self.load_backup(project, &instance.name, &new).is_ok() {
-            return Err(EngineError::exists("backup", format_args!("{}/{new}", instance.name)));
+        self.backup(owner, name)?;
+        if self.backup(owner, &new).is_ok() {
+            return Err(EngineError::exists("backup", format_args!("{}/{new}", owner.name())));
         }
-        let operation = backup_operation("Renaming instance backup", &instance, name);
-        let (engine, caller, name) = (self.clone(), caller.clone(), name.clone());
+        let words = match owner {
+            BackupOwner::Instance { .. } => "Renaming instance backup",
+            BackupOwner::Volume { .. } => "Renaming storage volume backup",
+        };
+        let operation = super::operation(words, owner, name);
+        let (engine, caller, owner, name) = (self.clone(), caller.clone(), owner.clone(), name.clone());
         Ok(self.operations().spawn(operation.by(&caller), move |_| {
-            let failed = |cause| EngineError::system(format!("renaming backup {}/{name}", instance.name), cause);
-            let _claim = engine.inner.cells.get(&instance.project, &instance.name).claim("renaming a backup of")?;
-            let directory = engine.backup_directory(&instance)?;
+            let failed = |cause| EngineError::system(format!("renaming backup {}/{name}", owner.name()), cause);
+            let _held = engine.hold(&owner, "renaming a backup of")?;
+            let directory = engine.backup_directory(&owner)?;
             let file = files::open(directory.as_fd(), &name).map_err(failed)?.0;
             // Both names for a moment: whichever the store knows when this is cut has its file, and the other is swept.
             files::name(directory.as_fd(), file.as_fd(), &new).map_err(failed)?;
-            engine.inner.store.write(|tx| coffer_store::instance_backup::rename(tx, &instance.project, &instance.name, &name, &new))?;
+            engine.inner.store.write(|tx| kept_backup::rename(tx, &owner, &name, &new))?;
             files::remove(directory.as_fd(), &name).map_err(failed)?;
-            let source = format!("/1.0/instances/{}/backups/{new}", instance.name);
-            engine.events().renamed(Some(&instance.project), "instance-backup-renamed", source, &name, Some(&caller));
+            let action = match owner {
+                BackupOwner::Instance { .. } => "instance-backup-renamed",
+                BackupOwner::Volume { .. } => "storage-volume-backup-renamed",
+            };
+            let source = format!("{}/backups/{new}", owner.url());
+            engine.events().renamed(Some(owner.project()), action, source, &name, Some(&caller));
             Ok(())
         }))
     }
@@ -76,99 +90,54 @@ impl Engine {
     /// Deletes a backup in an operation.
     ///
     /// # Errors
-    /// If there is no such instance or backup.
-    pub fn delete_backup(
-        &self,
-        caller: &Caller,
-        project: &ProjectName,
-        instance: &InstanceName,
-        name: &BackupName,
-    ) -> Result<OperationView, EngineError> {
-        let (instance, _) = self.load_backup(project, instance, name)?;
-        let operation = backup_operation("Deleting instance backup", &instance, name);
-        let (engine, caller, name) = (self.clone(), caller.clone(), name.clone());
+    /// If there is no such instance or volume, or backup.
+    pub fn delete_backup(&self, caller: &Caller, owner: &BackupOwner, name: &BackupName) -> Result<OperationView, EngineError> {
+        self.backup(owner, name)?;
+        let words = match owner {
+            BackupOwner::Instance { .. } => "Deleting instance backup",
+            BackupOwner::Volume { .. } => "Deleting storage volume backup",
+        };
+        let operation = super::operation(words, owner, name);
+        let (engine, caller, owner, name) = (self.clone(), caller.clone(), owner.clone(), name.clone());
         Ok(self.operations().spawn(operation.by(&caller), move |_| {
-            engine.forget_backup(&instance, &name)?;
-            engine.backup_lifecycle(&instance, &name, "instance-backup-deleted", &caller);
+            engine.forget_backup(&owner, &name)?;
+            engine.backup_lifecycle(&owner, &name, News::Deleted, &caller);
             Ok(())
         }))
     }
 
     /// Forgets a backup and then removes its file, which is swept at the next start if this is cut between.
-    fn forget_backup(&self, instance: &Instance, name: &BackupName) -> Result<(), EngineError> {
-        self.inner.store.write(|tx| coffer_store::instance_backup::delete(tx, &instance.project, &instance.name, name))?;
-        let directory = self.backup_directory(instance)?;
+    fn forget_backup(&self, owner: &BackupOwner, name: &BackupName) -> Result<(), EngineError> {
+        self.inner.store.write(|tx| kept_backup::delete(tx, owner, name))?;
+        let directory = self.backup_directory(owner)?;
         files::remove(directory.as_fd(), name)
-            .map_err(|cause| EngineError::system(format!("removing backup {}/{name}", instance.name), cause))
+            .map_err(|cause| EngineError::system(format!("removing backup {}/{name}", owner.name()), cause))
     }
 
-    fn load_backup(
-        &self,
-        project: &ProjectName,
-        instance: &InstanceName,
-        name: &BackupName,
-    ) -> Result<(Instance, InstanceBackup), EngineError> {
-        let loaded = self.load(project, instance)?;
-        let found = self.inner.store.read(|conn| coffer_store::instance_backup::get(conn, project, instance, name))?;
-        Ok((loaded.instance, found.ok_or_else(|| EngineError::not_found("backup", format_args!("{instance}/{name}")))?))
-    }
-
-    /// Removes the files of an instance's backups; the store forgets them with the instance.
-    pub(crate) fn remove_backup_files(&self, instance: &Instance) {
-        let path = self.backups_path().join(instance.key());
-        match std::fs::remove_dir_all(&path) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => tracing::warn!("removing {}: {cause}", path.display()),
-            _ => {}
-        }
-    }
-
-    /// Brings the files of an instance's backups along when it gets another name or project; both as they stand in names of
-    /// directories. May be called again after a crash.
-    pub(crate) fn rename_backup_files(&self, old: &str, new: &str) -> Result<(), EngineError> {
-        if old == new {
-            return Ok(());
-        }
-        match std::fs::rename(self.backups_path().join(old), self.backups_path().join(new)) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(EngineError::system("renaming the backups directory", cause)),
-            _ => Ok(()),
+    /// Refuses what is not there, or not whole.
+    fn require_owner(&self, owner: &BackupOwner) -> Result<(), EngineError> {
+        match owner {
+            BackupOwner::Instance { project, name } => self.load(project, name).map(drop),
+            BackupOwner::Volume { pool, key } => self.custom_volume(&VolumePlace { pool: pool.clone(), key: key.clone() }).map(drop),
         }
     }
 
     /// Removes files that no backup's record knows and records whose file is gone: something was cut off.
     pub(crate) fn sweep_backups(&self) -> Result<(), EngineError> {
-        let known = self.inner.store.read(|conn| coffer_store::instance_backup::list(conn, None))?;
-        let key = |owned: &coffer_store::instance_backup::Owned| owned.project.prefix(owned.instance.as_str());
+        let known = self.inner.store.read(kept_backup::list)?;
         for (directory, name) in self.backup_files()? {
             let path = self.backups_path().join(&directory).join(&name);
-            if !known.iter().any(|owned| key(owned) == directory && owned.backup.name.as_str() == name) {
+            if !known.iter().any(|owned| owned.owner.directory() == directory && owned.backup.name.as_str() == name) {
                 tracing::info!("removing {}, which belongs to no backup", path.display());
                 std::fs::remove_file(&path).map_err(|cause| EngineError::system(format!("removing {}", path.display()), cause))?;
             }
         }
-        for owned in known.iter().filter(|owned| !self.backups_path().join(key(owned)).join(owned.backup.name.as_str()).exists()) {
-            tracing::warn!("forgetting backup {}/{}, whose file is gone", owned.instance, owned.backup.name);
-            self.inner.store.write(|tx| coffer_store::instance_backup::delete(tx, &owned.project, &owned.instance, &owned.backup.name))?;
+        let file = |owned: &kept_backup::Owned| self.backups_path().join(owned.owner.directory()).join(owned.backup.name.as_str());
+        for owned in known.iter().filter(|owned| !file(owned).exists()) {
+            tracing::warn!("forgetting backup {} of {}, whose file is gone", owned.backup.name, owned.owner);
+            self.inner.store.write(|tx| kept_backup::delete(tx, &owned.owner, &owned.backup.name))?;
         }
         Ok(())
-    }
-
-    /// The files of backups: their directories' names and their own.
-    pub(crate) fn backup_files(&self) -> Result<Vec<(String, String)>, EngineError> {
-        let path = self.backups_path();
-        let listing = |cause| EngineError::system(format!("listing {}", path.display()), cause);
-        let mut files = Vec::new();
-        let directories = match std::fs::read_dir(&path) {
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(files),
-            directories => directories.map_err(listing)?,
-        };
-        for directory in directories {
-            let directory = directory.map_err(listing)?;
-            for file in std::fs::read_dir(directory.path()).map_err(listing)? {
-                let name = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
-                files.push((name(directory.file_name()), name(file.map_err(listing)?.file_name())));
-            }
-        }
-        Ok(files)
     }
 
     /// Deletes backups when their time is over, until the daemon ends.
@@ -201,14 +170,12 @@ impl Engine {
     /// Deletes what has expired; answers how long it is until the next does.
     fn delete_expired_backups(&self) -> Result<Option<Duration>, EngineError> {
         let now = Time::now();
-        let all = self.inner.store.read(|conn| coffer_store::instance_backup::list(conn, None))?;
         let mut next: Option<Duration> = None;
-        for owned in all {
+        for owned in self.inner.store.read(kept_backup::list)? {
             let Some(expiry) = owned.backup.expires_at else { continue };
             if expiry <= now {
-                let instance = self.load(&owned.project, &owned.instance)?.instance;
-                tracing::info!(instance = %instance.name, "deleting backup {}, whose time is over", owned.backup.name);
-                self.forget_backup(&instance, &owned.backup.name)?;
+                tracing::info!("deleting backup {} of {}, whose time is over", owned.backup.name, owned.owner);
+                self.forget_backup(&owned.owner, &owned.backup.name)?;
             } else {
                 let left = Duration::try_from(expiry.duration_since(now)).unwrap_or_default();
                 next = Some(next.map_or(left, |next| next.min(left)));
@@ -217,14 +184,24 @@ impl Engine {
         Ok(next)
     }
 
-    pub(super) fn backup_lifecycle(&self, instance: &Instance, name: &BackupName, action: &'static str, caller: &Caller) {
-        let source = format!("/1.0/instances/{}/backups/{name}", instance.name);
-        self.events().lifecycle(Some(&instance.project), action, source, Some(caller));
+    /// Tells what happened to a backup.
+    pub(super) fn backup_lifecycle(&self, owner: &BackupOwner, name: &BackupName, news: News, caller: &Caller) {
+        let action = match (owner, news) {
+            (BackupOwner::Instance { .. }, News::Created) => "instance-backup-created",
+            (BackupOwner::Instance { .. }, News::Retrieved) => "instance-backup-retrieved",
+            (BackupOwner::Instance { .. }, News::Deleted) => "instance-backup-deleted",
+            (BackupOwner::Volume { .. }, News::Created) => "storage-volume-backup-created",
+            (BackupOwner::Volume { .. }, News::Retrieved) => "storage-volume-backup-retrieved",
+            (BackupOwner::Volume { .. }, News::Deleted) => "storage-volume-backup-deleted",
+        };
+        self.events().lifecycle(Some(owner.project()), action, format!("{}/backups/{name}", owner.url()), Some(caller));
     }
 }
 
-fn backup_operation(description: &'static str, instance: &Instance, name: &BackupName) -> NewOperation {
-    let mut new = NewOperation::instance(description, &instance.project, instance.name.as_str());
-    new.resources.insert("backups", vec![format!("/1.0/backups/{name}")]);
-    new
+/// What happened to a backup.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum News {
+    Created,
+    Retrieved,
+    Deleted,
 }

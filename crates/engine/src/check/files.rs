@@ -5,6 +5,7 @@ use std::path::Path;
 
 use coffer_model::entity::ImageForm;
 use coffer_model::{Fingerprint, Instance};
+use coffer_store::kept_backup;
 use coffer_sys::socket::PacketSocket;
 
 use super::{Check, FindingKind};
@@ -45,29 +46,24 @@ impl Check<'_> {
 
     /// Compares the backups' files.
     pub(super) fn backups(&mut self) -> Result<(), EngineError> {
-        let known = self.engine.inner.store.read(|conn| coffer_store::instance_backup::list(conn, None))?;
+        let known = self.engine.inner.store.read(kept_backup::list)?;
         let files = self.engine.backup_files()?;
-        let after = self.engine.inner.store.read(|conn| coffer_store::instance_backup::list(conn, None))?;
-        let key = |owned: &coffer_store::instance_backup::Owned| {
-            (owned.project.prefix(owned.instance.as_str()), owned.backup.name.as_str().to_owned())
-        };
-        for (directory, name) in files.iter().filter(|file| !known.iter().chain(&after).any(|owned| key(owned) == **file)) {
+        let after = self.engine.inner.store.read(kept_backup::list)?;
+        let file = |owned: &kept_backup::Owned| (owned.owner.directory(), owned.backup.name.as_str().to_owned());
+        for (directory, name) in files.iter().filter(|found| !known.iter().chain(&after).any(|owned| file(owned) == **found)) {
             // One that is being made has its file a moment before its record.
             if self.engine.is_working() {
                 continue;
             }
-            let (thing, place) = (format!("backup file {directory}/{name}"), Path::new("backups/instances").join(directory));
+            let thing = format!("backup file {}/{name}", directory.display());
             self.mend(FindingKind::FileWithoutRecord, thing, "it belongs to no backup", "set it aside in backups/lost", |engine| {
-                let from = engine.inner.settings.dir.join(&place);
-                let to = engine.inner.settings.dir.join("backups/lost");
-                move_into(&from.join(name), &to, &format!("{directory}_{name}"))
+                set_backup_aside(&engine.inner.settings.dir.join("backups"), directory, name)
             });
         }
-        for owned in known.iter().filter(|owned| after.contains(owned) && !files.contains(&key(owned))) {
-            let thing = format!("backup {} of instance {} in project {}", owned.backup.name, owned.instance, owned.project);
+        for owned in known.iter().filter(|owned| after.contains(owned) && !files.contains(&file(owned))) {
+            let thing = format!("backup {} of {} in project {}", owned.backup.name, owned.owner, owned.owner.project());
             self.mend(FindingKind::RecordWithoutFile, thing, "its file is gone", "forget it", |engine| {
-                let (project, instance) = (&owned.project, &owned.instance);
-                Ok(engine.inner.store.write(|tx| coffer_store::instance_backup::delete(tx, project, instance, &owned.backup.name))?)
+                Ok(engine.inner.store.write(|tx| kept_backup::delete(tx, &owned.owner, &owned.backup.name))?)
             });
         }
         Ok(())
@@ -140,14 +136,18 @@ pub(crate) fn set_all_aside(state: &Path) -> Result<(), EngineError> {
     for name in names(&images)?.iter().filter(|name| name.strip_suffix(".rootfs").unwrap_or(name).parse::<Fingerprint>().is_ok()) {
         set_aside(&images, name)?;
     }
-    let backups = state.join("backups/instances");
-    for directory in names(&backups)? {
-        for name in names(&backups.join(&directory))? {
-            let from = backups.join(&directory).join(&name);
-            move_into(&from, &state.join("backups/lost"), &format!("{directory}_{name}"))?;
-        }
+    let backups = state.join("backups");
+    let failed = |cause| EngineError::system(format!("listing {}", backups.display()), cause);
+    for (directory, name) in crate::backup::files_below(&backups).map_err(failed)? {
+        set_backup_aside(&backups, &directory, &name)?;
     }
     Ok(())
+}
+
+/// Sets the file of a backup aside, by the name that tells of what it is.
+fn set_backup_aside(backups: &Path, directory: &Path, name: &str) -> Result<(), EngineError> {
+    let owner: Vec<_> = directory.iter().skip(1).map(|part| part.to_string_lossy()).collect();
+    move_into(&backups.join(directory).join(name), &backups.join("lost"), &format!("{}_{name}", owner.join("_")))
 }
 
 /// Moves a file into the directory `lost` beside it: somebody may still want what it holds.

@@ -25,7 +25,7 @@ impl Engine {
         name: &VolumeName,
     ) -> Result<(OwnedFd, bool), EngineError> {
         let place = self.volume_place(pool, &loaded.instance.project, name)?;
-        let _claim = self.inner.volumes.claim(&place, "attaching")?;
+        let _claim = self.inner.volumes.claim_beside_readers(&place, "attaching")?;
         let volume = self.custom_volume(&place)?;
         if volume.phase != Phase::Ready || volume.content != ContentType::Filesystem {
             return Err(unfit(&loaded.instance, device, &volume));
@@ -39,7 +39,7 @@ impl Engine {
     pub(super) fn close_volume(&self, loaded: &Loaded, pool: &PoolName, name: &VolumeName) {
         let close = || -> Result<(), EngineError> {
             let place = self.volume_place(pool, &loaded.instance.project, name)?;
-            let _claim = self.inner.volumes.claim(&place, "detaching")?;
+            let _claim = self.inner.volumes.claim_beside_readers(&place, "detaching")?;
             let this = |other: &Instance| (&other.project, &other.name) == (&loaded.instance.project, &loaded.instance.name);
             if self.running_users(&place)?.iter().all(this) {
                 self.pool_driver(pool)?.unmount_volume(&place.volume())?;

@@ -63,7 +63,7 @@ impl Engine {
                 _ => {}
             }
         }
-        self.remove_backup_files(instance);
+        self.remove_backup_files(&crate::backup::of_instance(instance));
         self.forget_addresses(instance);
         self.inner.store.write(|tx| coffer_store::instance::delete(tx, &instance.project, &instance.name))?;
         fault::point("delete.forgotten").map_err(cut)

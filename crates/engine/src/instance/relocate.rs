@@ -12,7 +12,9 @@ use std::str::FromStr;
 
 use coffer_base::{Undo, fault};
 use coffer_model::gate::{self, Origin};
-use coffer_model::{Checked, Config, DeviceName, Devices, Instance, InstanceName, PoolName, ProjectName, SnapshotName, Status};
+use coffer_model::{
+    BackupOwner, Checked, Config, DeviceName, Devices, Instance, InstanceName, PoolName, ProjectName, SnapshotName, Status,
+};
 use coffer_storage::{Volume, copy_between};
 use coffer_store::project::Feature;
 
@@ -178,8 +180,8 @@ impl Engine {
         if from.key() != there.key() && logs(from).exists() {
             std::fs::rename(logs(from), logs(&there)).map_err(|cause| EngineError::system("renaming the log directory", cause))?;
         }
-        let key = |place: &Whereabouts| place.project.prefix(place.name.as_str());
-        self.rename_backup_files(&key(from), &key(&there))?;
+        let owner = |place: &Whereabouts| BackupOwner::Instance { project: place.project.clone(), name: place.name.clone() };
+        self.move_backup_files(&owner(from), &owner(&there))?;
         self.note_move(new, MOVED_FROM, None)?;
         self.write_backup(&self.load(&new.project, &new.name)?)
     }

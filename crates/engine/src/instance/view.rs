@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use coffer_model::{Instance, InstanceBackup, InstanceName, InstanceSnapshot, Profile, ProfileName, ProjectName};
+use coffer_model::{Backup, BackupOwner, Instance, InstanceName, InstanceSnapshot, Profile, ProfileName, ProjectName};
 use coffer_store::project::Feature;
 use coffer_store::{Conn, StoreError};
 
 use super::start::Loaded;
 use crate::Engine;
+use crate::backup::of_instance;
 use crate::error::EngineError;
 use crate::request::{Detail, InstanceView, Scope, SnapshotView};
 use crate::snapshot::is_whole;
@@ -25,12 +26,12 @@ impl Engine {
             };
             let instances = coffer_store::instance::list(conn, project)?;
             let snapshots = if detail == Detail::Full { coffer_store::snapshot::list(conn, project)? } else { Vec::new() };
-            let backups = if detail == Detail::Full { coffer_store::instance_backup::list(conn, project)? } else { Vec::new() };
+            let backups = if detail == Detail::Full { coffer_store::kept_backup::of_instances(conn, project)? } else { Vec::new() };
             Ok((instances, profiles_by_project(conn, project)?, snapshots, backups))
         })?;
-        let mut kept: HashMap<(ProjectName, InstanceName), Vec<InstanceBackup>> = HashMap::new();
+        let mut kept: HashMap<BackupOwner, Vec<Backup>> = HashMap::new();
         for owned in backups {
-            kept.entry((owned.project, owned.instance)).or_default().push(owned.backup);
+            kept.entry(owned.owner).or_default().push(owned.backup);
         }
         let mut by_instance: HashMap<(ProjectName, InstanceName), Vec<InstanceSnapshot>> = HashMap::new();
         for owned in snapshots.into_iter().filter(|owned| is_whole(&owned.snapshot)) {
@@ -41,7 +42,7 @@ impl Engine {
             let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
             let snapshots = by_instance.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
             let snapshots = snapshots.into_iter().map(|snapshot| SnapshotView::of(&instance, snapshot, &profiles)).collect();
-            let backups = kept.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
+            let backups = kept.remove(&of_instance(&instance)).unwrap_or_default();
             InstanceView { snapshots, backups, ..self.view(instance, &own, detail) }
         };
         Ok(instances.into_iter().map(view).collect())
@@ -54,7 +55,7 @@ impl Engine {
     pub fn instance(&self, project: &ProjectName, name: &InstanceName, detail: Detail) -> Result<InstanceView, EngineError> {
         let loaded = self.load(project, name)?;
         let snapshots = if detail == Detail::Full { self.snapshots(project, name)? } else { Vec::new() };
-        let backups = if detail == Detail::Full { self.backups(project, name)? } else { Vec::new() };
+        let backups = if detail == Detail::Full { self.backups(&of_instance(&loaded.instance))? } else { Vec::new() };
         Ok(InstanceView { snapshots, backups, ..self.view(loaded.instance, &loaded.profiles, detail) })
     }
 

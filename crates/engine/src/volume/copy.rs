@@ -8,10 +8,10 @@ use coffer_store::volume_snapshot;
 use super::delete::remove_one;
 use super::rename::refuse_unfinished;
 use super::{CopyVolume, CreateVolume, RenameVolume, VolumePlace, resources, users};
-use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::operations::{NewOperation, OperationHandle, OperationView};
+use crate::{Engine, backup};
 
 /// The snapshot that a refresh restores from. It is never whole, so nobody sees it and a start of the daemon removes it.
 const REFRESH: &str = "coffer-refresh";
@@ -89,9 +89,11 @@ impl Engine {
         };
         self.copy_now(&copy, operation)?;
         fault::point("volume-move.copied").map_err(|cause| EngineError::system("moving the volume", cause))?;
+        self.link_backup_files(&backup::of_volume(from), &backup::of_volume(to))?;
         // From here on the new one is the volume.
         self.inner.store.try_write(|tx| {
             users::repoint(tx, from, to)?;
+            coffer_store::kept_backup::hand_over(tx, (&from.pool, &from.key), (&to.pool, &to.key))?;
             Ok::<_, EngineError>(coffer_store::volume::set_phase(tx, &from.pool, &from.key.project, &from.key.name, Phase::Deleting)?)
         })?;
         fault::point("volume-move.switched").map_err(|cause| EngineError::system("moving the volume", cause))?;

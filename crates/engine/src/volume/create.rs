@@ -40,7 +40,7 @@ impl Engine {
     }
 
     /// What is kept of a new volume, through the gate.
-    pub(super) fn new_volume(&self, pool: &Pool, request: &CreateVolume) -> Result<Checked<CustomVolume>, EngineError> {
+    pub(crate) fn new_volume(&self, pool: &Pool, request: &CreateVolume) -> Result<Checked<CustomVolume>, EngineError> {
         let mut config = defaults(pool, request.content);
         config.merge(&request.config);
         config.0.retain(|_, value| !value.is_empty());
@@ -62,7 +62,7 @@ impl Engine {
 
     /// Records a volume, has `fill` make it and its snapshots in its pool, limits it and declares all of it whole. On failure
     /// nothing stays.
-    pub(super) fn make_volume(
+    pub(crate) fn make_volume(
         &self,
         new: &Checked<CustomVolume>,
         snapshots: &[VolumeSnapshot],

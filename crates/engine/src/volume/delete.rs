@@ -50,6 +50,7 @@ impl Engine {
         fault::point("volume-delete.marked").map_err(cut)?;
         remove_from_pool(driver, &place.volume())?;
         fault::point("volume-delete.removed").map_err(cut)?;
+        self.remove_backup_files(&crate::backup::of_volume(place));
         let (pool, key) = (&place.pool, &place.key);
         Ok(self.inner.store.write(|tx| coffer_store::volume::delete(tx, pool, &key.project, &key.name))?)
     }

@@ -5,9 +5,9 @@ use coffer_model::{CustomVolume, Phase};
 use coffer_storage::{Pool as Driver, Volume};
 
 use super::{RenameVolume, VolumePlace, not_found, read, users};
-use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::{Engine, backup};
 
 impl Engine {
     /// Renames a volume that no running instance uses, or gives one that nobody uses to another project.
@@ -63,11 +63,16 @@ impl Engine {
     }
 
     fn record_rename(&self, from: &VolumePlace, to: &VolumePlace) -> Result<(), EngineError> {
-        self.inner.store.try_write(|tx| {
+        let (old, new) = (backup::of_volume(from), backup::of_volume(to));
+        self.link_backup_files(&old, &new)?;
+        fault::point("volume-rename.backups-linked").map_err(|cause| EngineError::system("renaming the volume", cause))?;
+        let recorded = self.inner.store.try_write(|tx| {
             read(tx, from)?.ok_or_else(|| not_found(from))?;
             coffer_store::volume::rename(tx, &from.pool, &from.key, &to.key)?;
             users::repoint(tx, from, to)
-        })
+        });
+        self.remove_backup_files(if recorded.is_ok() { &old } else { &new });
+        recorded
     }
 }
 

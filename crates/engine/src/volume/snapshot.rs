@@ -154,7 +154,7 @@ impl Engine {
         name: Option<SnapshotName>,
         expiry: SnapshotExpiry,
     ) -> Result<SnapshotName, EngineError> {
-        let _claim = self.inner.volumes.claim(place, "snapshotting")?;
+        let _claim = self.inner.volumes.claim_beside_readers(place, "snapshotting")?;
         let volume = self.custom_volume(place)?;
         refuse_unfinished(&volume)?;
         let driver = self.pool_driver(&place.pool)?;
@@ -192,6 +192,32 @@ impl Engine {
         }
         self.look_at_snapshots_again();
         made.map(|()| snapshot.name)
+    }
+
+    /// Takes a snapshot that nobody sees: it is never whole, so a start of the daemon removes it.
+    pub(crate) fn take_hidden_snapshot(&self, place: &VolumePlace, name: &SnapshotName) -> Result<(), EngineError> {
+        let _claim = self.inner.volumes.claim_beside_readers(place, "snapshotting")?;
+        let volume = self.custom_volume(place)?;
+        refuse_unfinished(&volume)?;
+        let snapshot = VolumeSnapshot {
+            name: name.clone(),
+            description: String::new(),
+            config: volume.config.clone(),
+            created_at: Time::now(),
+            expires_at: None,
+            phase: Phase::Creating,
+            renamed_from: None,
+        };
+        self.inner.store.write(|tx| volume_snapshot::insert(tx, &volume, &snapshot))?;
+        Ok(power(self.pool_driver(&place.pool)?.as_ref(), place)?.snapshot(&place.volume(), name)?)
+    }
+
+    /// Removes a snapshot that nobody saw.
+    pub(crate) fn remove_hidden_snapshot(&self, place: &VolumePlace, name: &SnapshotName) -> Result<(), EngineError> {
+        let _claim = self.inner.volumes.claim_beside_readers(place, "deleting a snapshot of")?;
+        let volume = self.custom_volume(place)?;
+        remove_one(self.pool_driver(&place.pool)?.as_ref(), &place.volume().snapshot(name))?;
+        Ok(self.inner.store.write(|tx| volume_snapshot::delete(tx, &volume, name))?)
     }
 
     fn make_snapshot(

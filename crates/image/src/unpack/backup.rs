@@ -1,18 +1,20 @@
-//! The confined side of reading backups: `backup/index.yaml`, and for the instance and each snapshot a volume.
+//! The confined side of reading backups: `backup/index.yaml`, and a volume for what was backed up and for each snapshot of it.
 
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::confine::Sight;
+use super::custom::CustomVolume;
+use super::devices::Device;
 use super::entry::{Content, Entry, Kind, Piece};
 use super::failure::Failure;
 use super::image::{archive_of, format_of};
 use super::layout::Layout;
 use super::order::{Confinement, Limits, Line, Unpacked};
 use super::report::Reporter;
-use super::volume::Volume;
+use super::volume::{Origin, Volume};
 use super::worker::Job;
-use crate::backup::{INDEX, INDEX_LIMIT, INSTANCE};
+use crate::backup::{Form, INDEX, INDEX_LIMIT, INSTANCE, Planned};
 use crate::format::{Compression, Format};
 use crate::metadata::Metadata;
 use crate::pack::read_plan;
@@ -98,36 +100,75 @@ impl Job for BackupJob {
     }
 
     fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {
-        let names: Vec<String> = read_plan(self.plan.as_fd()).map_err(|error| Failure::confine("reading the plan", error))?;
-        let mut volumes: Vec<Volume> = directories.into_iter().map(|directory| Volume::new(directory, self.limits, true)).collect();
-        let layouts = names.iter().zip(volumes.iter_mut().map(|volume| Layout::new(volume, false)));
-        let mut parts: Vec<(&String, Layout<'_, Volume>)> = layouts.collect();
+        let plan: Vec<Planned> = read_plan(self.plan.as_fd()).map_err(|error| Failure::confine("reading the plan", error))?;
+        let parts = plan.into_iter().zip(directories).map(|(planned, directory)| Part::new(planned, directory, self.limits));
+        let mut parts: Vec<Part> = parts.collect::<Result<_, _>>()?;
         let mut elsewhere = 0;
         let compression = compression(&self.file)?;
         archive_of("backup", self.file.as_fd(), compression, self.limits, reporter, &mut |mut entry, content| {
-            let found = parts.iter_mut().find_map(|(name, layout)| below(&entry.path, name).map(|rest| (rest.to_vec(), name, layout)));
-            let Some((rest, name, layout)) = found else {
+            let found = parts.iter_mut().find_map(|part| below(&entry.path, &part.name).map(|rest| (rest.to_vec(), part)));
+            let Some((rest, part)) = found else {
                 elsewhere += u64::from(entry.path != INDEX.as_bytes() && entry.kind != Kind::Directory);
                 return Ok(ControlFlow::Continue(()));
             };
             if let Kind::Hardlink(target) = &mut entry.kind {
-                let inside = below(target, name).map(<[u8]>::to_vec);
-                *target = inside.ok_or_else(|| Failure::refused(&entry.path, format!("it is a hard link to something outside {name}/")))?;
+                let inside = below(target, &part.name).map(<[u8]>::to_vec);
+                let why = || format!("it is a hard link to something outside {}/", part.name);
+                *target = inside.ok_or_else(|| Failure::refused(&entry.path, why()))?;
             }
             entry.path = rest;
-            layout.member(entry, content).map(|_| ControlFlow::Continue(()))
+            part.member(entry, content).map(ControlFlow::Continue)
         })?;
         let mut unpacked = Unpacked { confinement, skipped_members: elsewhere, ..Unpacked::default() };
-        for (name, layout) in parts {
-            unpacked.skipped_members += layout.finish_volume(name)?;
-        }
-        for (number, volume) in volumes.into_iter().enumerate() {
-            for mut device in volume.finish(&mut unpacked)? {
+        for (number, part) in parts.into_iter().enumerate() {
+            for mut device in part.finish(&mut unpacked)? {
                 device.volume = number;
-                reporter.send(&Line::Device(device)).map_err(|error| Failure::confine("reporting a device", error))?;
+                reporter.device(device)?;
             }
         }
         Ok(Line::Unpacked(unpacked))
+    }
+}
+
+/// A volume in the archive, with what its members are put into.
+struct Part {
+    name: String,
+    filled: Filled,
+}
+
+/// What a volume in the archive becomes.
+enum Filled {
+    Instance(Layout<Volume>),
+    Custom(CustomVolume),
+}
+
+impl Part {
+    fn new(planned: Planned, directory: OwnedFd, limits: Limits) -> Result<Self, Failure> {
+        let filled = match planned.form {
+            Form::Instance => Filled::Instance(Layout::new(Volume::new(directory, limits, Origin::Backup), false)),
+            Form::Files => Filled::Custom(CustomVolume::of_files(directory, limits)?),
+            Form::Disk => Filled::Custom(CustomVolume::of_disk(directory, limits)?),
+        };
+        Ok(Self { name: planned.name, filled })
+    }
+
+    fn member(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure> {
+        match &mut self.filled {
+            Filled::Instance(layout) => layout.member(entry, content).map(drop),
+            Filled::Custom(volume) => volume.member(entry, content),
+        }
+    }
+
+    /// Ends the volume; answers the device nodes that are still to be made.
+    fn finish(self, unpacked: &mut Unpacked) -> Result<Vec<Device>, Failure> {
+        match self.filled {
+            Filled::Instance(layout) => {
+                let (volume, skipped) = layout.finish_volume(&self.name)?;
+                unpacked.skipped_members += skipped;
+                volume.finish(unpacked)
+            }
+            Filled::Custom(volume) => volume.finish(&self.name, unpacked),
+        }
     }
 }
 

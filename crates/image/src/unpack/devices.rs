@@ -1,4 +1,4 @@
-//! Device nodes of a backup: the worker may not make them, so it tells the daemon, which makes the harmless ones.
+//! Device nodes of images and backups: the worker may not make them, so it tells the daemon, which makes the harmless ones.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,6 +8,8 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Numbers, Time, split};
+use super::order::Unpacked;
+use crate::unpack::UnpackError;
 
 /// Device nodes that one tree may have; no real one comes near.
 pub(super) const MAX_DEVICES: usize = 4096;
@@ -36,7 +38,7 @@ impl Device {
     }
 
     /// Makes the node in a root file system; false if it is not one of the harmless ones or its place is taken.
-    pub(crate) fn make(&self, rootfs: BorrowedFd<'_>) -> Result<bool, Errno> {
+    fn make(&self, rootfs: BorrowedFd<'_>) -> Result<bool, Errno> {
         if !self.numbers.character || !HARMLESS.contains(&(self.numbers.major, self.numbers.minor)) {
             return Ok(false);
         }
@@ -66,6 +68,27 @@ impl Device {
         futimens(&parent, &times(before.st_mtime, nanoseconds))?;
         Ok(true)
     }
+}
+
+/// Makes the nodes that a worker asked for, each in the directory that it belongs to, and counts those that are left out.
+pub(crate) fn make_all(
+    devices: &[Device],
+    unpacked: &mut Unpacked,
+    root_of: impl Fn(usize) -> Result<Option<OwnedFd>, Errno>,
+) -> Result<(), UnpackError> {
+    for device in devices {
+        let made = root_of(device.volume).and_then(|root| root.map_or(Ok(false), |root| device.make(root.as_fd())));
+        if !made.map_err(|errno| UnpackError::Device(errno.into()))? {
+            unpacked.skipped_devices += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Opens the root file system in a volume.
+pub(crate) fn open_rootfs(volume: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat2(volume, "rootfs", flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
 fn directory(rootfs: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {

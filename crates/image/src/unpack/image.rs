@@ -16,7 +16,7 @@ use super::order::{Confinement, Limits, Line, Unpacked};
 use super::report::Reporter;
 use super::squashfs;
 use super::stream::Stream;
-use super::volume::Volume;
+use super::volume::{Origin, Volume};
 use super::worker::Job;
 use crate::format::{Compression, Format, MAGIC_BYTES};
 use crate::receive::size_of;
@@ -55,14 +55,16 @@ impl ImageJob {
     fn write(&self, reporter: &Reporter, confinement: Confinement) -> Result<Unpacked, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let target = openat(rustix::fs::CWD, "/", flags, Mode::empty()).map_err(|errno| Failure::write("opening", b"/", errno))?;
-        let mut unpack = Volume::new(target, self.limits, false);
+        let mut unpack = Volume::new(target, self.limits, Origin::Image);
         let mut layout = Layout::new(&mut unpack, self.rootfs.is_some());
         self.first(reporter, &mut |entry, content| layout.member(entry, content).map(|_| ControlFlow::Continue(())))?;
         let skipped_members = layout.finish()?;
         self.second(reporter, true, &mut |entry, content| unpack.rootfs(entry, content).map(ControlFlow::Continue))?;
         let mut unpacked = Unpacked { skipped_members, confinement, ..Unpacked::default() };
-        // An image's devices are the instance's configuration's business.
-        unpack.finish(&mut unpacked).map(|_| unpacked)
+        for device in unpack.finish(&mut unpacked)? {
+            reporter.device(device)?;
+        }
+        Ok(unpacked)
     }
 
     fn look(&self, reporter: &Reporter, whole: bool) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::image::{Visitor, archive_of, format_of};
 use super::order::{Confinement, Limits, Line, Unpacked};
 use super::report::Reporter;
-use super::volume::Volume;
+use super::volume::{Origin, Volume};
 use super::worker::Job;
 use crate::format::Format;
 use crate::receive::size_of;
@@ -70,7 +70,7 @@ impl LayersJob {
     fn write(&self, reporter: &Reporter, confinement: Confinement) -> Result<Unpacked, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let target = openat(rustix::fs::CWD, "/", flags, Mode::empty()).map_err(|errno| Failure::write("opening", b"/", errno))?;
-        let mut volume = Volume::new(target, self.limits, false);
+        let mut volume = Volume::new(target, self.limits, Origin::Layers);
         volume.root()?.replace_directories();
         for (number, layer) in self.layers.iter().enumerate() {
             if number > 0 {

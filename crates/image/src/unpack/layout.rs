@@ -19,9 +19,23 @@ pub(super) trait Sink {
     fn rootfs(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure>;
 }
 
+impl<S: Sink> Sink for &mut S {
+    fn metadata(&mut self, text: Vec<u8>) -> Result<(), Failure> {
+        (**self).metadata(text)
+    }
+
+    fn template(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure> {
+        (**self).template(entry, content)
+    }
+
+    fn rootfs(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure> {
+        (**self).rootfs(entry, content)
+    }
+}
+
 /// Sorts the members of an image's first archive.
-pub(super) struct Layout<'s, S> {
-    sink: &'s mut S,
+pub(super) struct Layout<S> {
+    sink: S,
     /// The root file system comes in a file of its own.
     split: bool,
     metadata: bool,
@@ -29,8 +43,8 @@ pub(super) struct Layout<'s, S> {
     skipped: u64,
 }
 
-impl<'s, S: Sink> Layout<'s, S> {
-    pub(super) fn new(sink: &'s mut S, split: bool) -> Self {
+impl<S: Sink> Layout<S> {
+    pub(super) fn new(sink: S, split: bool) -> Self {
         Self { sink, split, metadata: false, rootfs: false, skipped: 0 }
     }
 
@@ -63,9 +77,10 @@ impl<'s, S: Sink> Layout<'s, S> {
         }
     }
 
-    /// Ends the archive of a backup, in which the metadata may be missing; says how many members were left out.
-    pub(super) fn finish_volume(self, name: &str) -> Result<u64, Failure> {
-        if self.rootfs { Ok(self.skipped) } else { Err(Failure::Incomplete { what: format!("{name}/rootfs") }) }
+    /// Ends the archive of a backup, in which the metadata may be missing; gives back what took the members, and says how many
+    /// were left out.
+    pub(super) fn finish_volume(self, name: &str) -> Result<(S, u64), Failure> {
+        if self.rootfs { Ok((self.sink, self.skipped)) } else { Err(Failure::Incomplete { what: format!("{name}/rootfs") }) }
     }
 
     fn metadata(&mut self, name: &[u8], entry: &Entry, content: &mut dyn Content) -> Result<(), Failure> {

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use coffer_sys::socket::PacketSocket;
 
+use super::devices::Device;
+use super::failure::Failure;
 use super::order::Line;
 
 /// Progress is reported after so many bytes of the image's files.
@@ -54,6 +56,11 @@ impl Reporter {
             rest = after;
         }
         Ok(())
+    }
+
+    /// Asks for a device node that this process has no right to make.
+    pub(crate) fn device(&self, device: Device) -> Result<(), Failure> {
+        self.send(&Line::Device(device)).map_err(|error| Failure::confine("reporting a device", error))
     }
 
     /// Sends one line.

@@ -14,30 +14,50 @@ use super::layout::Sink;
 use super::order::{Limits, Unpacked};
 use super::tree::Tree;
 
+/// What a volume is filled from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An image, whose metadata was checked when it came.
+    Image,
+    /// Layers of an image, which are for hosts that give an instance all its devices.
+    Layers,
+    /// A backup, which brings its metadata along.
+    Backup,
+}
+
 /// Takes the members that make up one volume.
 pub(super) struct Volume {
     target: OwnedFd,
-    /// It comes from a backup: its device nodes are noted for somebody who may make them.
-    devices: bool,
+    origin: Origin,
     rootfs: Option<Tree>,
     templates: Option<Tree>,
     budget: Budget,
 }
 
+impl Origin {
+    /// Whether device nodes are noted for somebody who may make them.
+    fn notes_devices(self) -> bool {
+        match self {
+            Self::Image | Self::Backup => true,
+            Self::Layers => false,
+        }
+    }
+}
+
 impl Volume {
     /// Fills the directory `target`.
-    pub(super) fn new(target: OwnedFd, limits: Limits, devices: bool) -> Self {
-        Self { target, devices, rootfs: None, templates: None, budget: Budget::new(limits) }
+    pub(super) fn new(target: OwnedFd, limits: Limits, origin: Origin) -> Self {
+        Self { target, origin, rootfs: None, templates: None, budget: Budget::new(limits) }
     }
 
     /// The root file system's tree, to be filled and emptied.
     pub(super) fn root(&mut self) -> Result<&mut Tree, Failure> {
-        tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.devices)
+        tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.origin.notes_devices())
     }
 
     /// Takes a member of the root file system.
     pub(super) fn put(&mut self, entry: Entry, content: &mut dyn Content) -> Result<(), Failure> {
-        let tree = tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.devices)?;
+        let tree = tree(&mut self.rootfs, self.target.as_fd(), "rootfs", self.origin.notes_devices())?;
         tree.put(entry, content, &mut self.budget)
     }
 
@@ -63,8 +83,7 @@ impl Sink for Volume {
         const NAME: &str = "metadata.yaml";
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let failed = |errno| Failure::write("writing", NAME.as_bytes(), errno);
-        if self.devices {
-            // An image's was checked when it came; a backup's comes with it.
+        if self.origin == Origin::Backup {
             check_metadata(&text)?;
         }
         self.budget.bytes(text.len() as u64)?;

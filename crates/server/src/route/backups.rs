@@ -1,71 +1,105 @@
-//! `/1.0/instances/{name}/backups`.
+//! Backups, of whatever they are: what is done with them is the same, only paths and bodies differ.
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::header;
 use axum::routing::get;
-use coffer_api::{InstanceBackupPost, InstanceBackupsPost};
-use coffer_engine::CreateBackup;
-use coffer_model::{BackupName, InstanceName};
+use coffer_api::Timestamp;
+use coffer_engine::{CreateBackup, Engine, EngineError};
+use coffer_model::{Backup, BackupName, BackupOwner};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::export::content;
-use super::instances::Family;
 use crate::app::App;
 use crate::envelope::{self, Answer};
-use crate::extract::{Named, Parameters, Peer, Place, Recursion, Wire};
+use crate::extract::{Named, Parameters, Peer, Recursion, Wire};
 use crate::refusal::Refusal;
-use crate::show;
 
-/// The routes.
-pub fn routes(prefix: &str) -> Router<App> {
-    Router::new()
-        .route(&format!("{prefix}/{{name}}/backups"), get(list).post(create))
-        .route(&format!("{prefix}/{{name}}/backups/{{backup}}"), get(read).post(rename).delete(remove))
-        .route(&format!("{prefix}/{{name}}/backups/{{backup}}/export"), get(export))
+/// Of what the backups of a path are.
+pub trait Owner: FromRequestParts<App, Rejection = Refusal> + Send + 'static {
+    /// What a client sends to have one made.
+    type Post: DeserializeOwned + Send;
+    /// What a client sends to have one renamed.
+    type Rename: DeserializeOwned + Send;
+    /// A backup as clients see it.
+    type Shown: Serialize;
+
+    /// Whose they are.
+    fn owner(&self, engine: &Engine) -> Result<BackupOwner, EngineError>;
+
+    /// The URL of something below it; `rest` begins with a slash.
+    fn url(&self, rest: &str) -> String;
+
+    /// Reads what is to be made.
+    fn wanted(body: &Self::Post) -> Result<CreateBackup, Refusal>;
+
+    /// Reads a new name.
+    fn renamed(body: &Self::Rename) -> &str;
+
+    /// Shows a backup.
+    fn show(backup: &Backup) -> Self::Shown;
 }
 
-/// `GET /1.0/instances/{name}/backups`.
-async fn list(
-    State(app): State<App>,
-    family: Family,
-    Named(name): Named<InstanceName>,
-    Place(project): Place,
-    parameters: Parameters,
-) -> Answer {
+/// The routes below the path of what they are of.
+pub fn routes<O: Owner>(path: &str) -> Router<App> {
+    Router::new()
+        .route(&format!("{path}/backups"), get(list::<O>).post(create::<O>))
+        .route(&format!("{path}/backups/{{backup}}"), get(read::<O>).post(rename::<O>).delete(remove::<O>))
+        .route(&format!("{path}/backups/{{backup}}/export"), get(export::<O>))
+}
+
+/// The part of a path that names a backup.
+#[derive(Debug, Deserialize)]
+struct Which {
+    backup: BackupName,
+}
+
+/// `GET …/backups`.
+async fn list<O: Owner>(State(app): State<App>, of: O, parameters: Parameters) -> Answer {
     let recursion = parameters.recursion()?;
-    let (place, instance) = (project.clone(), name.clone());
-    let backups = app.run(move |engine| engine.backups(&place, &instance)).await?;
+    let (of, backups) = app
+        .run(move |engine| {
+            let backups = engine.backups(&of.owner(engine)?)?;
+            Ok((of, backups))
+        })
+        .await?;
     match recursion {
         Recursion::Urls => {
-            let url = |backup: &BackupName| family.url(&name, &format!("/backups/{backup}"), &project);
-            envelope::sync(backups.iter().map(|backup| url(&backup.name)).collect::<Vec<_>>())
+            let url = |backup: &Backup| of.url(&format!("/backups/{}", backup.name));
+            envelope::sync(backups.iter().map(url).collect::<Vec<_>>())
         }
-        Recursion::Objects | Recursion::Everything => envelope::sync(backups.iter().map(show::backup).collect::<Vec<_>>()),
+        Recursion::Objects | Recursion::Everything => envelope::sync(backups.iter().map(O::show).collect::<Vec<_>>()),
     }
 }
 
-/// `POST /1.0/instances/{name}/backups`. The driver's own format is not asked for: a plain archive can be read everywhere.
-async fn create(
-    State(app): State<App>,
-    peer: Peer,
-    Named(name): Named<InstanceName>,
-    Place(project): Place,
-    Wire(body): Wire<InstanceBackupsPost>,
-) -> Answer {
-    let wanted = wanted(&body)?;
-    let view = app.run(move |engine| engine.create_backup(&peer.caller, &project, &name, wanted)).await?;
+/// `POST …/backups`.
+async fn create<O: Owner>(State(app): State<App>, peer: Peer, of: O, Wire(body): Wire<O::Post>) -> Answer {
+    let wanted = O::wanted(&body)?;
+    let view = app.run(move |engine| engine.create_backup(&peer.caller, &of.owner(engine)?, wanted)).await?;
     envelope::accepted(&view)
 }
 
-fn wanted(body: &InstanceBackupsPost) -> Result<CreateBackup, Refusal> {
-    // Other servers put the instance's name before it.
-    let name = body.name.rsplit('/').next().unwrap_or_default();
+/// Puts together what is to be made, in the words that all requests share.
+///
+/// # Errors
+/// If the name is not one, or the compressor not one of those that there are.
+pub fn wanted(
+    name: &str,
+    expires_at: Timestamp,
+    without_snapshots: bool,
+    optimized: bool,
+    algorithm: &str,
+) -> Result<CreateBackup, Refusal> {
+    // Other servers put the owner's name before it.
+    let name = name.rsplit('/').next().unwrap_or_default();
     Ok(CreateBackup {
         name: if name.is_empty() { None } else { Some(name.parse()?) },
-        expires_at: body.expires_at.get(),
-        instance_only: body.instance_only || body.container_only,
-        compressor: compressor(&body.compression_algorithm)?,
+        expires_at: expires_at.get(),
+        without_snapshots,
+        optimized,
+        compressor: compressor(algorithm)?,
     })
 }
 
@@ -78,90 +112,35 @@ pub fn compressor(text: &str) -> Result<Option<coffer_engine::Compressor>, Refus
     if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
 
-/// `GET /1.0/instances/{name}/backups/{backup}`.
-async fn read(State(app): State<App>, Named((name, backup)): Named<(InstanceName, BackupName)>, Place(project): Place) -> Answer {
-    let backup = app.run(move |engine| engine.backup(&project, &name, &backup)).await?;
-    envelope::sync(show::backup(&backup))
+/// `GET …/backups/{backup}`.
+async fn read<O: Owner>(State(app): State<App>, of: O, Named(Which { backup }): Named<Which>) -> Answer {
+    let backup = app.run(move |engine| engine.backup(&of.owner(engine)?, &backup)).await?;
+    envelope::sync(O::show(&backup))
 }
 
-/// `POST /1.0/instances/{name}/backups/{backup}`.
-async fn rename(
+/// `POST …/backups/{backup}`.
+async fn rename<O: Owner>(
     State(app): State<App>,
     peer: Peer,
-    Named((name, backup)): Named<(InstanceName, BackupName)>,
-    Place(project): Place,
-    Wire(body): Wire<InstanceBackupPost>,
+    of: O,
+    Named(Which { backup }): Named<Which>,
+    Wire(body): Wire<O::Rename>,
 ) -> Answer {
-    let new = body.name.parse()?;
-    let view = app.run(move |engine| engine.rename_backup(&peer.caller, &project, &name, &backup, new)).await?;
+    let new = O::renamed(&body).parse()?;
+    let view = app.run(move |engine| engine.rename_backup(&peer.caller, &of.owner(engine)?, &backup, new)).await?;
     envelope::accepted(&view)
 }
 
-/// `DELETE /1.0/instances/{name}/backups/{backup}`.
-async fn remove(
-    State(app): State<App>,
-    peer: Peer,
-    Named((name, backup)): Named<(InstanceName, BackupName)>,
-    Place(project): Place,
-) -> Answer {
-    let view = app.run(move |engine| engine.delete_backup(&peer.caller, &project, &name, &backup)).await?;
+/// `DELETE …/backups/{backup}`.
+async fn remove<O: Owner>(State(app): State<App>, peer: Peer, of: O, Named(Which { backup }): Named<Which>) -> Answer {
+    let view = app.run(move |engine| engine.delete_backup(&peer.caller, &of.owner(engine)?, &backup)).await?;
     envelope::accepted(&view)
 }
 
-/// `GET /1.0/instances/{name}/backups/{backup}/export`: the file.
-async fn export(
-    State(app): State<App>,
-    peer: Peer,
-    Named((name, backup)): Named<(InstanceName, BackupName)>,
-    Place(project): Place,
-) -> Answer {
-    let exported = app.run(move |engine| {
-        let exported = engine.export_backup(&project, &name, &backup)?;
-        engine.tell_used(&project, &name, &format!("/backups/{backup}"), "instance-backup-retrieved", None, &peer.caller);
-        Ok(exported)
-    });
-    let (file, size) = exported.await?;
+/// `GET …/backups/{backup}/export`: the file.
+async fn export<O: Owner>(State(app): State<App>, peer: Peer, of: O, Named(Which { backup }): Named<Which>) -> Answer {
+    let (file, size) = app.run(move |engine| engine.export_backup(&peer.caller, &of.owner(engine)?, &backup)).await?;
     let mut response = envelope::raw(Body::from_stream(content(file, size)));
     envelope::set(&mut response, header::CONTENT_LENGTH, &size.to_string());
     Ok(response)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(body: &str, expect: &str) {
-        let body = crate::extract::parse(body.as_bytes()).unwrap();
-        let got = match wanted(&body) {
-            Ok(wanted) => format!(
-                "{:?} {} {} {:?}",
-                wanted.name.map(|name| name.to_string()),
-                wanted.expires_at.is_some(),
-                wanted.instance_only,
-                wanted.compressor.map(|compressor| compressor.to_string())
-            ),
-            Err(refusal) => refusal.to_string(),
-        };
-        assert_eq!(got, expect);
-    }
-
-    #[test]
-    fn what_clients_send() {
-        check(
-            r#"{"name":"","expires_at":"2026-11-24T17:06:59.007774861Z","instance_only":true,"container_only":true,"optimized_storage":false,"compression_algorithm":""}"#,
-            "None true true None",
-        );
-        check(r#"{"name":"c1/b1","compression_algorithm":"zstd -7"}"#, r#"Some("b1") false false Some("zstd -7")"#);
-    }
-
-    #[test]
-    fn no_compressor_is_a_command() {
-        for text in ["bash -c 'touch /tmp/p'", "zstd -o /etc/x", "--use-compress-program=sh", "gzip --suffix=x"] {
-            let body = serde_json::json!({ "compression_algorithm": text }).to_string();
-            let refusal = wanted(&crate::extract::parse(body.as_bytes()).unwrap()).unwrap_err();
-            assert!(refusal.to_string().contains("is not supported"), "{refusal}");
-            assert_eq!(refusal.status().as_u16(), 400);
-        }
-    }
 }

@@ -103,15 +103,8 @@ async fn import(app: App, peer: Peer, project: ProjectName, request: Request) ->
         name: header("x-lxd-name").map(|name| name.parse()).transpose()?,
         pool: header("x-lxd-pool").map(|name| name.parse()).transpose()?,
     };
-    let (receiver, asked) = (app.clone(), wanted.clone());
-    let incoming = match receiver.run(move |engine| engine.receive_backup(&asked)).await {
-        Ok(incoming) => upload::receive_body(body, incoming).await?,
-        Err(error) => {
-            // A client that is still sending would see a broken connection instead of the reason.
-            upload::pass_over(body).await;
-            return Err(error);
-        }
-    };
+    let asked = wanted.clone();
+    let incoming = upload::receive(&app, body, move |engine| engine.receive_backup(&asked)).await?;
     let view = app.run(move |engine| engine.import_backup(&peer.caller, wanted, incoming)).await?;
     envelope::accepted(&view)
 }

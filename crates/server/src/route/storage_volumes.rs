@@ -1,14 +1,15 @@
 //! `/1.0/storage-pools/{pool}/volumes`.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::header;
 use axum::routing::get;
 use coffer_api::{StorageVolumePost, StorageVolumePut, StorageVolumeSource, StorageVolumesPost};
 use coffer_engine::{CopyVolume, CreateVolume, Engine, EngineError, RenameVolume, Scope, VolumeChange, VolumePlace, VolumeView};
 use coffer_model::{Config, PoolName, ProjectName, SnapshotName, VolumeKind, VolumeName};
 
 use super::instances::passes;
-use super::merge;
+use super::{merge, storage_volume_backups};
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Everywhere, IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
@@ -65,14 +66,19 @@ async fn create(
     make(app, peer, pool, &kind, project, body).await
 }
 
-/// `POST /1.0/storage-pools/{pool}/volumes/{type}`.
+/// `POST /1.0/storage-pools/{pool}/volumes/{type}`. A body that is no JSON is a volume.
 async fn create_kind(
     State(app): State<App>,
     peer: Peer,
     Named((pool, kind)): Named<(PoolName, String)>,
     Place(project): Place,
-    Wire(body): Wire<StorageVolumesPost>,
+    request: Request,
 ) -> Answer {
+    if request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+        only_custom(&kind, "imported")?;
+        return storage_volume_backups::import(app, peer, pool, project, request).await;
+    }
+    let Wire(body): Wire<StorageVolumesPost> = Wire::from_request(request, &app).await?;
     make(app, peer, pool, &kind, project, body).await
 }
 

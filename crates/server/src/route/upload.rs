@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use coffer_api::ImagesPost;
-use coffer_engine::{EngineError, ImageUpload};
+use coffer_engine::{Engine, EngineError, ImageUpload};
 use coffer_engine::{Incoming, ReceiveError};
 use coffer_web::multipart::{Form, FormError, Piece};
 use futures_util::StreamExt as _;
@@ -165,18 +165,24 @@ fn write(mut incoming: Incoming, mut orders: mpsc::Receiver<Order>) -> Result<In
     }
 }
 
-/// Receives a body that is one file.
+/// Receives a body that is one file into what the engine begins.
 ///
 /// # Errors
-/// If it is cut off or cannot be written.
-pub async fn receive_body(body: Body, incoming: Incoming) -> Result<Incoming, Refusal> {
-    receive_file(Arriving { body: body.into_data_stream(), early: None }, incoming).await
-}
-
-/// Takes a body that nobody wants to its end.
-pub async fn pass_over(body: Body) {
-    let mut body = body.into_data_stream();
-    while let Some(Ok(_)) = body.next().await {}
+/// If the engine refuses it before it is read, or it is cut off or cannot be written.
+pub async fn receive(
+    app: &App,
+    body: Body,
+    begin: impl FnOnce(&Engine) -> Result<Incoming, EngineError> + Send + 'static,
+) -> Result<Incoming, Refusal> {
+    let mut arriving = Arriving { body: body.into_data_stream(), early: None };
+    match app.run(begin).await {
+        Ok(incoming) => receive_file(arriving, incoming).await,
+        Err(error) => {
+            // A client that is still sending would see a broken connection instead of the reason.
+            while let Ok(Some(_)) = arriving.next().await {}
+            Err(error)
+        }
+    }
 }
 
 async fn receive_file(mut arriving: Arriving, incoming: Incoming) -> Result<Incoming, Refusal> {

@@ -1,19 +1,31 @@
-//! Backups of instances.
+//! Backups of instances and volumes.
 
-use coffer_api::InstanceBackup;
+use coffer_api::{InstanceBackup, StorageVolumeBackup};
+use coffer_model::Backup;
 
 use super::when;
 
 /// A backup of an instance.
 #[must_use]
-pub fn backup(backup: &coffer_model::InstanceBackup) -> InstanceBackup {
+pub fn backup(backup: &Backup) -> InstanceBackup {
     InstanceBackup {
         name: backup.name.to_string(),
         created_at: backup.created_at.into(),
         expires_at: when(backup.expires_at),
-        instance_only: backup.instance_only,
-        container_only: backup.instance_only,
-        // A plain archive can be read by every driver and every server.
-        optimized_storage: false,
+        instance_only: backup.without_snapshots,
+        container_only: backup.without_snapshots,
+        optimized_storage: backup.optimized,
+    }
+}
+
+/// A backup of a volume.
+#[must_use]
+pub fn volume_backup(backup: &Backup) -> StorageVolumeBackup {
+    StorageVolumeBackup {
+        name: backup.name.to_string(),
+        created_at: backup.created_at.into(),
+        expires_at: when(backup.expires_at),
+        volume_only: backup.without_snapshots,
+        optimized_storage: backup.optimized,
     }
 }

@@ -1,6 +1,5 @@
-//! `index.yaml`: the first member of an exported instance, which holds its whole configuration.
+//! `index.yaml`: the first member of an exported instance or volume, which holds its whole configuration.
 
-use coffer_model::InstanceName;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupError, Document, LIMIT, lenient, parse_as};
@@ -29,18 +28,45 @@ pub struct Index {
     pub config: Option<Document>,
 }
 
+/// What an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// An instance.
+    Instance,
+    /// A user's volume.
+    Volume,
+}
+
+impl Content {
+    /// LXD's word for it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Instance => "container",
+            Self::Volume => "custom",
+        }
+    }
+
+    /// The names of the snapshots that a document describes, without that of what they are of.
+    fn snapshots(self, config: &Document) -> Vec<String> {
+        match self {
+            Self::Instance => config.snapshots.iter().map(|snapshot| own(&snapshot.name)).collect(),
+            Self::Volume => config.volume_snapshots.iter().map(|snapshot| own(&snapshot.name)).collect(),
+        }
+    }
+}
+
 impl Index {
     /// Describes an export. `backend` is the pool's driver.
     #[must_use]
-    pub fn of(name: &InstanceName, backend: &str, config: Document) -> Self {
+    pub fn of(content: Content, name: &str, backend: &str, config: Document) -> Self {
         Self {
-            name: name.to_string(),
+            name: name.to_owned(),
             backend: backend.to_owned(),
             pool: config.pool.as_ref().map(|pool| pool.name.clone()).unwrap_or_default(),
-            snapshots: config.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect(),
+            snapshots: content.snapshots(&config),
             optimized: false,
             optimized_header: false,
-            kind: "container".into(),
+            kind: content.word().into(),
             config: Some(config),
         }
     }
@@ -49,12 +75,12 @@ impl Index {
     ///
     /// # Errors
     /// See [`BackupError`]. What this server cannot unpack is refused by name.
-    pub fn parse(text: &str, configuration: Option<&str>) -> Result<Self, BackupError> {
+    pub fn parse(content: Content, text: &str, configuration: Option<&str>) -> Result<Self, BackupError> {
         let mut index: Self = parse_as(text)?;
         if index.config.is_none() {
             index.config = configuration.map(super::parse).transpose()?;
         }
-        super::allow("type", &index.kind, "container")?;
+        super::allow("type", &index.kind, content.word())?;
         if index.optimized {
             return Err(BackupError::Value {
                 key: "optimized",
@@ -63,10 +89,8 @@ impl Index {
             });
         }
         let config = index.config.as_ref().ok_or(BackupError::Missing("config"))?;
-        let own = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
         let listed: Vec<String> = index.snapshots.iter().map(|name| own(name)).collect();
-        let described: Vec<String> = config.snapshots.iter().map(|snapshot| own(&snapshot.name)).collect();
-        if listed != described {
+        if listed != content.snapshots(config) {
             return Err(BackupError::Value { key: "snapshots", value: listed.join(", "), allowed: "what config describes" });
         }
         Ok(index)
@@ -82,6 +106,11 @@ impl Index {
     }
 }
 
+/// A snapshot's own name, before which some servers write that of what it is of.
+fn own(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +120,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, configuration: Option<&str>, expect: &str) {
-        let said = match Index::parse(text, configuration) {
+        let said = match Index::parse(Content::Instance, text, configuration) {
             Ok(index) => {
                 let config = index.config.unwrap();
                 let snapshots = config.instance_snapshots().map(|all| all.len());
@@ -128,8 +157,8 @@ mod tests {
 
     #[test]
     fn it_survives_its_own_text() {
-        let config = Index::parse(LXD, None).unwrap().config.unwrap();
-        let index = Index::of(&"c1".parse().unwrap(), "btrfs", config);
-        assert_eq!(Index::parse(&index.to_yaml().unwrap(), None).unwrap(), index);
+        let config = Index::parse(Content::Instance, LXD, None).unwrap().config.unwrap();
+        let index = Index::of(Content::Instance, "c1", "btrfs", config);
+        assert_eq!(Index::parse(Content::Instance, &index.to_yaml().unwrap(), None).unwrap(), index);
     }
 }
