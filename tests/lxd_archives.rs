@@ -115,12 +115,13 @@ impl Server {
             let config = value["config"].as_object().expect("a configuration");
             let lasting = config.iter().filter(|(key, _)| !key.starts_with("volatile.")).map(|(key, value)| format!("{key}={value}"));
             let lasting: Vec<String> = lasting.collect();
-            format!("{lasting:?} {} {} {}", value["content_type"], value["description"], value["name"])
+            format!("{lasting:?} {} {}", value["description"], value["name"])
         };
+        let volume = self.0.api().get(&path);
         let snapshots = self.0.api().get(&format!("{path}/snapshots?recursion=1"));
         let snapshots =
             snapshots.as_array().expect("snapshots").iter().map(|snapshot| format!("{} {}", own(snapshot), snapshot["expires_at"]));
-        std::iter::once(own(&self.0.api().get(&path))).chain(snapshots.collect::<Vec<_>>()).collect()
+        [own(&volume), volume["content_type"].to_string()].into_iter().chain(snapshots.collect::<Vec<_>>()).collect()
     }
 
     /// All that must be the same there: configuration, snapshots, files of the instance and of its snapshots.
@@ -247,7 +248,7 @@ fn random_trees_survive_every_way_of_an_archive() {
             random_tree::grow(&from.pool().join(format!("custom/default_v1/{}", seed + TREES)), seed + TREES);
         }
         let trees = |server: &Server| {
-            let mut lines = tree::describe(&server.pool().join("containers/c1/rootfs"));
+            let mut lines = tree::describe(&server.pool().join("containers/c1/rootfs/srv"));
             lines.extend(tree::describe(&server.pool().join("custom/default_v1")));
             lines
         };

@@ -22,10 +22,12 @@ impl Engine {
     /// The directory of the backups of one thing, made where it is missing.
     pub(super) fn ensure_backup_directory(&self, owner: &BackupOwner) -> Result<OwnedFd, EngineError> {
         let path = self.backups_path().join(owner.directory());
-        let failed = |cause| EngineError::system(format!("making {}", path.display()), cause);
-        // The one above is a pool's.
-        path.parent().map_or(Ok(()), private_directory).map_err(failed)?;
-        private_directory(&path).map_err(failed)?;
+        // Twice: the one above is a pool's, and may go with the last backup of another volume just now.
+        let mut made = make_both(&path);
+        if made.as_ref().is_err_and(|cause| cause.kind() == io::ErrorKind::NotFound) {
+            made = make_both(&path);
+        }
+        made.map_err(|cause| EngineError::system(format!("making {}", path.display()), cause))?;
         self.backup_directory(owner)
     }
 
@@ -41,6 +43,10 @@ impl Engine {
         match std::fs::remove_dir_all(&path) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => tracing::warn!("removing {}: {cause}", path.display()),
             _ => {}
+        }
+        if let (BackupOwner::Volume { .. }, Some(pool)) = (owner, path.parent()) {
+            // The pool's directory goes with the last.
+            let _ = std::fs::remove_dir(pool);
         }
     }
 
@@ -75,19 +81,40 @@ impl Engine {
     pub(crate) fn backup_files(&self) -> Result<Vec<(PathBuf, String)>, EngineError> {
         files_below(&self.backups_path()).map_err(|cause| EngineError::system("listing the files of backups", cause))
     }
+
+    /// Removes the directories of backups that have nothing in them.
+    pub(super) fn remove_empty_directories(&self) {
+        let top = self.backups_path();
+        let pools = below(&top, Path::new("custom")).unwrap_or_default();
+        for directory in directories_below(&top).unwrap_or_default().iter().chain(&pools) {
+            // One that has something stays.
+            let _ = std::fs::remove_dir(top.join(directory));
+        }
+    }
 }
 
-/// The files of backups below a directory of such.
-pub(crate) fn files_below(top: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+/// The directories of backups' files.
+fn directories_below(top: &Path) -> io::Result<Vec<PathBuf>> {
     let mut directories = below(top, Path::new("instances"))?;
     for pool in below(top, Path::new("custom"))? {
         directories.extend(below(top, &pool)?);
     }
+    Ok(directories)
+}
+
+/// The files of backups below a directory of such.
+pub(crate) fn files_below(top: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
-    for directory in directories {
+    for directory in directories_below(top)? {
         files.extend(names(&top.join(&directory))?.into_iter().map(|name| (directory.clone(), name)));
     }
     Ok(files)
+}
+
+/// Makes a directory and the one above it.
+fn make_both(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), private_directory)?;
+    private_directory(path)
 }
 
 /// The directories in a directory, by their paths from the top. One that is missing is empty.

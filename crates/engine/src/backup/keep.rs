@@ -132,6 +132,7 @@ impl Engine {
                 std::fs::remove_file(&path).map_err(|cause| EngineError::system(format!("removing {}", path.display()), cause))?;
             }
         }
+        self.remove_empty_directories();
         let file = |owned: &kept_backup::Owned| self.backups_path().join(owned.owner.directory()).join(owned.backup.name.as_str());
         for owned in known.iter().filter(|owned| !file(owned).exists()) {
             tracing::warn!("forgetting backup {} of {}, whose file is gone", owned.backup.name, owned.owner);

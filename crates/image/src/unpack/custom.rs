@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::fs::{Mode, OFlags, openat};
+
 use super::budget::Budget;
 use super::devices::Device;
 use super::entry::{Content, Entry, Kind};
@@ -21,6 +23,9 @@ pub(super) struct CustomVolume {
 impl CustomVolume {
     /// Fills the directory `target` with files.
     pub(super) fn of_files(target: OwnedFd, limits: Limits) -> Result<Self, Failure> {
+        // The mount that the worker was given is only good for a path.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = openat(&target, ".", flags, Mode::empty()).map_err(|errno| Failure::write("opening", b"/", errno))?;
         Ok(Self { tree: Tree::new(target, true)?, budget: Budget::new(limits), disk: false, seen: false })
     }
 
