@@ -238,6 +238,13 @@ fn random_trees_survive_every_way_of_an_archive() {
     }
     let Some(ours) = Server::ours() else { return };
     let lxd = Server::lxd();
+    let grown = |name: &str, seed| {
+        let place = ours.0.scratch().join(name);
+        random_tree::grow(&place, seed);
+        tree::describe(&place)
+    };
+    assert_eq!(grown("one", 7), grown("same", 7));
+    assert_ne!(grown("two", 8), grown("three", 9));
     for (way, (from, to)) in [(&ours, &ours), (&lxd, &ours), (&ours, &lxd)].into_iter().enumerate() {
         from.run(&["init", "small", "c1"]);
         from.run(&["storage", "volume", "create", "default", "v1"]);

@@ -192,22 +192,3 @@ impl Tree {
 fn set(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::setxattr(path, name, value, XattrFlags::empty()).unwrap_or_else(|errno| panic!("{} {name}: {errno}", path.display()));
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_seed_gives_the_same_tree() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let described = |name: &str, seed| {
-            grow(&directory.path().join(name), seed);
-            crate::tree::describe(&directory.path().join(name))
-        };
-        assert_eq!(described("a", 7), described("b", 7));
-        assert_ne!(described("c", 7), described("d", 8));
-    }
-}
