@@ -11,7 +11,7 @@ use coffer_base::Progress;
 use coffer_base::run::Program;
 use coffer_image::backup::{INDEX, INSTANCE};
 use coffer_image::pack::{Algorithm, Compressor};
-use coffer_image::{BackupRequest, Limits, Member, PackRequest, Packed};
+use coffer_image::{BackupRequest, BackupVolume, Form, Limits, Member, PackRequest, Packed};
 use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
@@ -213,8 +213,8 @@ fn pack(directory: &Path, compressor: Compressor) -> (File, Packed) {
 
 fn unpack(archive: &File, target: &Path) -> coffer_image::Unpacked {
     let target = File::open(target).unwrap();
-    let volumes = [(INSTANCE.to_owned(), target.as_fd())];
-    let request = BackupRequest { archive: archive.as_fd(), volumes: &volumes, limits: Limits::default() };
+    let volumes = [BackupVolume { name: INSTANCE, form: Form::Instance, directory: target.as_fd() }];
+    let request = BackupRequest { archive: archive.as_fd(), volumes: &volumes, limits: Limits::default(), stage: "unpack" };
     unpacker().unpack_backup(&request, &Progress::default()).map_err(|error| coffer_base::chain(&error)).unwrap()
 }
 
