@@ -24,6 +24,7 @@ mod guest_api;
 mod https;
 mod image_downloads;
 mod image_pushes;
+mod image_build;
 mod image_servers;
 mod keys;
 mod lifecycle;

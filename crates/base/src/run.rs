@@ -20,6 +20,7 @@ pub struct Program {
     command: Command,
     name: String,
     input: Vec<u8>,
+    input_file: Option<std::fs::File>,
     deadline: Duration,
 }
 
@@ -76,7 +77,7 @@ impl Program {
     pub fn new(name: &str) -> Self {
         let mut command = Command::new(locate(name));
         command.env_clear().env("PATH", SEARCH.join(":")).env("LC_ALL", "C.UTF-8").current_dir("/");
-        Self { command, name: name.to_owned(), input: Vec::new(), deadline: Duration::from_secs(60) }
+        Self { command, name: name.to_owned(), input: Vec::new(), input_file: None, deadline: Duration::from_secs(60) }
     }
 
     /// Adds one argument.
@@ -100,6 +101,13 @@ impl Program {
         self
     }
 
+    /// Gives the program a file as its standard input, instead of bytes.
+    #[must_use]
+    pub fn input_file(mut self, file: std::fs::File) -> Self {
+        self.input_file = Some(file);
+        self
+    }
+
     /// Sets how long the program may take; 60 seconds unless said.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -112,7 +120,8 @@ impl Program {
     /// # Errors
     /// See [`RunError`]. A program that ends with a status other than 0 is an error.
     pub fn run(mut self) -> Result<Output, RunError> {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = self.input_file.take().map_or_else(Stdio::piped, Stdio::from);
+        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().map_err(|cause| self.start_error(cause))?;
         let talked = converse(&mut child, &self.input, self.deadline);
         let (stdout, stderr, in_time) = match talked {

@@ -5,6 +5,8 @@
 
 pub mod context;
 mod digest;
+mod error;
+pub mod execute;
 mod pattern;
 pub mod plan;
 pub mod read;
@@ -12,6 +14,8 @@ pub mod recipe;
 
 pub use context::{Context, ContextError};
 pub use digest::Digest;
+pub use error::BuildError;
+pub use execute::{BaseImage, Builder, Built, Options, Owner, Report, prune};
 pub use plan::{Plan, PlanError};
 pub use read::{Dialect, RecipeError};
 pub use recipe::Recipe;

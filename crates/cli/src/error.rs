@@ -109,6 +109,12 @@ pub(crate) enum CliError {
     /// A tree of images.
     #[error(transparent)]
     Publish(#[from] coffer_publish::PublishError),
+    /// A build.
+    #[error(transparent)]
+    Build(#[from] coffer_build::BuildError),
+    /// A program that a build needs.
+    #[error(transparent)]
+    Run(#[from] coffer_base::run::RunError),
     /// Something the client does not do yet.
     #[error("{what} is not supported yet")]
     Unsupported { what: &'static str },

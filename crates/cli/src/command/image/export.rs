@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use coffer_client::{Download, ImageDownload};
+use coffer_client::{Client, Download, ImageDownload};
 use sha2::{Digest, Sha256};
 
 use super::find;
@@ -32,28 +32,34 @@ pub(crate) struct Export {
 impl Export {
     pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
         let (client, found) = find(app, &self.image).await?;
-        // The name on disk comes from here, never from the server's headers.
         let fingerprint = client.image(&found).await?.value.fingerprint;
-        if fingerprint.len() != 64 || !fingerprint.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(CliError::UnsafeName { name: fingerprint });
-        }
         let target = self.target.unwrap_or_else(|| PathBuf::from("."));
-        let base = if target.is_dir() { target.join(&fingerprint) } else { target };
-        let ImageDownload { body, boundary, filename } = client.export_image(&fingerprint).await?;
-        let mut stream = Stream { body, buffer: Vec::new(), hash: Sha256::new() };
-        let written = match boundary {
-            None => vec![write_whole(&mut stream, &with_suffix(&base, &filename)).await?],
-            Some(boundary) => write_parts(&mut stream, &boundary, &base).await?,
-        };
-        let hash: String = stream.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if hash != fingerprint {
-            for file in written {
-                let _ = std::fs::remove_file(file);
-            }
-            return Err(CliError::WrongFingerprint { expected: fingerprint, found: hash });
-        }
+        download(client, fingerprint, target).await?;
         app.note("Image exported successfully!")
     }
+}
+
+/// Downloads an image as one file or two, which are answered.
+pub(super) async fn download(client: &Client, fingerprint: String, target: PathBuf) -> Result<Vec<PathBuf>, CliError> {
+    // The name on disk comes from here, never from the server's headers.
+    if fingerprint.len() != 64 || !fingerprint.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err(CliError::UnsafeName { name: fingerprint });
+    }
+    let base = if target.is_dir() { target.join(&fingerprint) } else { target };
+    let ImageDownload { body, boundary, filename } = client.export_image(&fingerprint).await?;
+    let mut stream = Stream { body, buffer: Vec::new(), hash: Sha256::new() };
+    let written = match boundary {
+        None => vec![write_whole(&mut stream, &with_suffix(&base, &filename)).await?],
+        Some(boundary) => write_parts(&mut stream, &boundary, &base).await?,
+    };
+    let hash: String = stream.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if hash != fingerprint {
+        for file in &written {
+            let _ = std::fs::remove_file(file);
+        }
+        return Err(CliError::WrongFingerprint { expected: fingerprint, found: hash });
+    }
+    Ok(written)
 }
 
 /// Appends the archive suffix of a name the server proposed, if it is one of those that are known.

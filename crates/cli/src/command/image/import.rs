@@ -84,7 +84,7 @@ impl Import {
 }
 
 /// Makes an alias, taking it from whatever image had it.
-async fn replace_alias(client: &coffer_client::Client, name: String, fingerprint: &str) -> Result<(), CliError> {
+pub(super) async fn replace_alias(client: &coffer_client::Client, name: String, fingerprint: &str) -> Result<(), CliError> {
     let request = ImageAliasesPost { name, target: fingerprint.to_owned(), ..Default::default() };
     match client.create_image_alias(&request).await {
         Err(error) if error.is_conflict() => {

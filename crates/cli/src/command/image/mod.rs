@@ -1,6 +1,7 @@
 //! `image`: images.
 
 mod alias;
+mod build;
 mod export;
 mod import;
 mod info;
@@ -26,6 +27,7 @@ use crate::target::Target;
 pub(crate) enum Image {
     #[command(subcommand)]
     Alias(alias::Alias),
+    Build(Box<build::Build>),
     #[command(visible_alias = "cp")]
     Copy(transfer::Copy),
     /// Delete images
@@ -101,6 +103,7 @@ impl Image {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         match self {
             Image::Alias(command) => command.run(app).await,
+            Image::Build(command) => command.run(app).await,
             Image::Copy(command) => command.run(app).await,
             Image::Delete { images } => {
                 for image in images {
