@@ -1,7 +1,5 @@
 //! The requests of Ansible's module `community.general.lxd_container`, one after the other as it sends them, for each state it
-//! knows. The module itself is not fetched: its registry is another one than its interpreter's.
-//!
-//! Written after what `plugins/modules/lxd_container.py` of community.general sends and how it reads the answers; the module itself is not run.
+//! knows: also where PyPI cannot be reached. The module itself runs in `ansible_module`.
 
 use coffer_testkit::Daemon;
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 //! Each test has a daemon in a pen of its own, so they run side by side. `cargo xtask test MODULE` runs one subject.
 
 mod ansible;
+mod ansible_module;
 mod backups;
 mod bad_input;
 mod cloud_init;

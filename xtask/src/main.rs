@@ -39,6 +39,7 @@ cargo xtask licences             licences and sources of everything linked
 cargo xtask gen [--check]        generated files: OpenAPI, manual
 cargo xtask images [NAME...]     make the test images (busybox, bookworm, trixie) into the build directory
 cargo xtask packages SECTION...  install sections of distro/packages.debian
+cargo xtask python               fetch what tests need of PyPI
 cargo xtask dist                 release build of everything, side by side in the build directory's dist/
 cargo xtask bench [ARGS]         release build, then bench/; see `cargo xtask bench --help`
 cargo xtask soak [CYCLES]        release build, then so many lives of an instance (2000), and what they left behind
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         ["gen", "--check"] => generate::run(generate::Mode::Check),
         ["images", names @ ..] => images::make(names),
         ["packages", sections @ ..] if !sections.is_empty() => packages::ensure(sections),
+        ["python"] => python::ensure(),
         ["dist"] => dist::build().map(|folder| println!("{}", folder.display())),
         ["bench", rest @ ..] => bench::run(rest),
         ["soak"] => soak::run("2000"),

@@ -1,6 +1,7 @@
 //! The packages of PyPI that tests use: reads `distro/packages.python` and puts them into the build directory.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::Outcome;
 use crate::run::{build_directory, command, finish, line, top};
@@ -21,8 +22,10 @@ pub fn ensure() -> Outcome {
     let directory = directory()?;
     let list = std::fs::read_to_string(top().join("distro/packages.python"))
         .map_err(|error| format!("reading distro/packages.python: {error}"))?;
-    let mark = directory.join("installed");
-    if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == list) {
+    let files =
+        std::fs::read_to_string(top().join("distro/files.python")).map_err(|error| format!("reading distro/files.python: {error}"))?;
+    let (mark, both) = (directory.join("installed"), format!("{list}{files}"));
+    if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == both) {
         return Ok(());
     }
     let wanted = requirements(&list)?;
@@ -31,7 +34,38 @@ pub fn ensure() -> Outcome {
     let mut words = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     words.extend(wanted);
     run(&interpreter()?.display().to_string(), &words)?;
-    std::fs::write(&mark, list).map_err(|error| format!("writing {}: {error}", mark.display()))
+    pick(&files, &directory)?;
+    std::fs::write(&mark, both).map_err(|error| format!("writing {}: {error}", mark.display()))
+}
+
+/// Takes single files out of packages: one download for each package, nothing of which stays but the files.
+fn pick(text: &str, directory: &Path) -> Outcome {
+    let python = interpreter()?.display().to_string();
+    let (wheels, picked) = (directory.join("wheels"), directory.join("picked"));
+    let (wheels_text, picked_text) = (wheels.display().to_string(), picked.display().to_string());
+    let files = picks(text)?;
+    let packages: BTreeSet<&str> = files.iter().map(|(requirement, _)| *requirement).collect();
+    let mut words = vec!["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--dest", &wheels_text];
+    words.extend(packages);
+    run(&python, &words)?;
+    let mut words = vec!["-c", include_str!("pick.py"), &wheels_text, &picked_text];
+    words.extend(files.iter().map(|(_, path)| *path));
+    finish(&python, command(&python, &words).status())?;
+    std::fs::remove_dir_all(&wheels).map_err(|error| format!("removing {wheels_text}: {error}"))
+}
+
+/// Reads the list of files: packages and paths.
+fn picks(text: &str) -> Result<Vec<(&str, &str)>, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let one = |line| {
+        let mut words = str::split_whitespace(line);
+        let whole = (words.next(), words.next(), words.next());
+        let (Some(requirement), Some(path), Some(_)) = whole else {
+            return Err(format!("distro/files.python: {line}: it is not REQUIREMENT, PATH and why"));
+        };
+        Ok((requirement, path))
+    };
+    lines.map(one).collect()
 }
 
 fn directory() -> Result<PathBuf, String> {
@@ -63,5 +97,9 @@ mod tests {
         let wanted = requirements(&text).unwrap();
         assert!(!wanted.is_empty() && wanted.iter().all(|requirement| requirement.contains("==")), "{wanted:?}");
         assert!(requirements("lonely\n").unwrap_err().contains("without a reason"));
+        let text = std::fs::read_to_string(top().join("distro/files.python")).unwrap();
+        let wanted = picks(&text).unwrap();
+        assert!(!wanted.is_empty() && wanted.iter().all(|(requirement, _)| requirement.contains("==")), "{wanted:?}");
+        assert!(picks("a==1 path\n").unwrap_err().contains("why"));
     }
 }

@@ -71,6 +71,19 @@ pub fn python() -> Option<std::path::PathBuf> {
     found
 }
 
+/// The interpreter, and the directory of the files that `cargo xtask` takes out of packages for tests; without them prints why the
+/// test is skipped.
+#[must_use]
+pub fn python_files() -> Option<(std::path::PathBuf, std::path::PathBuf)> {
+    let python = python()?;
+    let files = python.parent()?.parent()?.join("picked");
+    if files.is_dir() {
+        return Some((python, files));
+    }
+    skipped("the files of distro/files.python are not there; `cargo xtask test` fetches them from PyPI");
+    None
+}
+
 /// Says whether LXD itself is installed; else prints why the test is skipped.
 #[must_use]
 pub fn has_genuine_lxd() -> bool {
