@@ -46,6 +46,16 @@ fn control_groups_made_for_a_start_go_when_none_comes() {
 }
 
 #[test]
+fn an_init_that_is_not_ready_yet_is_asked_to_halt_when_it_is() {
+    let mut place = Place::new(&["/bin/sh", "-c", "sleep 0.5; trap 'exit 7' TERM; while :; do sleep 1000 & wait $!; done"]);
+    place.spec.halt_signal = Some(Signal::TERM);
+    let mut running = place.start();
+    running.ask(Request::Stop).unwrap();
+    running.ask(Request::Stop).unwrap();
+    place.end(running, ExitReason::Exit(7));
+}
+
+#[test]
 fn commands_get_what_they_ask_for() {
     let place = Place::idle();
     let mut running = place.start();

@@ -393,6 +393,11 @@ pub fn is_sealed(file: BorrowedFd<'_>) -> bool {
     rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK))
 }
 
+/// The number of the call that waits for signals, as `/proc/PID/syscall` shows it.
+///
+/// Source: rt_sigtimedwait(2), proc_pid_syscall(5).
+pub const WAITING_FOR_SIGNALS: i64 = libc::SYS_rt_sigtimedwait;
+
 #[cfg(test)]
 mod tests {
     use super::*;

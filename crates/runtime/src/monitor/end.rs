@@ -47,7 +47,15 @@ impl Monitor {
     }
 
     /// Gives the host its own links back before the network namespace ends with the last of its handles.
+    /// Those that share one of the host's are removed: until the namespace has gone, a moment later, they would keep the
+    /// hardware address that the next start wants.
     pub(super) fn give_back_links(&mut self, instance: &Instance) {
+        for nic in instance.spec.nics.iter().filter(|nic| nic.over.is_some()) {
+            let removed = own_netns().and_then(|here| Links::with_our_rights(instance.netns.as_fd(), here.as_fd())?.delete(&nic.name));
+            if let Err(error) = removed {
+                self.warn(format!("removing link {}: {error}", nic.name));
+            }
+        }
         for nic in instance.spec.nics.iter().filter(|nic| nic.give_back) {
             let moved = own_netns().and_then(|here| {
                 let links = Links::with_our_rights(instance.netns.as_fd(), here.as_fd())?;

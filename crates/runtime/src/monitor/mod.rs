@@ -13,6 +13,7 @@ mod console;
 mod end;
 mod execs;
 mod freeze;
+mod halting;
 mod hotplug;
 mod instance;
 mod listening;
@@ -31,6 +32,7 @@ use connections::{Asker, Peer};
 use console::Console;
 use execs::Running as RunningExec;
 use freeze::Freeze;
+use halting::Halting;
 use hotplug::Job;
 use instance::Instance;
 use listening::Listening;
@@ -56,6 +58,7 @@ pub(crate) struct Monitor {
     instance: Option<Instance>,
     console: Console,
     freeze: Freeze,
+    halting: Option<Halting>,
     log: Option<std::fs::File>,
     ended: bool,
 }
@@ -78,6 +81,7 @@ pub(crate) fn serve(first: Connection) -> io::Result<()> {
         instance: None,
         console: Console::default(),
         freeze: Freeze::default(),
+        halting: None,
         log: None,
         ended: false,
     };
@@ -113,6 +117,7 @@ impl Monitor {
             Token::Console => self.console_ready(),
             Token::Viewer(id) => self.viewer_ready(id),
             Token::Freezer => self.freezer_ready(),
+            Token::Halting => self.halting_ready(),
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Token {
     ProxyStatus(u64),
     /// A proxy has ended.
     ProxyEnded(u64),
+    /// It is time to look whether init can be asked to halt.
+    Halting,
 }
 
 impl Token {
@@ -57,6 +59,7 @@ impl Token {
             Self::Freezer => (11, 0),
             Self::ProxyStatus(id) => (12, id),
             Self::ProxyEnded(id) => (13, id),
+            Self::Halting => (14, 0),
         };
         id << 4 | kind
     }
@@ -78,6 +81,7 @@ impl Token {
             11 => Self::Freezer,
             12 => Self::ProxyStatus(id),
             13 => Self::ProxyEnded(id),
+            14 => Self::Halting,
             _ => return None,
         })
     }
@@ -170,6 +174,7 @@ mod tests {
             Token::Freezer,
             Token::ProxyStatus(4),
             Token::ProxyEnded(5),
+            Token::Halting,
         ];
         for token in all {
             assert_eq!(Token::from_number(token.to_number()), Some(token));

@@ -74,15 +74,7 @@ impl Monitor {
         self.signal_init(signal)
     }
 
-    fn stop(&mut self) -> Result<Answer, Refusal> {
-        if self.state() == State::Frozen {
-            return Err(refusal(RefusalKind::State, "the instance is frozen; thaw it first, or kill it"));
-        }
-        let signal = self.running()?.halt_signal;
-        self.signal_init(signal)
-    }
-
-    fn signal_init(&mut self, signal: Signal) -> Result<Answer, Refusal> {
+    pub(super) fn signal_init(&mut self, signal: Signal) -> Result<Answer, Refusal> {
         let Some(instance) = &mut self.instance else { return Err(refusal(RefusalKind::State, "the instance is not running")) };
         instance.killed |= signal == Signal::KILL;
         match process::signal(instance.init.pidfd.as_fd(), signal.number()) {
