@@ -86,26 +86,7 @@ impl Engine {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
-        let new = NewOperation {
-            class: Class::Token,
-            description: TOKEN,
-            project: project.clone(),
-            resources: [("images", vec![format!("/1.0/images/{fingerprint}")])].into(),
-            metadata,
-            requestor: Some(caller.clone()),
-        };
-        let handle = self.operations().begin(new);
-        let (used, heard) = tokio::sync::oneshot::channel::<()>();
-        handle.set_cancel(move || {
-            // Who waits for it may have ended with the secret's time.
-            let _ = used.send(());
-        });
-        let view = handle.view();
-        self.inner.runtime.spawn(async move {
-            let _ = tokio::time::timeout(EXPECTED, heard).await;
-            handle.finish(Ok(()));
-        });
-        Ok(view)
+        Ok(self.lend_secret(TOKEN, project, fingerprint, metadata, caller, EXPECTED))
     }
 
     /// What was said of the image that a secret lets in, if it is this one; the secret is used up.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coffer_model::ProjectName;
+use coffer_model::{Fingerprint, ProjectName};
 use serde_json::{Map, Value};
 
 use crate::Engine;
@@ -30,16 +30,29 @@ impl Engine {
         let image = self.find_image(project, prefix)?;
         let mut metadata = Map::new();
         metadata.insert("secret".into(), secret()?.into());
-        let resources = [("images", vec![format!("/1.0/images/{}", image.fingerprint)])].into();
-        let new = NewOperation {
+        let view = self.lend_secret(TOKEN, project, &image.fingerprint, metadata, caller, UNUSED);
+        self.tell_image(&image, "image-secret-created", caller);
+        Ok(view)
+    }
+
+    /// Begins the operation that stands for a secret of an image, until it is cancelled or its time is over.
+    pub(super) fn lend_secret(
+        &self,
+        description: &'static str,
+        project: &ProjectName,
+        fingerprint: &Fingerprint,
+        metadata: Map<String, Value>,
+        caller: &Caller,
+        time: Duration,
+    ) -> OperationView {
+        let handle = self.operations().begin(NewOperation {
             class: Class::Token,
-            description: TOKEN,
+            description,
             project: project.clone(),
-            resources,
+            resources: [("images", vec![format!("/1.0/images/{fingerprint}")])].into(),
             metadata,
             requestor: Some(caller.clone()),
-        };
-        let handle = self.operations().begin(new);
+        });
         let (used, heard) = tokio::sync::oneshot::channel::<()>();
         handle.set_cancel(move || {
             // Who waits for it may have ended with the secret's time.
@@ -47,11 +60,10 @@ impl Engine {
         });
         let view = handle.view();
         self.inner.runtime.spawn(async move {
-            let _ = tokio::time::timeout(UNUSED, heard).await;
+            let _ = tokio::time::timeout(time, heard).await;
             handle.finish(Ok(()));
         });
-        self.tell_image(&image, "image-secret-created", caller);
-        Ok(view)
+        view
     }
 
     /// Reads an image that a secret opens. With `fetch` the secret is used up a moment later.
