@@ -15,13 +15,14 @@ use axum::response::{IntoResponse as _, Response};
 use coffer_engine::{Door, Guest};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::app::App;
+use crate::short_body;
 use answer::GuestRefusal;
 
 /// Connections of one instance at a time. Who comes then waits; other instances do not.
@@ -87,10 +88,10 @@ async fn converse(stream: UnixStream, guest: &Guest, router: Router) {
     });
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let answer = trusted.then(|| router.call(request));
+        let router = trusted.then(|| router.clone());
         async move {
-            Ok::<Response, Infallible>(match answer {
-                Some(answer) => answer.await.unwrap_or_else(|never| match never {}),
+            Ok::<Response, Infallible>(match router {
+                Some(router) => short_body::answer(&router, request).await,
                 None => GuestRefusal::unauthorized().into_response(),
             })
         }

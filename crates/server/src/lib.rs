@@ -19,6 +19,7 @@ mod network;
 mod notify;
 mod refusal;
 mod route;
+mod short_body;
 mod show;
 mod state_dir;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use coffer_engine::Caller;
 use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -28,6 +28,7 @@ use crate::app::Phase;
 use crate::extract::{Peer, Trust};
 use crate::identity;
 use crate::refusal::Refusal;
+use crate::short_body;
 
 /// The socket's name in the state directory.
 const NAME: &str = "unix.socket";
@@ -167,10 +168,9 @@ where
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer());
-        let answer = AssertUnwindSafe(router.call(request)).catch_unwind();
-        async move {
-            Ok::<Response, Infallible>(answer.await.map_or_else(|_| panicked(), |answer| answer.unwrap_or_else(|never| match never {})))
-        }
+        let router = router.clone();
+        let answer = AssertUnwindSafe(async move { short_body::answer(&router, request).await }).catch_unwind();
+        async move { Ok::<Response, Infallible>(answer.await.unwrap_or_else(|_| panicked())) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -233,6 +233,31 @@ mod tests {
         phase.send_replace(Phase::Ending);
         serving.await.unwrap();
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_reads_and_comes_late_ends_no_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = Listener::bind(dir.path(), None).unwrap();
+        let router = Router::new().route("/", axum::routing::get(async || "answer"));
+        let phase = watch::Sender::new(Phase::Serving);
+        let serving = tokio::spawn(listener.serve(router, phase.subscribe()));
+        let mut stream = UnixStream::connect(dir.path().join(NAME)).await.unwrap();
+        for last in [false, true] {
+            let close = if last { "Connection: close\r\n" } else { "" };
+            let head = format!("GET / HTTP/1.1\r\nHost: lxd\r\n{close}Content-Length: 4\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // The server has the time to answer the head alone, if it would.
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            stream.write_all(b"null").await.unwrap();
+        }
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+        phase.send_replace(Phase::Ending);
+        serving.await.unwrap();
     }
 
     #[tokio::test]

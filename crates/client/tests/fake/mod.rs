@@ -136,7 +136,9 @@ fn serve(stream: UnixStream, answer: &(dyn Fn(&Request) -> Reply + Send + Sync))
             Reply::Json(code, headers, body) => {
                 let head =
                     format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
-                writer.write_all((head + &body).as_bytes()).unwrap();
+                if writer.write_all((head + &body).as_bytes()).is_err() {
+                    return; // The client went when it knew enough.
+                }
             }
             Reply::Last(code, body) => {
                 let head = format!("HTTP/1.1 {code} X\r\nContent-Length: {}\r\n\r\n", body.len());
