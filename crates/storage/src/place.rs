@@ -88,6 +88,10 @@ impl Place {
             }
             let directory = open_directory(root.as_fd(), name).map_err(|cause| self.failed(doing, cause))?;
             rustix::fs::fchmod(&directory, PRIVATE).map_err(|errno| self.failed(doing, errno.into()))?;
+            if name == SCRATCH {
+                // All volumes begin there, and have nothing to do with each other.
+                tree::spread(directory.as_fd());
+            }
         }
         let shared = Mode::RWXU | Mode::XGRP | Mode::XOTH;
         rustix::fs::fchmod(&root, shared).map_err(|errno| self.failed(doing, errno.into()))

@@ -264,7 +264,7 @@ impl Snapshots for DirPool {
         let source = self.place.open_volume(&volume.snapshot(name))?;
         let scratch = self.prepare(volume, &mut |target| {
             quota::inherit(old.as_fd(), target)?;
-            Ok(tree::copy(source.as_fd(), target, &Progress::default())?)
+            Ok(tree::copy_over(source.as_fd(), target, old.as_fd(), &Progress::default())?)
         })?;
         if let Err(error) = self.place.exchange(&scratch, volume) {
             let _ = self.discard(&scratch);

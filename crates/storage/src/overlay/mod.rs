@@ -129,6 +129,7 @@ fn ensure_layers(place: &Place) -> Result<(), StorageError> {
         Err(errno) => return Err(failed(errno.into())),
     }
     let home = open_directory(top.as_fd(), layers::HOME).map_err(failed)?;
+    tree::spread(home.as_fd());
     rustix::fs::fchmod(&home, Mode::RWXU).map_err(|errno| failed(errno.into()))
 }
 

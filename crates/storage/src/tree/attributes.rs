@@ -53,6 +53,22 @@ fn copy_xattrs(source: BorrowedFd<'_>, mut set: impl FnMut(&CStr, &[u8]) -> Resu
     Ok(())
 }
 
+/// Says whether two files have the same extended attributes, of those worth keeping.
+pub(super) fn same_xattrs(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let (mut first, mut second) = (names(one)?, names(other)?);
+    first.sort();
+    second.sort();
+    if first != second {
+        return Ok(false);
+    }
+    for name in &first {
+        if value(one, name)? != value(other, name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The target's file system does not take an attribute.
 #[derive(Debug, thiserror::Error)]
 #[error("setting extended attribute {}", name.to_string_lossy())]

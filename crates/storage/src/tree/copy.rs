@@ -13,6 +13,7 @@ use super::TreeError;
 use super::attributes;
 use super::data;
 use super::descent::Descent;
+use super::reuse::Older;
 use super::walk::{Entry, Visit, link, walk};
 
 /// How many bytes are copied between two reports of progress.
@@ -32,6 +33,21 @@ pub fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, progress: &Progress)
     copy_without(source, target, None, progress)
 }
 
+/// Copies as [`copy`] does, and gives files of the tree at `older` a second name in the target where they are already what would
+/// be copied. The older tree must be on the target's file system, be going away, and not change meanwhile.
+///
+/// # Errors
+/// As [`copy`].
+pub(crate) fn copy_over(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    older: BorrowedFd<'_>,
+    progress: &Progress,
+) -> Result<(), TreeError> {
+    let older = Older::new(older).map_err(|cause| TreeError { path: Path::new(".").into(), cause })?;
+    begin(source, target, None, Some(older), progress)
+}
+
 /// Copies as [`copy`] does, but for the directory of this name in the source's top.
 ///
 /// # Errors
@@ -42,12 +58,23 @@ pub(crate) fn copy_without(
     without: Option<&CStr>,
     progress: &Progress,
 ) -> Result<(), TreeError> {
-    let start = || -> io::Result<Copy<'_>> {
+    begin(source, target, without, None, progress)
+}
+
+fn begin(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    without: Option<&CStr>,
+    older: Option<Older>,
+    progress: &Progress,
+) -> Result<(), TreeError> {
+    let start = || -> io::Result<Descent> {
         let top = rustix::fs::openat(target, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let place = Descent::new(top)?;
-        Ok(Copy { top: target, place, without, links: HashMap::new(), data: data::Copier::new(), progress, done: 0, reported: 0 })
+        Descent::new(top)
     };
-    let mut copy = start().map_err(|cause| TreeError { path: Path::new(".").into(), cause })?;
+    let place = start().map_err(|cause| TreeError { path: Path::new(".").into(), cause })?;
+    let (links, data) = (HashMap::new(), data::Copier::new());
+    let mut copy = Copy { top: target, place, without, older, links, data, progress, done: 0, reported: 0 };
     walk(source, &mut copy)?;
     progress.report("copy", copy.done, None);
     Ok(())
@@ -58,6 +85,8 @@ struct Copy<'a> {
     place: Descent,
     /// A directory of the top that stays behind.
     without: Option<&'a CStr>,
+    /// A tree whose files are taken over where they are the same.
+    older: Option<Older>,
     /// For each file with more than one name: its first name in the target, and how many names are still to come.
     links: HashMap<(u32, u32, u64), (Vec<CString>, u32)>,
     data: data::Copier,
@@ -94,13 +123,18 @@ impl Visit for Copy<'_> {
 
     fn enter(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         rustix::fs::mkdirat(self.place.current(), entry.name, Mode::RWXU)?;
-        self.place.descend(entry.name)
+        self.place.descend(entry.name)?;
+        if let Some(older) = &mut self.older {
+            older.enter(entry.name);
+        }
+        Ok(())
     }
 
     fn leave(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         attributes::copy_to(entry, self.place.current())?;
         if self.place.depth() > 0 {
             self.place.ascend()?;
+            self.older.as_mut().map_or(Ok(()), Older::leave)?;
         }
         Ok(())
     }
@@ -119,16 +153,26 @@ impl Copy<'_> {
     fn regular(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         self.progress.check()?;
         let source = entry.open()?;
+        if let Some(older) = &mut self.older
+            && older.take(entry, source.as_fd(), self.place.current())?
+        {
+            self.count(entry);
+            return Ok(());
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = rustix::fs::openat(self.place.current(), entry.name, flags, Mode::RUSR | Mode::WUSR)?;
         self.data.copy(source.as_fd(), target.as_fd(), entry.stat.stx_size, entry.stat.stx_blocks * 512)?;
         attributes::copy_to(entry, target.as_fd())?;
+        self.count(entry);
+        Ok(())
+    }
+
+    fn count(&mut self, entry: &Entry<'_>) {
         self.done += entry.stat.stx_size;
         if self.done - self.reported >= REPORT {
             self.reported = self.done;
             self.progress.report("copy", self.done, None);
         }
-        Ok(())
     }
 
     /// Gives a file that was copied under another name this name too; false if it was not copied yet.

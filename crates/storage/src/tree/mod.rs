@@ -7,15 +7,18 @@ mod data;
 mod descent;
 mod measure;
 mod remove;
+mod reuse;
 mod shift;
+mod spread;
 mod walk;
 mod whiteout;
 
 pub use copy::copy;
-pub(crate) use copy::copy_without;
+pub(crate) use copy::{copy_over, copy_without};
 pub use measure::measure;
 pub use remove::remove;
 pub use shift::{Shift, shift};
+pub(crate) use spread::spread;
 pub(crate) use walk::{Entry, Visit, link, walk};
 pub(crate) use whiteout::find_whiteout;
 

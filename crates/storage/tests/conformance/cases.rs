@@ -36,6 +36,7 @@ cases!(
     an_image_is_unpacked_as_often_as_needed,
     clones_at_once_share_one_unpacking,
     snapshots_keep_and_restore,
+    a_restore_finds_what_hides_its_change,
     copies_are_equal_and_independent,
     a_copy_takes_snapshots_along,
     a_failed_copy_leaves_nothing,
@@ -200,6 +201,35 @@ fn snapshots_keep_and_restore(pool: &dyn Pool, _: &PoolSpec) {
     assert_eq!(read(pool, &volume), "two");
     delete(pool, &[&volume.snapshot(&name("s1")), &volume.snapshot(&name("s2")), &volume]);
     assert!(!pool.path().join("containers-snapshots/web").exists());
+}
+
+fn a_restore_finds_what_hides_its_change(pool: &dyn Pool, _: &PoolSpec) {
+    let volume = instance("web");
+    pool.create(&volume, &mut sample::fill).unwrap();
+    let snapshots = pool.snapshots().unwrap();
+    let before = describe(&path(pool, &volume));
+    snapshots.snapshot(&volume, &name("s0")).unwrap();
+    let etc = path(pool, &volume).join("rootfs/etc");
+    // As long as before, and as old as before: only who reads it sees that it is another one.
+    let file = etc.join("hostname");
+    let old = fs::metadata(&file).unwrap();
+    fs::write(&file, "simple\n").unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(old.modified().unwrap()).unwrap();
+    assert_eq!(
+        (fs::metadata(&file).unwrap().len(), fs::metadata(&file).unwrap().modified().unwrap()),
+        (old.len(), old.modified().unwrap())
+    );
+    fs::write(etc.join("later"), "later").unwrap();
+    snapshots.restore(&volume, &name("s0")).unwrap();
+    check_same(&before, &describe(&path(pool, &volume)));
+    // What is written now changes the volume alone.
+    write(pool, &volume, "now");
+    fs::write(path(pool, &volume).join("rootfs/etc/hostname"), "others\n").unwrap();
+    let kept = pool.read(&volume.snapshot(&name("s0"))).unwrap();
+    check_same(&before, &describe(&path_of(kept.as_fd())));
+    drop(kept);
+    pool.unmount_volume(&volume.snapshot(&name("s0"))).unwrap();
+    delete(pool, &[&volume.snapshot(&name("s0")), &volume]);
 }
 
 fn copies_are_equal_and_independent(pool: &dyn Pool, _: &PoolSpec) {
@@ -443,7 +473,7 @@ fn sizes_are_enforced_or_said_to_be_ignored(pool: &dyn Pool, _: &PoolSpec) {
 }
 
 /// 64 MiB in which no file system finds anything to compress.
-fn noise() -> Vec<u8> {
+pub fn noise() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut block = Vec::with_capacity(1 << 20);
     while block.len() < 1 << 20 {

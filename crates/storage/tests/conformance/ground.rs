@@ -22,11 +22,14 @@ pub const ALL: &[Maker] = &[
     Maker { name: "dir_on_tmpfs", make: || Ok(Ground::new(DriverKind::Dir).mount("tmpfs", Path::new("tmpfs"), "state", "")) },
     Maker { name: "dir_on_ext4", make: || dir_on("ext4", &["-q"]) },
     Maker { name: "dir_on_xfs", make: || dir_on("xfs", &["-q"]) },
+    Maker { name: "dir_on_ext4_with_quotas", make: || with_quotas(Ground::new(DriverKind::Dir), "ext4", EXT4_QUOTAS) },
     Maker { name: "dir_on_btrfs", make: || dir_on("btrfs", &["-q"]) },
     Maker { name: "overlay_on_host", make: || overlay(Ok) },
     Maker { name: "overlay_on_tmpfs", make: || overlay(|ground| Ok(ground.mount("tmpfs", Path::new("tmpfs"), "state", ""))) },
     Maker { name: "overlay_on_ext4", make: || overlay(|ground| Ok(ground.file_system("ext4", &["-q"], "host")?.directory("host/pool"))) },
     Maker { name: "overlay_on_xfs", make: || overlay(|ground| Ok(ground.file_system("xfs", &["-q"], "host")?.directory("host/pool"))) },
+    Maker { name: "overlay_on_ext4_with_quotas", make: || overlay(|ground| with_quotas(ground, "ext4", EXT4_QUOTAS)) },
+    Maker { name: "overlay_on_xfs_with_quotas", make: || overlay(|ground| with_quotas(ground, "xfs", &["-q"])) },
     Maker { name: "btrfs_in_file", make: || btrfs(|ground| Ok(ground.with("size", "1GiB"))) },
     Maker { name: "btrfs_on_device", make: || btrfs(Ground::device) },
     Maker { name: "btrfs_in_directory", make: || btrfs(|ground| Ok(ground.file_system("btrfs", &["-q"], "host")?.directory("host/pool"))) },
@@ -74,6 +77,9 @@ pub const ALL: &[Maker] = &[
     },
 ];
 
+/// What makes an ext4 that can count projects.
+const EXT4_QUOTAS: &[&str] = &["-q", "-O", "quota,project", "-E", "quotatype=prjquota"];
+
 /// Something to make a pool on, which goes when this value does.
 pub struct Ground {
     pub driver: DriverKind,
@@ -86,6 +92,15 @@ pub struct Ground {
 
 fn dir_on(kind: &str, options: &[&str]) -> Result<Ground, String> {
     Ok(Ground::new(DriverKind::Dir).file_system(kind, options, "host")?.directory("host/pool"))
+}
+
+/// A directory of a file system that enforces project quotas, where the kernel has what that takes.
+fn with_quotas(ground: Ground, kind: &str, options: &[&str]) -> Result<Ground, String> {
+    let ground = ground.file_system_with(kind, options, "host", "prjquota")?.directory("host/pool");
+    match coffer_sys::quota::support(open_directory(&ground.path("host")).as_fd()) {
+        Ok(coffer_sys::quota::Support::Enabled) => Ok(ground),
+        other => Err(format!("no project quotas on {kind} with this kernel: {other:?}")),
+    }
 }
 
 fn btrfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
@@ -193,22 +208,39 @@ impl Ground {
 
     /// Makes a file system in a file and mounts it.
     pub fn file_system(self, kind: &str, options: &[&str], name: &str) -> Result<Self, String> {
+        self.file_system_with(kind, options, name, "")
+    }
+
+    /// The same with options of the mount; a kernel that lacks what they ask for is the reason why this ground cannot be.
+    fn file_system_with(self, kind: &str, options: &[&str], name: &str, data: &str) -> Result<Self, String> {
         let file = self.path(&format!("{name}.img"));
         File::create(&file).unwrap().set_len(1 << 30).unwrap();
         let made =
             Command::new(format!("mkfs.{kind}")).args(options).arg(&file).output().map_err(|error| format!("mkfs.{kind}: {error}"))?;
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let device = LoopDevice::attach(open(&file).as_fd()).map_err(|error| format!("loop device: {error}"))?;
-        Ok(self.mount(kind, &device.path(), name, ""))
+        let target = self.path(name);
+        match self.try_mount(kind, &device.path(), name, data) {
+            Ok(ground) => Ok(ground),
+            Err(errno) if data.is_empty() => panic!("mounting {kind} at {}: {errno}", target.display()),
+            Err(errno) => {
+                let _ = device.detach();
+                Err(format!("this kernel does not mount {kind} with {data}: {errno}"))
+            }
+        }
     }
 
-    pub fn mount(mut self, kind: &str, device: &Path, name: &str, data: &str) -> Self {
+    pub fn mount(self, kind: &str, device: &Path, name: &str, data: &str) -> Self {
+        self.try_mount(kind, device, name, data).unwrap()
+    }
+
+    fn try_mount(mut self, kind: &str, device: &Path, name: &str, data: &str) -> Result<Self, rustix::io::Errno> {
         let target = self.path(name);
         std::fs::create_dir_all(&target).unwrap();
         let data = std::ffi::CString::new(data).unwrap();
-        rustix::mount::mount(device, &target, kind, MountFlags::empty(), Some(data.as_c_str())).unwrap();
+        rustix::mount::mount(device, &target, kind, MountFlags::empty(), Some(data.as_c_str()))?;
         self.mounts.push(target);
-        self
+        Ok(self)
     }
 
     /// Takes a block device as the source.
@@ -305,6 +337,10 @@ fn loops() -> Vec<String> {
 /// What the names of this run's directories begin with: others may run beside it.
 fn prefix() -> String {
     format!("coffer-storage-{}-", std::process::id())
+}
+
+fn open_directory(path: &Path) -> File {
+    File::open(path).unwrap()
 }
 
 fn open(path: &Path) -> File {

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use coffer_base::Progress;
-use coffer_storage::{DriverKind, Pool, PoolSpec, Volume, create_from_image};
+use coffer_base::{Bytes, Progress};
+use coffer_storage::{DriverKind, Enforcement, Pool, PoolSpec, Volume, create_from_image};
 
-use crate::cases::{Case, delete, fingerprint, instance, name, path};
+use crate::cases::{Case, delete, fingerprint, instance, name, noise, path};
 use crate::sample::{self, check_same, describe_names_alone as describe, path_of};
 
 /// Every rule.
@@ -18,6 +18,7 @@ pub const ALL: &[Case] = &[
     Case { name: "changes_on_top_of_an_image_are_kept", run: changes_on_top_of_an_image_are_kept },
     Case { name: "a_root_that_runs_can_be_copied", run: a_root_that_runs_can_be_copied },
     Case { name: "many_snapshots_cost_no_content", run: many_snapshots_cost_no_content },
+    Case { name: "a_size_limits_what_a_root_changes", run: a_size_limits_what_a_root_changes },
     Case { name: "an_image_can_go_before_its_instances", run: an_image_can_go_before_its_instances },
 ];
 
@@ -158,5 +159,33 @@ fn an_image_can_go_before_its_instances(pool: &dyn Pool, _: &PoolSpec) {
     let other = instance("other");
     create_from_image(pool, &other, &fingerprint('d'), &mut sample::fill).unwrap();
     assert_eq!(fs::metadata(path(pool, &other).join("rootfs/bin/big")).unwrap().uid(), 0);
+    gone(pool, &[&volume, &other]);
+}
+
+fn a_size_limits_what_a_root_changes(pool: &dyn Pool, _: &PoolSpec) {
+    let (volume, other) = (made(pool), instance("other"));
+    create_from_image(pool, &other, &fingerprint('d'), &mut sample::fill).unwrap();
+    // Others tell by `sizes_are_enforced_or_said_to_be_ignored` why they do not.
+    if let Ok(Enforcement::Enforced) = pool.set_quota(&volume, Some(Bytes(32 << 20))) {
+        let fill = |volume: &Volume| {
+            let path = path(pool, volume).join("rootfs/big");
+            let written = fs::write(&path, noise()).and_then(|()| fs::File::open(&path)?.sync_all());
+            fs::remove_file(&path).unwrap();
+            written
+        };
+        let refused = |written: std::io::Result<()>| {
+            let error = written.unwrap_err();
+            assert!(matches!(error.kind(), std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::StorageFull), "{error}");
+        };
+        refused(fill(&volume));
+        fill(&other).unwrap();
+        // Also on what it stands on after a snapshot and after a restore.
+        let snapshots = pool.snapshots().unwrap();
+        snapshots.snapshot(&volume, &name("s0")).unwrap();
+        refused(fill(&volume));
+        snapshots.restore(&volume, &name("s0")).unwrap();
+        refused(fill(&volume));
+        delete(pool, &[&volume.snapshot(&name("s0"))]);
+    }
     gone(pool, &[&volume, &other]);
 }
