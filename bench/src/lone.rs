@@ -74,7 +74,11 @@ fn rounds(plan: &Plan, dir: &Path, samples: &mut Samples) -> Result<(), String> 
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let mut words = line.split('\t');
         if let (Some(side), Some(what), Some(figure)) = (words.next(), words.next(), words.next()) {
-            let side = if side == "crun" { Side::Crun } else { Side::Lxc };
+            let side = match side {
+                "crun" => Side::Crun,
+                "crun user" => Side::CrunUser,
+                _ => Side::Lxc,
+            };
             match figure.parse() {
                 Ok(figure) => samples.figure(what, PLACE, side, figure),
                 Err(_) => samples.note(format!("{side:?} cannot do {what}: {figure}")),
@@ -90,17 +94,20 @@ pub fn inside(args: &[String]) -> ExitCode {
     // crun refuses a host whose v2 hierarchy is mounted beside v1 with a controller in it: show it v1 alone.
     let _ = Command::new("umount").arg("/sys/fs/cgroup/unified").stderr(Stdio::null()).status();
     let (dir, rounds) = (Path::new(dir), rounds.parse().unwrap_or(1));
-    if prepare_crun(dir).is_none() || prepare_lxc(dir).is_none() {
+    if prepare_crun(dir).is_none() || prepare_crun_user(dir).is_none() || prepare_lxc(dir).is_none() {
         eprintln!("crun or lxc-start cannot be prepared");
         return ExitCode::FAILURE;
     }
     let (state, bundle, config) = (text(&dir.join("crun")), text(dir), text(&dir.join("lxc.conf")));
+    let user_bundle = text(&dir.join(USER_BUNDLE));
     let crun = ["crun", "--root", &state, "--cgroup-manager", "cgroupfs"];
     let lxc = |tool: &'static str| [tool, "-n", "lone", "-P", &bundle].map(str::to_owned);
     for _ in 0..rounds {
-        time("crun", "start", crun.iter().chain(&["run", "--detach", "--bundle", &bundle, "lone"]));
-        time("crun", "exec true", crun.iter().chain(&["exec", "lone", "/bin/true"]));
-        time("crun", "kill", crun.iter().chain(&["delete", "--force", "lone"]));
+        for (side, bundle) in [("crun", &bundle), ("crun user", &user_bundle)] {
+            time(side, "start", crun.iter().chain(&["run", "--detach", "--bundle", bundle, "lone"]));
+            time(side, "exec true", crun.iter().chain(&["exec", "lone", "/bin/true"]));
+            time(side, "kill", crun.iter().chain(&["delete", "--force", "lone"]));
+        }
         time("lxc", "start", lxc("lxc-start").iter().map(String::as_str).chain(["-f", &config]));
         time("lxc", "exec true", lxc("lxc-attach").iter().map(String::as_str).chain(["--", "/bin/true"]));
         time("lxc", "kill", lxc("lxc-stop").iter().map(String::as_str).chain(["-k"]));
@@ -130,6 +137,22 @@ fn prepare_crun(dir: &Path) -> Option<()> {
     spec["process"]["args"] = json!(["/bin/sleep", "100000"]);
     spec["root"] = json!({"path": "rootfs", "readonly": false});
     fs::write(path, spec.to_string()).ok()
+}
+
+/// The bundle of [`prepare_crun_user`], in the directory of the first.
+const USER_BUNDLE: &str = "user";
+
+/// Writes a second bundle: the same root and process, with ids of its own.
+fn prepare_crun_user(dir: &Path) -> Option<()> {
+    let mut spec: Value = serde_json::from_slice(&fs::read(dir.join("config.json")).ok()?).ok()?;
+    spec["root"]["path"] = json!(dir.join("rootfs"));
+    spec["linux"]["namespaces"].as_array_mut()?.push(json!({"type": "user"}));
+    for ids in ["uidMappings", "gidMappings"] {
+        spec["linux"][ids] = json!([{"containerID": 0, "hostID": 1_000_000, "size": 65536}]);
+    }
+    let bundle = dir.join(USER_BUNDLE);
+    fs::create_dir(&bundle).ok()?;
+    fs::write(bundle.join("config.json"), spec.to_string()).ok()
 }
 
 fn prepare_lxc(dir: &Path) -> Option<()> {

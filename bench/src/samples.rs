@@ -10,8 +10,10 @@ pub enum Side {
     Ours,
     /// LXD.
     Lxd,
-    /// crun, by hand.
+    /// crun, by hand: its own default.
     Crun,
+    /// crun, by hand: its default with a user namespace, as a container of ours has.
+    CrunUser,
     /// The tools of liblxc, by hand.
     Lxc,
 }

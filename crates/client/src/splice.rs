@@ -22,8 +22,14 @@ pub struct Line {
 }
 
 impl Line {
-    /// Makes one; either descriptor must be a pipe for the kernel to do the work.
+    /// Makes one; either descriptor must be a pipe for the kernel to do the work. Both are made to hold as much as one step
+    /// moves, where they are pipes and the kernel allows it: a small one would have both its ends wait for each other all the time.
     pub fn new(from: OwnedFd, to: OwnedFd) -> Line {
+        for end in [&from, &to] {
+            if rustix::pipe::fcntl_getpipe_size(end).is_ok_and(|size| size < STEP) {
+                let _ = rustix::pipe::fcntl_setpipe_size(end, STEP);
+            }
+        }
         Line { from, to, buffer: None }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use coffer_model::{Instance, InstanceName, PoolName, ProjectName};
+use coffer_network::Inspector;
 use coffer_runtime::cgroup::{self, Figures, Stats};
 use coffer_storage::Volume;
 
@@ -71,7 +72,7 @@ impl Engine {
             Scope::All => None,
         };
         let instances = self.inner.store.read(|conn| coffer_store::instance::list(conn, project))?;
-        let mut pass = Pass { inspector: coffer_network::Inspector::open().ok(), pools: HashMap::new(), disks: HashMap::new() };
+        let mut pass = Pass { inspector: Inspector::default(), pools: HashMap::new(), disks: HashMap::new() };
         let running = instances.iter().filter_map(|instance| {
             let (_, running) = self.inner.cells.peek(&instance.project, &instance.name);
             Some(self.instance_metrics(instance, &*running?, &mut pass))
@@ -86,7 +87,7 @@ impl Engine {
         let hierarchies = &self.inner.hierarchies;
         let figures = cgroup::figures(hierarchies, &running.cgroup).unwrap_or_default();
         let stats = cgroup::stats(hierarchies, &running.cgroup).unwrap_or_default();
-        let links = pass.inspector.as_mut().and_then(|inspector| inspector.links_in(running.netns.as_fd()).ok());
+        let links = pass.inspector.links_in(running.netns.as_fd());
         let disks = figures.disks.iter().map(|(number, traffic)| (pass.disk(number), *traffic)).collect();
         InstanceMetrics {
             project: instance.project.clone(),
@@ -124,7 +125,7 @@ impl Engine {
 
 /// What is read once for all instances.
 struct Pass {
-    inspector: Option<coffer_network::Inspector>,
+    inspector: Inspector,
     /// Driver, bytes in all and bytes in use of each pool.
     pools: HashMap<PoolName, Option<(String, u64, u64)>>,
     /// Names of block devices by their numbers.

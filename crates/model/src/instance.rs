@@ -53,22 +53,13 @@ impl Instance {
     /// The configuration that counts: the profiles' keys in order, and the instance's own over them.
     #[must_use]
     pub fn expanded_config(&self, profiles: &[Profile]) -> Config {
-        let mut config = Config::default();
-        for profile in profiles {
-            config.merge(&profile.config);
-        }
-        config.merge(&self.config);
-        config
+        expanded_config(&self.config, profiles)
     }
 
     /// The devices that count: a device of the instance replaces the profiles' of the same name as a whole.
     #[must_use]
     pub fn expanded_devices(&self, profiles: &[Profile]) -> Devices {
-        let mut devices = Devices::default();
-        for source in profiles.iter().map(|profile| &profile.devices).chain([&self.devices]) {
-            devices.0.extend(source.0.iter().map(|(name, keys)| (name.clone(), keys.clone())));
-        }
-        devices
+        expanded_devices(&self.devices, profiles)
     }
 
     /// The instance's name on disk and in cgroups: `NAME`, or `PROJECT_NAME` outside the default project.
@@ -82,4 +73,23 @@ impl Instance {
     pub fn id_map(&self) -> Option<IdMap> {
         self.config.get("volatile.idmap.next").and_then(IdMap::from_volatile)
     }
+}
+
+/// The profiles' keys in order, and `own` over them.
+pub(crate) fn expanded_config(own: &Config, profiles: &[Profile]) -> Config {
+    let mut config = Config::default();
+    for profile in profiles {
+        config.merge(&profile.config);
+    }
+    config.merge(own);
+    config
+}
+
+/// The profiles' devices, each replaced as a whole by one of the same name in `own`.
+pub(crate) fn expanded_devices(own: &Devices, profiles: &[Profile]) -> Devices {
+    let mut devices = Devices::default();
+    for source in profiles.iter().map(|profile| &profile.devices).chain([own]) {
+        devices.0.extend(source.0.iter().map(|(name, keys)| (name.clone(), keys.clone())));
+    }
+    devices
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::Time;
 use crate::config::Config;
 use crate::device::Devices;
-use crate::instance::{Instance, Phase};
+use crate::entity::Profile;
+use crate::instance::{Instance, Phase, expanded_config, expanded_devices};
 use crate::names::{ProfileName, SnapshotName};
 
 /// What an instance was at a moment; the state of its root volume is kept in the pool under the same name.
@@ -61,6 +62,18 @@ impl InstanceSnapshot {
             phase: Phase::Creating,
             renamed_from: None,
         }
+    }
+
+    /// The configuration that counted, with the profiles as they are now.
+    #[must_use]
+    pub fn expanded_config(&self, profiles: &[Profile]) -> Config {
+        expanded_config(&self.config, profiles)
+    }
+
+    /// The devices that counted, with the profiles as they are now.
+    #[must_use]
+    pub fn expanded_devices(&self, profiles: &[Profile]) -> Devices {
+        expanded_devices(&self.devices, profiles)
     }
 
     /// The instance as it was, with all that snapshots do not keep taken from what it is now.

@@ -141,9 +141,10 @@ impl LinkAddress {
 }
 
 /// Reads the links of containers without entering their network namespaces. Keep one for many containers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inspector {
-    routes: RouteSocket,
+    /// Opened when first needed.
+    routes: Option<RouteSocket>,
     /// Names of the host's links by number, read when first needed.
     names: Option<HashMap<u32, String>>,
     /// Our own namespace's number, if it has one.
@@ -151,22 +152,15 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// Opens a socket.
-    ///
-    /// # Errors
-    /// `EMFILE`.
-    pub fn open() -> io::Result<Self> {
-        Ok(Self { routes: RouteSocket::open()?, names: None, own: None })
-    }
-
     /// Lists the links in the network namespace behind `namespace` (`/proc/PID/ns/net`, say).
     ///
     /// # Errors
-    /// `EBADF` if the descriptor is no network namespace; what the kernel reports.
+    /// `EBADF` if the descriptor is no network namespace; `EMFILE`; what the kernel reports.
     pub fn links_in(&mut self, namespace: BorrowedFd<'_>) -> io::Result<Vec<LinkState>> {
-        let id = self.routes.namespace_id(namespace)?;
-        let links = self.routes.links(Namespace::Id(id))?;
-        let addresses = self.routes.addresses(Namespace::Id(id))?;
+        let routes = self.routes()?;
+        let id = routes.namespace_id(namespace)?;
+        let links = routes.links(Namespace::Id(id))?;
+        let addresses = routes.addresses(Namespace::Id(id))?;
         let mut states = Vec::with_capacity(links.len());
         for link in links {
             let host_name = self.host_end(&link)?;
@@ -175,19 +169,26 @@ impl Inspector {
         Ok(states)
     }
 
+    fn routes(&mut self) -> io::Result<&mut RouteSocket> {
+        if self.routes.is_none() {
+            self.routes = Some(RouteSocket::open()?);
+        }
+        Ok(self.routes.as_mut().expect("opened just now"))
+    }
+
     /// Finds the name of a veth's other end, if that is in our namespace.
     fn host_end(&mut self, link: &Link) -> io::Result<Option<String>> {
         let (Some(peer), Some(namespace), Some("veth")) = (link.peer, link.peer_namespace, link.kind.as_deref()) else { return Ok(None) };
         if self.own != Some(namespace) {
             // Our number may have been given just now, by the kernel answering about this very link.
             let own = std::fs::File::open("/proc/self/ns/net")?;
-            self.own = Some(self.routes.namespace_id(std::os::fd::AsFd::as_fd(&own))?);
+            self.own = Some(self.routes()?.namespace_id(std::os::fd::AsFd::as_fd(&own))?);
         }
         if self.own != Some(namespace) {
             return Ok(None);
         }
         if !self.names.as_ref().is_some_and(|names| names.contains_key(&peer)) {
-            let links = self.routes.links(Namespace::Own)?;
+            let links = self.routes()?.links(Namespace::Own)?;
             self.names = Some(links.into_iter().map(|link| (link.index, link.name)).collect());
         }
         Ok(self.names.as_ref().and_then(|names| names.get(&peer)).cloned())

@@ -32,8 +32,8 @@ fn config(config: &Config) -> BTreeMap<String, String> {
     config.0.clone()
 }
 
-fn devices(devices: &Devices) -> BTreeMap<String, BTreeMap<String, String>> {
-    devices.0.iter().map(|(name, keys)| (name.to_string(), keys.0.clone())).collect()
+fn devices(devices: Devices) -> BTreeMap<String, BTreeMap<String, String>> {
+    devices.0.into_iter().map(|(name, keys)| (name.to_string(), keys.0)).collect()
 }
 
 fn names<T: ToString>(names: &[T]) -> Vec<String> {

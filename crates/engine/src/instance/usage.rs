@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
 use coffer_model::{Config, Devices, Instance, InstanceName, PoolName, ProjectName, Status};
+use coffer_network::Inspector;
 use coffer_storage::Volume;
 
 use crate::Engine;
@@ -20,11 +21,18 @@ impl Engine {
         let loaded = self.load(project, name)?;
         let (status, running) = self.inner.cells.peek(project, name);
         let devices = loaded.instance.expanded_devices(&loaded.profiles);
-        Ok(self.usage(&loaded.instance, &devices, status, running.as_deref()))
+        Ok(self.usage(&loaded.instance, &devices, status, running.as_deref(), &mut Inspector::default()))
     }
 
-    /// What cannot be read just now, because the instance is ending, shows as nothing.
-    pub(crate) fn usage(&self, instance: &Instance, devices: &Devices, status: Status, running: Option<&Running>) -> InstanceState {
+    /// What cannot be read just now, because the instance is ending, shows as nothing. Many instances share an inspector.
+    pub(crate) fn usage(
+        &self,
+        instance: &Instance,
+        devices: &Devices,
+        status: Status,
+        running: Option<&Running>,
+        inspector: &mut Inspector,
+    ) -> InstanceState {
         let mut state = InstanceState {
             status,
             ready: self.inner.cells.is_ready(&instance.project, &instance.name),
@@ -51,7 +59,8 @@ impl Engine {
             state.swap_usage = stats.swap.unwrap_or(0);
             state.swap_peak = stats.swap_peak.unwrap_or(0);
         }
-        state.network = links_in(running).into_iter().map(|link| (link.name.clone(), link)).collect();
+        let links = inspector.links_in(running.netns.as_fd()).unwrap_or_default();
+        state.network = links.into_iter().map(|link| (link.name.clone(), link)).collect();
         state
     }
 
@@ -70,10 +79,4 @@ impl Engine {
         };
         devices.0.iter().filter_map(|(name, device)| Some((name.to_string(), of(device)?))).collect()
     }
-}
-
-/// The links inside; nothing when the instance is just ending.
-fn links_in(running: &Running) -> Vec<coffer_network::LinkState> {
-    let links = coffer_network::Inspector::open().and_then(|mut inspector| inspector.links_in(running.netns.as_fd()));
-    links.unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use coffer_model::{Backup, BackupOwner, Instance, InstanceName, InstanceSnapshot, Profile, ProfileName, ProjectName};
+use coffer_network::Inspector;
 use coffer_store::project::Feature;
 use coffer_store::{Conn, StoreError};
 
@@ -37,13 +38,14 @@ impl Engine {
         for owned in snapshots.into_iter().filter(|owned| is_whole(&owned.snapshot)) {
             by_instance.entry((owned.project, owned.instance)).or_default().push(owned.snapshot);
         }
+        let mut inspector = Inspector::default();
         let view = |instance: Instance| {
             let own = |name: &ProfileName| profiles.get(&(instance.project.clone(), name.clone())).cloned();
             let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
             let snapshots = by_instance.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
             let snapshots = snapshots.into_iter().map(|snapshot| SnapshotView::of(&instance, snapshot, &profiles)).collect();
             let backups = kept.remove(&of_instance(&instance)).unwrap_or_default();
-            InstanceView { snapshots, backups, ..self.view(instance, &own, detail) }
+            InstanceView { snapshots, backups, ..self.view(instance, &own, detail, &mut inspector) }
         };
         Ok(instances.into_iter().map(view).collect())
     }
@@ -56,7 +58,7 @@ impl Engine {
         let loaded = self.load(project, name)?;
         let snapshots = if detail == Detail::Full { self.snapshots(project, name)? } else { Vec::new() };
         let backups = if detail == Detail::Full { self.backups(&of_instance(&loaded.instance))? } else { Vec::new() };
-        Ok(InstanceView { snapshots, backups, ..self.view(loaded.instance, &loaded.profiles, detail) })
+        Ok(InstanceView { snapshots, backups, ..self.view(loaded.instance, &loaded.profiles, detail, &mut Inspector::default()) })
     }
 
     /// Reads an instance with its profiles.
@@ -74,10 +76,10 @@ impl Engine {
         })
     }
 
-    fn view(&self, instance: Instance, profiles: &[Profile], detail: Detail) -> InstanceView {
+    fn view(&self, instance: Instance, profiles: &[Profile], detail: Detail, inspector: &mut Inspector) -> InstanceView {
         let (status, running) = self.inner.cells.peek(&instance.project, &instance.name);
         let expanded_devices = instance.expanded_devices(profiles);
-        let state = (detail == Detail::Full).then(|| self.usage(&instance, &expanded_devices, status, running.as_deref()));
+        let state = (detail == Detail::Full).then(|| self.usage(&instance, &expanded_devices, status, running.as_deref(), inspector));
         InstanceView {
             expanded_config: instance.expanded_config(profiles),
             expanded_devices,

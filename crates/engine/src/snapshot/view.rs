@@ -67,8 +67,7 @@ impl SnapshotView {
     /// Shows a snapshot of `instance` with what its profiles are now.
     pub(crate) fn of(instance: &Instance, snapshot: InstanceSnapshot, profiles: &ProfileMap) -> Self {
         let own = named(&instance.project, &snapshot.profiles, profiles);
-        let then = snapshot.as_instance(instance);
-        Self { expanded_config: then.expanded_config(&own), expanded_devices: then.expanded_devices(&own), snapshot }
+        Self { expanded_config: snapshot.expanded_config(&own), expanded_devices: snapshot.expanded_devices(&own), snapshot }
     }
 }
 

@@ -23,7 +23,7 @@ pub fn routes(prefix: &str) -> Router<App> {
 /// `GET /1.0/instances/{name}/state`.
 async fn read(State(app): State<App>, Named(name): Named<InstanceName>, Place(project): Place) -> Answer {
     let state = app.run(move |engine| engine.instance_state(&project, &name)).await?;
-    envelope::sync(show::instance_state(&state))
+    envelope::sync(show::instance_state(state))
 }
 
 /// `PUT /1.0/instances/{name}/state`.

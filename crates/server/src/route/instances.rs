@@ -56,16 +56,16 @@ async fn list(State(app): State<App>, family: Family, Everywhere(scope): Everywh
     if !filter.is_empty() {
         views.retain(|view| {
             if recursion == Recursion::Everything {
-                passes(&filter, &show::instance_full(view))
+                passes(&filter, &show::instance_full(view.clone()))
             } else {
-                passes(&filter, &show::instance(view))
+                passes(&filter, &show::instance(view.clone()))
             }
         });
     }
     match recursion {
         Recursion::Urls => envelope::sync(views.iter().map(|view| url(family, view)).collect::<Vec<_>>()),
-        Recursion::Objects => envelope::sync(views.iter().map(show::instance).collect::<Vec<_>>()),
-        Recursion::Everything => envelope::sync(views.iter().map(show::instance_full).collect::<Vec<_>>()),
+        Recursion::Objects => envelope::sync(views.into_iter().map(show::instance).collect::<Vec<_>>()),
+        Recursion::Everything => envelope::sync(views.into_iter().map(show::instance_full).collect::<Vec<_>>()),
     }
 }
 
@@ -168,7 +168,7 @@ async fn read(State(app): State<App>, Named(name): Named<InstanceName>, Place(pr
     let detail = if full { Detail::Full } else { Detail::Plain };
     let view = app.run(move |engine| engine.instance(&project, &name, detail)).await?;
     let tag = etag::instance(&view.instance);
-    if full { envelope::tagged(show::instance_full(&view), &tag) } else { envelope::tagged(show::instance(&view), &tag) }
+    if full { envelope::tagged(show::instance_full(view), &tag) } else { envelope::tagged(show::instance(view), &tag) }
 }
 
 /// `PUT /1.0/instances/{name}`.

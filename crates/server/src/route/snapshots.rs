@@ -37,7 +37,7 @@ async fn list(
             let url = |name: &InstanceName, snapshot: &SnapshotName| family.url(name, &format!("/snapshots/{snapshot}"), &project);
             envelope::sync(views.iter().map(|view| url(&name, &view.snapshot.name)).collect::<Vec<_>>())
         }
-        Recursion::Objects | Recursion::Everything => envelope::sync(views.iter().map(show::snapshot).collect::<Vec<_>>()),
+        Recursion::Objects | Recursion::Everything => envelope::sync(views.into_iter().map(show::snapshot).collect::<Vec<_>>()),
     }
 }
 
@@ -79,7 +79,8 @@ pub fn refuse_stateful(stateful: bool) -> Result<(), Refusal> {
 /// `GET /1.0/instances/{name}/snapshots/{snapshot}`.
 async fn read(State(app): State<App>, Named((name, snapshot)): Named<(InstanceName, SnapshotName)>, Place(project): Place) -> Answer {
     let view = app.run(move |engine| engine.snapshot(&project, &name, &snapshot)).await?;
-    envelope::tagged(show::snapshot(&view), &etag::snapshot(&view.snapshot))
+    let tag = etag::snapshot(&view.snapshot);
+    envelope::tagged(show::snapshot(view), &tag)
 }
 
 /// `PUT /1.0/instances/{name}/snapshots/{snapshot}`.

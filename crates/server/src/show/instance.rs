@@ -1,33 +1,31 @@
 //! Instances and their state.
 
-use std::collections::BTreeMap;
-
 use coffer_api::{
     Instance, InstanceFull, InstanceSnapshot, InstanceState, InstanceStateCpu, InstanceStateDisk, InstanceStateMemory, StatusCode,
 };
 use coffer_engine::{InstanceView, SnapshotView};
 
-use super::{NO_MEMBER, config, devices, names, when};
+use super::{NO_MEMBER, devices, names, when};
 
 /// An instance.
 #[must_use]
-pub fn instance(view: &InstanceView) -> Instance {
+pub fn instance(view: InstanceView) -> Instance {
     let InstanceView { instance, expanded_config, expanded_devices, status, ready, .. } = view;
     Instance {
-        architecture: instance.architecture.clone(),
-        config: config(&instance.config),
-        devices: devices(&instance.devices),
+        architecture: instance.architecture,
+        config: instance.config.0,
+        devices: devices(instance.devices),
         ephemeral: instance.ephemeral,
         profiles: names(&instance.profiles),
         restore: String::new(),
         stateful: false,
-        description: instance.description.clone(),
+        description: instance.description,
         created_at: instance.created_at.into(),
-        expanded_config: config(expanded_config),
+        expanded_config: expanded_config.0,
         expanded_devices: devices(expanded_devices),
         name: instance.name.to_string(),
-        status: word(*status, *ready).text().to_owned(),
-        status_code: word(*status, *ready),
+        status: word(status, ready).text().to_owned(),
+        status_code: word(status, ready),
         last_used_at: when(instance.last_used_at),
         location: NO_MEMBER.into(),
         kind: "container".into(),
@@ -37,29 +35,31 @@ pub fn instance(view: &InstanceView) -> Instance {
 
 /// An instance with its state, its snapshots and its backups.
 #[must_use]
-pub fn instance_full(view: &InstanceView) -> InstanceFull {
-    let state = match &view.state {
+pub fn instance_full(mut view: InstanceView) -> InstanceFull {
+    let state = match view.state.take() {
         Some(state) => instance_state(state),
         None => {
             let code = word(view.status, view.ready);
             InstanceState { status: code.text().to_owned(), status_code: code, processes: -1, ..InstanceState::default() }
         }
     };
-    instance(view).into_full(state, view.snapshots.iter().map(snapshot).collect(), view.backups.iter().map(super::backup).collect())
+    let snapshots = std::mem::take(&mut view.snapshots).into_iter().map(snapshot).collect();
+    let backups = view.backups.iter().map(super::backup).collect();
+    instance(view).into_full(state, snapshots, backups)
 }
 
 /// A snapshot of an instance. How much it occupies is not looked up: with some drivers that takes long.
 #[must_use]
-pub fn snapshot(view: &SnapshotView) -> InstanceSnapshot {
+pub fn snapshot(view: SnapshotView) -> InstanceSnapshot {
     let SnapshotView { snapshot, expanded_config, expanded_devices } = view;
     InstanceSnapshot {
         expires_at: when(snapshot.expires_at),
-        architecture: snapshot.architecture.clone(),
-        config: config(&snapshot.config),
+        architecture: snapshot.architecture,
+        config: snapshot.config.0,
         created_at: snapshot.created_at.into(),
-        devices: devices(&snapshot.devices),
+        devices: devices(snapshot.devices),
         ephemeral: snapshot.ephemeral,
-        expanded_config: config(expanded_config),
+        expanded_config: expanded_config.0,
         expanded_devices: devices(expanded_devices),
         last_used_at: when(snapshot.last_used_at),
         name: snapshot.name.to_string(),
@@ -71,8 +71,8 @@ pub fn snapshot(view: &SnapshotView) -> InstanceSnapshot {
 
 /// What an instance does and uses.
 #[must_use]
-pub fn instance_state(state: &coffer_engine::InstanceState) -> InstanceState {
-    let disk = state.disk.iter().map(|(name, bytes)| (name.clone(), InstanceStateDisk { usage: signed(*bytes) }));
+pub fn instance_state(state: coffer_engine::InstanceState) -> InstanceState {
+    let disk = state.disk.into_iter().map(|(name, bytes)| (name, InstanceStateDisk { usage: signed(bytes) }));
     InstanceState {
         status: word(state.status, state.ready).text().to_owned(),
         status_code: word(state.status, state.ready),
@@ -83,7 +83,7 @@ pub fn instance_state(state: &coffer_engine::InstanceState) -> InstanceState {
             swap_usage: signed(state.swap_usage),
             swap_usage_peak: signed(state.swap_peak),
         },
-        network: state.network.iter().map(|(name, link)| (name.clone(), super::network::inside(link))).collect::<BTreeMap<_, _>>(),
+        network: state.network.iter().map(|(name, link)| (name.clone(), super::network::inside(link))).collect(),
         pid: i64::from(state.pid),
         processes: state.processes,
         cpu: InstanceStateCpu { usage: signed(state.cpu_usage) },

@@ -15,7 +15,7 @@ pub fn profile(view: &ProfileView) -> Profile {
     Profile {
         config: config(&profile.config),
         description: profile.description.clone(),
-        devices: devices(&profile.devices),
+        devices: devices(profile.devices.clone()),
         name: profile.name.to_string(),
         used_by: view.used_by.clone(),
     }
