@@ -478,7 +478,7 @@ fn inspect() {
     network.create().unwrap();
     let guest = Guest::join(&network, "web");
     assert!(guest.machine.reaches(GATEWAY));
-    let mut inspector = Inspector::open().unwrap();
+    let mut inspector = Inspector::default();
     let links = inspector.links_in(guest.machine.fd()).unwrap();
     assert_eq!(links.len(), 2);
     let lo = links.iter().find(|link| link.name == "lo").unwrap();
@@ -564,7 +564,7 @@ fn measure() {
     println!("prepare, known: {} us", median(prepare));
     let link = plans.iter().zip(&machines).map(|(plan, machine)| time(&mut || make_link(plan, machine.inside()).unwrap())).collect();
     println!("make_link: {} us", median(link));
-    let mut inspector = Inspector::open().unwrap();
+    let mut inspector = Inspector::default();
     for round in ["first", "again"] {
         let times = machines.iter().map(|machine| time(&mut || drop(inspector.links_in(machine.fd()).unwrap()))).collect();
         println!("links_in, {round}: {} us", median(times));
