@@ -85,6 +85,8 @@ fn what_is_not_done_is_refused_by_name_with_what_helps() {
         (&["network", "forward", "create", "testbr0", "10.99.7.50"], &["network forward", "not supported", "proxy"]),
         (&["network", "peer", "list", "testbr0"], &["network peer", "not supported", "Open Virtual Network"]),
         (&["network", "zone", "create", "example.org"], &["network zone", "not supported", "dns.domain"]),
+        (&["cluster", "list", "--format", "json"], &["cluster", "not supported", "between remotes"]),
+        (&["storage", "bucket", "create", "default", "b1"], &["storage bucket", "not supported", "object store"]),
         (&["file", "mount", "c1", "--listen", "127.0.0.1:2222"], &["over SSH", "not supported", "mount them on a directory"]),
     ] {
         holds(&daemon.coffer(words.iter().copied()).fails(), hints);
@@ -99,4 +101,38 @@ fn what_is_not_done_is_refused_by_name_with_what_helps() {
     ] {
         holds(&daemon.api().refused("GET", path, None, 501), &[what, "not supported"]);
     }
+}
+
+#[test]
+fn files_are_made_inside() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    daemon.coffer(["file", "create", "-p", "c1/srv/new/empty", "--uid", "7", "--gid", "8", "--mode", "0640"]).clean();
+    daemon.coffer(["file", "create", "c1/srv/dir/"]).clean();
+    daemon.coffer(["file", "create", "--type", "symlink", "c1/srv/link", "new/empty"]).clean();
+    holds(&daemon.coffer(["file", "create", "c1/srv/new/empty"]).fails(), &["c1", "already has a file", "/srv/new/empty"]);
+    daemon.coffer(["file", "create", "--force", "c1/srv/new/empty"]).clean();
+    holds(&daemon.coffer(["file", "create", "--type", "symlink", "c1/srv/other"]).fails(), &["where the link points to"]);
+    daemon.coffer(["start", "c1"]).clean();
+    let seen = daemon.coffer(["exec", "c1", "--", "stat", "-c", "%n %F %u:%g %a", "/srv/new/empty", "/srv/dir", "/srv/link"]).ok();
+    assert_eq!(seen, "/srv/new/empty regular empty file 7:8 640\n/srv/dir directory 0:0 755\n/srv/link symbolic link 0:0 777\n");
+    assert_eq!(daemon.coffer(["exec", "c1", "--", "readlink", "/srv/link"]).ok(), "new/empty\n");
+}
+
+#[test]
+fn top_shows_the_busiest_first() {
+    let Some(daemon) = ready_daemon() else { return };
+    for name in ["idle", "busy"] {
+        daemon.coffer(["launch", "small", name]).ok();
+    }
+    daemon.create_instance("small", "off");
+    let script = "while :; do :; done >/dev/null 2>&1 & echo started";
+    assert_eq!(daemon.coffer(["exec", "busy", "--", "sh", "-c", script]).ok(), "started\n");
+    let told: serde_json::Value = serde_json::from_str(&daemon.coffer(["top", "-f", "json", "--refresh", "1"]).ok()).unwrap();
+    let names: Vec<_> = told.as_array().unwrap().iter().map(|usage| usage["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["busy", "idle"], "{told}");
+    assert!(told[0]["cpu_percent"].as_f64().unwrap() > told[1]["cpu_percent"].as_f64().unwrap(), "{told}");
+    assert!(told[0]["memory_bytes"].as_i64().unwrap() > 0 && told[0]["processes"].as_i64().unwrap() > 1, "{told}");
+    holds(&daemon.coffer(["top", "--refresh", "1"]).ok(), &["NAME", "CPU%", "busy"]);
+    holds(&daemon.coffer(["top", "-c", "nx"]).fails(), &["unknown column 'x'"]);
 }

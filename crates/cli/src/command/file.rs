@@ -1,5 +1,6 @@
 //! `file`: files inside instances.
 
+mod create;
 mod mount;
 mod pull;
 mod push;
@@ -31,6 +32,7 @@ pub(crate) enum File {
         #[arg(value_name = "[REMOTE:]INSTANCE/PATH")]
         file: Target,
     },
+    Create(create::Create),
     Pull(pull::Pull),
     Push(push::Push),
     Mount(mount::Mount),
@@ -47,6 +49,7 @@ impl File {
                 Ok(())
             }
             File::Edit { file } => edit(app, &file).await,
+            File::Create(command) => command.run(app).await,
             File::Pull(command) => command.run(app).await,
             File::Push(command) => command.run(app).await,
             File::Mount(command) => command.run(app).await,

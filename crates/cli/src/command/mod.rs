@@ -2,6 +2,7 @@
 
 mod admin;
 mod alias;
+mod cluster;
 mod completion;
 mod config;
 mod console;
@@ -42,6 +43,7 @@ mod storage_volume;
 mod storage_volume_backup;
 mod storage_volume_copy;
 mod storage_volume_snapshot;
+mod top;
 mod version;
 mod wait;
 mod warning;
@@ -91,6 +93,7 @@ commands! {
     args Init(create::Init) = "init" ["create"];
     args List(list::List) = "list" ["ls"];
     args Info(info::Info) = "info";
+    args Top(top::Top) = "top";
     args Start(state::Start) = "start";
     args Stop(state::Stop) = "stop";
     args Restart(state::Restart) = "restart";
@@ -125,6 +128,7 @@ commands! {
     words Remote(remote::Remote) = "remote";
     words Simplestreams(simplestreams::Simplestreams) = "simplestreams";
     words Warning(warning::Warning) = "warning";
+    args Cluster(cluster::Cluster) = "cluster";
     words Alias(alias::Alias) = "alias";
     words Admin(admin::Admin) = "admin";
     args Version(version::Version) = "version";
@@ -172,6 +176,8 @@ pub(crate) async fn run(command: Command, app: &App) -> Result<i32, CliError> {
         Command::Init(command) => command.run(app).await,
         Command::List(command) => command.run(app).await,
         Command::Info(command) => command.run(app).await,
+        Command::Top(command) => command.run(app).await,
+        Command::Cluster(command) => command.run(),
         Command::Start(command) => return command.run(app).await,
         Command::Stop(command) => command.run(app).await,
         Command::Restart(command) => command.run(app).await,

@@ -97,7 +97,14 @@ pub(crate) enum Storage {
     },
     #[command(subcommand)]
     Volume(Volume),
+    /// Buckets (not supported yet)
+    Bucket {
+        #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
 }
+
+const BUCKET: &str = "storage bucket (run an object store such as MinIO in an instance, on a volume of its own)";
 
 impl Storage {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
@@ -128,6 +135,7 @@ impl Storage {
             Storage::Show { pool, resources: false } => object::show(app, app.client(&pool)?, &named(pool)?).await,
             Storage::Unset { pool, key } => object::unset(app, app.client(&pool)?, &named(pool)?, &key).await,
             Storage::Volume(command) => command.run(app).await,
+            Storage::Bucket { .. } => Err(CliError::Unsupported { what: BUCKET }),
         }
     }
 }

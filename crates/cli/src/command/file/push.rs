@@ -38,7 +38,7 @@ pub(crate) struct Push {
     mode: Option<u32>,
 }
 
-fn parse_mode(text: &str) -> Result<u32, String> {
+pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
     u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| "permissions are octal, such as 0644".to_owned())
 }
 
@@ -53,7 +53,7 @@ impl Push {
         };
         if self.create_dirs {
             let directory = if is_directory { path.trim_end_matches('/') } else { path.rsplit_once('/').map_or("", |(parent, _)| parent) };
-            self.create_parents(&mut sftp, directory)?;
+            create_parents(&mut sftp, directory, (self.uid.unwrap_or(0), self.gid.unwrap_or(0)))?;
         }
         for source in sources {
             if source == "-" {
@@ -85,16 +85,6 @@ impl Push {
     fn attributes_of(&self, metadata: &Metadata) -> Attributes {
         let owner = if self.recursive { (metadata.uid(), metadata.gid()) } else { (0, 0) };
         self.attributes(owner, metadata.mode() & 0o7777)
-    }
-
-    fn create_parents(&self, sftp: &mut Sftp, directory: &str) -> Result<(), CliError> {
-        let mut path = Vec::new();
-        for part in directory.split('/').filter(|part| !part.is_empty()) {
-            path = join(&path, part.as_bytes());
-            let owner = (self.uid.unwrap_or(0), self.gid.unwrap_or(0));
-            make_directory(sftp, &path, Attributes { owner: Some(owner), mode: Some(0o755), ..Attributes::default() })?;
-        }
-        Ok(())
     }
 
     fn send_input(&self, sftp: &mut Sftp, path: &str) -> Result<(), CliError> {
@@ -147,6 +137,16 @@ impl Push {
         uploads.quiet()?;
         Ok(())
     }
+}
+
+/// Makes a directory and those above it, where they are missing.
+pub(super) fn create_parents(sftp: &mut Sftp, directory: &str, owner: (u32, u32)) -> Result<(), CliError> {
+    let mut path = Vec::new();
+    for part in directory.split('/').filter(|part| !part.is_empty()) {
+        path = join(&path, part.as_bytes());
+        make_directory(sftp, &path, Attributes { owner: Some(owner), mode: Some(0o755), ..Attributes::default() })?;
+    }
+    Ok(())
 }
 
 /// Makes a directory; one that is there is fine.
