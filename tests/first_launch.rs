@@ -87,8 +87,13 @@ fn admin_init_auto_needs_no_answer() {
         return;
     }
     let daemon = Daemon::start();
-    daemon.coffer(["admin", "init", "--auto"]).ok();
-    assert_eq!(daemon.api().get("/1.0/storage-pools").as_array().map(Vec::len), Some(1));
+    let drivers = daemon.api().get("/1.0")["environment"]["storage_supported_drivers"].clone();
+    let can = |name: &str| drivers.as_array().unwrap().iter().any(|driver| driver["Name"] == name);
+    let best = ["btrfs", "zfs", "overlay"].into_iter().find(|name| can(name)).unwrap_or("dir");
+    let said = daemon.coffer(["admin", "init", "--auto"]).ok();
+    assert_eq!(said, format!("Storage pool default: {best}\n"));
+    let pools = daemon.api().get("/1.0/storage-pools?recursion=1");
+    assert_eq!((pools.as_array().map(Vec::len), &pools[0]["driver"]), (Some(1), &serde_json::json!(best)));
     daemon.import_busybox();
     daemon.run_instance("small", "c1");
 }

@@ -34,7 +34,7 @@ pub(crate) struct Init {
     /// Port to listen on for other machines
     #[arg(long, value_name = "PORT", requires = "network_address", default_value_t = 8443)]
     network_port: u16,
-    /// Storage driver
+    /// Storage driver; unless said the best that this host can do
     #[arg(long, value_name = "DRIVER", requires = "auto")]
     storage_backend: Option<String>,
     /// Block device for the storage pool; it is formatted
@@ -84,7 +84,12 @@ impl Init {
             preseed.config.insert("core.https_address".into(), listen_address(address, self.network_port));
         }
         if client.storage_pools().await?.is_empty() {
-            let pool = self.pool();
+            let driver = match &self.storage_backend {
+                Some(driver) => driver.clone(),
+                None => questions::best(&questions::drivers(app).await?).to_owned(),
+            };
+            let pool = self.pool(driver);
+            app.note(&format!("Storage pool {}: {}", pool.name, pool.driver))?;
             add_device(&mut preseed, "root", &[("type", "disk"), ("path", "/"), ("pool", &pool.name)]);
             preseed.storage_pools.push(pool);
         }
@@ -96,8 +101,7 @@ impl Init {
         Ok(preseed)
     }
 
-    fn pool(&self) -> StoragePoolsPost {
-        let driver = self.storage_backend.clone().unwrap_or_else(|| "dir".to_owned());
+    fn pool(&self, driver: String) -> StoragePoolsPost {
         let mut config = BTreeMap::new();
         config.extend(self.storage_create_device.clone().map(|device| ("source".to_owned(), device)));
         config.extend(self.storage_create_loop.map(|size| ("size".to_owned(), format!("{size}GiB"))));

@@ -55,12 +55,10 @@ async fn ask_storage(app: &App, preseed: &mut Preseed) -> Result<(), CliError> {
         true => Err(format!("there is a storage pool {name} already")),
         false => Ok(()),
     })?;
-    let supported = app.local().server().await?.value.environment.storage_supported_drivers;
-    let mut drivers: Vec<&str> = supported.iter().map(|driver| driver.name.as_str()).collect();
-    drivers.sort_unstable();
-    let best = PREFERENCE.iter().copied().find(|driver| drivers.contains(driver)).unwrap_or("dir");
+    let drivers = drivers(app).await?;
+    let best = best(&drivers);
     let question = format!("Name of the storage backend to use ({})", drivers.join(", "));
-    let driver = ask_checked(&question, best, |driver| match drivers.contains(&driver) {
+    let driver = ask_checked(&question, best, |driver| match drivers.iter().any(|known| known == driver) {
         true => Ok(()),
         false => Err(format!("choose one of {}", drivers.join(", "))),
     })?;
@@ -71,6 +69,19 @@ async fn ask_storage(app: &App, preseed: &mut Preseed) -> Result<(), CliError> {
     add_device(preseed, "root", &[("type", "disk"), ("path", "/"), ("pool", &name)]);
     preseed.storage_pools.push(StoragePoolsPost { config, name, driver, ..Default::default() });
     Ok(())
+}
+
+/// The drivers that this host can do, by name.
+pub(super) async fn drivers(app: &App) -> Result<Vec<String>, CliError> {
+    let supported = app.local().server().await?.value.environment.storage_supported_drivers;
+    let mut drivers: Vec<String> = supported.into_iter().map(|driver| driver.name).collect();
+    drivers.sort_unstable();
+    Ok(drivers)
+}
+
+/// The best of some drivers.
+pub(super) fn best(drivers: &[String]) -> &'static str {
+    PREFERENCE.iter().copied().find(|driver| drivers.iter().any(|known| known == driver)).unwrap_or("dir")
 }
 
 /// Asks where a pool of blocks or copies lies: on a device, in a new file, or where it is already.
