@@ -13,7 +13,7 @@ use coffer_sys::socket::PacketSocket;
 use crate::Engine;
 use crate::MonitorError;
 use crate::error::EngineError;
-use crate::instance::start::SOCKET;
+use crate::instance::start::{SOCKET, netns};
 use crate::live::Running;
 
 /// What became of an instance while no daemon was there.
@@ -181,7 +181,9 @@ impl Engine {
         monitor.tell(Request::Subscribe, &[]).map_err(failed)?;
         let started_at = i64::try_from(status.started_at).ok().and_then(|milliseconds| Time::from_millisecond(milliseconds).ok());
         let started_at = started_at.unwrap_or_else(Time::now);
-        let running: Running = self.describe(Arc::new(monitor), status.pid, started_at, status.cgroup.clone()).map_err(failed)?;
+        let (_, handles) = monitor.ask(Request::Handles, &[]).map_err(failed)?;
+        let netns = netns(handles).map_err(failed)?;
+        let running = Running { monitor: Arc::new(monitor), pid: status.pid, netns, started_at, cgroup: status.cgroup.clone() };
         self.inner.cells.get(&instance.project, &instance.name).change(|live| {
             live.status = state;
             live.ready = instance.config.flag(crate::guest::facts::READY, false);

@@ -282,7 +282,7 @@ pub enum Message {
 pub enum Answer {
     /// Done.
     Done,
-    /// The instance runs.
+    /// The instance runs. The descriptors are those of [`Handles`].
     Started {
         /// Init's process id on the host.
         pid: u32,

@@ -188,8 +188,8 @@ impl Engine {
         let request = spec::Request::Start { spec: Box::new(spec), listen: Some(listen) };
         let pending = monitor.begin(request, &borrowed).map_err(failed)?;
         let remembered = self.remember_start(instance, volatile, claim);
-        let (pid, warnings) = match pending.wait(START_PATIENCE) {
-            Ok((spec::Answer::Started { pid, warnings }, _)) => (pid, warnings),
+        let (pid, warnings, handles) = match pending.wait(START_PATIENCE) {
+            Ok((spec::Answer::Started { pid, warnings }, handles)) => (pid, warnings, handles),
             other => {
                 self.forget_start(instance);
                 return Err(failed(other.err().unwrap_or(MonitorError::Mismatch)));
@@ -203,20 +203,10 @@ impl Engine {
         for warning in warnings {
             tracing::warn!(instance = %instance.key(), "{warning}");
         }
-        monitor.tell(spec::Request::Subscribe, &[]).map_err(failed)?;
-        self.describe(monitor, pid, Time::now(), cgroup).map_err(failed)
-    }
-
-    /// Collects what the daemon keeps of a running instance.
-    pub(crate) fn describe(&self, monitor: Arc<Monitor>, pid: u32, started_at: Time, cgroup: String) -> Result<Running, MonitorError> {
-        let (answer, mut handles) = monitor.ask(spec::Request::Handles, &[])?;
-        match answer {
-            spec::Answer::Handles(_) if handles.len() >= 2 => {
-                let netns = handles.swap_remove(1);
-                Ok(Running { monitor, pid, netns, started_at, cgroup })
-            }
-            _ => Err(MonitorError::Mismatch),
-        }
+        // It is done before anything that is asked later; one that ends before is gone, which is noticed too.
+        monitor.begin(spec::Request::Subscribe, &[]).map_err(failed)?;
+        let netns = netns(handles).map_err(failed)?;
+        Ok(Running { monitor, pid, netns, started_at: Time::now(), cgroup })
     }
 
     /// Keeps what the next start and the next daemon need to know of this one.
@@ -307,6 +297,14 @@ impl Loaded {
         }
         Ok(())
     }
+}
+
+/// The network namespace among a monitor's handles.
+pub(crate) fn netns(mut handles: Vec<OwnedFd>) -> Result<OwnedFd, MonitorError> {
+    if handles.len() < 2 {
+        return Err(MonitorError::Mismatch);
+    }
+    Ok(handles.swap_remove(1))
 }
 
 fn starting_failed(instance: &Instance, cause: MonitorError) -> EngineError {

@@ -112,7 +112,7 @@ impl Monitor {
         }
     }
 
-    fn handles(&mut self) -> Result<(Answer, Vec<OwnedFd>), Refusal> {
+    pub(super) fn handles(&mut self) -> Result<(Answer, Vec<OwnedFd>), Refusal> {
         let instance = self.running()?;
         let Some(door) = &instance.door else { return Err(refusal(RefusalKind::State, "the instance is not running")) };
         let userns = match &instance.userns {

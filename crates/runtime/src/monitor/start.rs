@@ -181,7 +181,9 @@ impl Monitor {
         if let Err(error) = joined.or_else(|error| if error.raw_os_error() == Some(GONE) { Ok(()) } else { Err(error) }) {
             self.warn(format!("joining the process namespace: {error}"));
         }
-        self.answer(starting.asker, Ok(Answer::Started { pid, warnings: starting.warnings }), Vec::new());
+        // Who needs the handles and finds none here asks for them, and is told why there are none.
+        let handles = self.handles().map(|(_, fds)| fds).unwrap_or_default();
+        self.answer(starting.asker, Ok(Answer::Started { pid, warnings: starting.warnings }), handles);
         self.report(&Report::Started { pid });
     }
 
