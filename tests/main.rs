@@ -31,6 +31,7 @@ mod keys;
 mod lifecycle;
 mod lifecycle_events;
 mod limits;
+mod lxcfs;
 mod lxd_archives;
 mod metrics;
 mod network;

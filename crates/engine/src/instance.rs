@@ -12,6 +12,7 @@ pub mod exec;
 pub mod exec_resumed;
 pub mod files;
 pub mod ids;
+mod lxcfs;
 pub mod metadata;
 mod modules;
 pub mod names;

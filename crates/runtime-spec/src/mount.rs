@@ -73,6 +73,27 @@ pub struct Mount {
     pub optional: bool,
 }
 
+impl Mount {
+    /// A descriptor of the start mounted as it is, with nothing restricted: for what is the host's own.
+    #[must_use]
+    pub fn of_descriptor(position: u32, target: impl Into<String>) -> Self {
+        Self {
+            source: MountSource::Host(Source::Fd(position)),
+            target: target.into(),
+            readonly: false,
+            nosuid: false,
+            nodev: false,
+            noexec: false,
+            recursive: false,
+            idmapped: false,
+            owner: None,
+            propagation: Propagation::Private,
+            create: CreateTarget::Matching,
+            optional: false,
+        }
+    }
+}
+
 /// A user of the host, and who it is inside. With `idmapped` the other ids are shifted; without, the instance's own ids are
 /// on disk as they are on the host, and all others are nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

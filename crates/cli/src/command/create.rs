@@ -229,8 +229,14 @@ impl Plan<'_> {
         let name = &self.request.name;
         app.note(&if name.is_empty() { format!("{word} the instance") } else { format!("{word} {name}") })?;
         let pending = self.client.create_instance(&InstancesPost { start, ..self.request.clone() }).await?;
-        let hint = |error| if start && !name.is_empty() { super::state::with_log_hint(app, error, name) } else { error };
-        let done = app.finish(pending, "Retrieving image").await.map_err(hint)?;
+        let done = match app.finish(pending, "Retrieving image").await {
+            Ok(done) => done,
+            // One that was made and did not start is there, and its log with it.
+            Err(error) if start && !name.is_empty() && self.client.instance(name).await.is_ok() => {
+                return Err(super::state::with_log_hint(app, error, name));
+            }
+            Err(error) => return Err(error),
+        };
         tell_default_setup(app, &done)?;
         Ok(if name.is_empty() { created_name(&done) } else { name.clone() })
     }

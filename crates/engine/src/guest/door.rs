@@ -130,21 +130,8 @@ impl Engine {
 
 /// The mount of a door's directory; `position` is its descriptor's.
 pub(crate) fn mount(position: u32) -> spec::Mount {
-    spec::Mount {
-        source: spec::MountSource::Host(spec::Source::Fd(position)),
-        target: INSIDE.to_owned(),
-        // It belongs to the host's root and only that may write to it: restrictions would cost time and add nothing.
-        readonly: false,
-        nosuid: false,
-        nodev: false,
-        noexec: false,
-        recursive: false,
-        idmapped: false,
-        owner: None,
-        propagation: spec::Propagation::Private,
-        create: spec::CreateTarget::Matching,
-        optional: false,
-    }
+    // It belongs to the host's root and only that may write to it: restrictions would cost time and add nothing.
+    spec::Mount::of_descriptor(position, INSIDE)
 }
 
 /// Puts a socket into the directory, in the place of an earlier daemon's. Anybody inside may connect; who asks is looked at then.

@@ -9,8 +9,8 @@ use coffer_runtime_spec as spec;
 use coffer_storage::{Pool, Volume};
 use coffer_sys::path::Root;
 
-use super::modules;
 use super::resolve::{self, Parts};
+use super::{lxcfs, modules};
 use crate::device::{self, RunConfig};
 use crate::error::EngineError;
 use crate::events::Caller;
@@ -81,6 +81,7 @@ impl Engine {
         let mut devices = self.device_start(&loaded, &mut fds, &mut undo)?;
         self.process_files(&loaded, &mut fds, &mut devices, &mut undo)?;
         self.guest_start(&loaded, id_map, &mut fds, &mut devices, &mut undo)?;
+        lxcfs::mount(&mut fds, &mut devices);
         let cpus = self.assign_cpus(&loaded);
         undo.push("giving its CPUs back", || {
             self.free_cpus(loaded.id);
