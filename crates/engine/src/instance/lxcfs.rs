@@ -34,7 +34,7 @@ const FUSE: i64 = 0x6573_5546;
 pub(super) fn mount(fds: &mut Vec<OwnedFd>, devices: &mut RunConfig) {
     let Ok(root) = Root::open(MOUNTED) else { return };
     // The package's empty directory stays where lxcfs does not run.
-    if !rustix::fs::fstatfs(&root).is_ok_and(|fs| i64::from(fs.f_type) == FUSE) {
+    if !rustix::fs::fstatfs(&root).is_ok_and(|fs| fs.f_type == FUSE) {
         return;
     }
     for file in FILES {
