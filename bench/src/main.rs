@@ -125,6 +125,9 @@ fn measure(plan: &Plan) -> Result<(), String> {
         contender.set_up()?;
     }
     let mut samples = Samples::default();
+    if plan.wants("files") {
+        files::measure(plan, &contenders, &mut samples);
+    }
     if plan.wants("scenes") {
         scenes::play(plan, &contenders, "bb", "dir", &mut samples);
         scenes::play(plan, &contenders, "bb", "btrfs", &mut samples);
@@ -148,9 +151,6 @@ fn measure(plan: &Plan) -> Result<(), String> {
     }
     if plan.wants("stream") {
         scenes::stream(&contenders, &mut samples);
-    }
-    if plan.wants("files") {
-        files::measure(plan, &contenders, &mut samples);
     }
     if plan.wants("parallel") {
         scenes::parallel(plan, &contenders, &mut samples);
