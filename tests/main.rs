@@ -21,6 +21,7 @@ mod faults;
 mod files;
 mod first_launch;
 mod genuine_lxc;
+mod getting_started;
 mod guest_api;
 mod https;
 mod image_build;
