@@ -47,6 +47,7 @@ const POINTS: &[(&str, UseCase)] = &[
     ("move.volumes-moved", UseCase::Move),
     ("create.image-fetched", UseCase::RemoteLaunch),
     ("publish.packed", UseCase::Publish),
+    ("backup.snapshot-taken", UseCase::Backup),
     ("backup.held", UseCase::Backup),
     ("backup.packed", UseCase::Backup),
     ("backup.stored", UseCase::Backup),
@@ -391,25 +392,34 @@ fn a_publication_cut_anywhere_is_an_image_or_nothing() {
 #[test]
 fn a_backup_cut_anywhere_is_whole_or_absent() {
     each(UseCase::Backup, |daemon, point| {
-        daemon.run_instance("small", "c1");
-        arm(daemon, point);
-        let _ = post(daemon, "POST", "/1.0/instances/c1/backups", &json!({"name": "b1"}));
-        revive(daemon, point);
-        let files = std::fs::read_dir(daemon.state_seen().join("backups/instances/c1")).into_iter().flatten().count();
-        match daemon.api().get("/1.0/instances/c1/backups").as_array().map(Vec::len) {
-            Some(0) => assert_eq!(files, 0, "{point}: no backup, but files"),
-            Some(1) => {
-                let answer = daemon.api().request("GET", "/1.0/instances/c1/backups/b1/export", None).unwrap();
-                assert_eq!(answer.status, 200, "{point}");
-            }
-            other => panic!("{point}: {other:?} backups"),
-        }
-        // It was held still when the daemon died; the next one lets it go on.
-        assert!(daemon.eventually(|| daemon.instance_state("c1")["status"] == "Running"), "{point}: {}", daemon.instance_state("c1"));
-        assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3);
-        // And one of a volume, in a pool that takes snapshots at once.
+        // In one pool instances are held while they are packed, in the other a snapshot is.
         let pool = json!({"name": "fast", "driver": "btrfs", "config": {"size": "256MiB"}});
         daemon.api().expect("POST", "/1.0/storage-pools", Some(&pool));
+        for pool in ["default", "fast"] {
+            if pool == "default" && point == "backup.snapshot-taken" {
+                continue;
+            }
+            daemon.coffer(["launch", "small", "c1", "--storage", pool]).ok();
+            arm(daemon, point);
+            let _ = post(daemon, "POST", "/1.0/instances/c1/backups", &json!({"name": "b1"}));
+            revive(daemon, point);
+            let files = std::fs::read_dir(daemon.state_seen().join("backups/instances/c1")).into_iter().flatten().count();
+            match daemon.api().get("/1.0/instances/c1/backups").as_array().map(Vec::len) {
+                Some(0) => assert_eq!(files, 0, "{point}: no backup, but files"),
+                Some(1) => {
+                    let answer = daemon.api().request("GET", "/1.0/instances/c1/backups/b1/export", None).unwrap();
+                    assert_eq!(answer.status, 200, "{point}");
+                }
+                other => panic!("{point}: {other:?} backups"),
+            }
+            assert_eq!(daemon.api().get("/1.0/instances/c1/snapshots"), json!([]), "{point}");
+            // It was held still when the daemon died; the next one lets it go on.
+            let running = || daemon.instance_state("c1")["status"] == "Running";
+            assert!(daemon.eventually(running), "{point}: {}", daemon.instance_state("c1"));
+            assert_eq!(daemon.coffer(["exec", "c1", "--", "sh", "-c", "exit 3"]).run().code, 3);
+            daemon.coffer(["delete", "--force", "c1"]).ok();
+        }
+        // And one of a volume, in a pool that takes snapshots at once.
         let volumes = "/1.0/storage-pools/fast/volumes/custom";
         daemon.api().expect("POST", volumes, Some(&json!({"name": "v"})));
         arm(daemon, point);

@@ -22,7 +22,7 @@ const OLD: &str = "20261101_0000";
 const NEW: &str = "20261102_0000";
 
 /// Busybox with some megabytes that do not get smaller when they are packed, and a text.
-fn large(text: &str) -> Image {
+pub fn large(text: &str) -> Image {
     images::spoiled(&format!("noise and {text}"), |root| {
         let mut seed = 7_u32;
         let noise = std::iter::repeat_with(|| {

@@ -45,6 +45,7 @@ pub const POINTS: &[&str] = &[
     "move.volumes-moved",
     "create.image-fetched",
     "publish.packed",
+    "backup.snapshot-taken",
     "backup.held",
     "backup.packed",
     "backup.stored",

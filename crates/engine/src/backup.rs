@@ -7,7 +7,7 @@ mod fill;
 pub(crate) mod import;
 mod import_volume;
 mod keep;
-mod moment;
+pub(crate) mod moment;
 
 pub(crate) use files::files_below;
 
@@ -20,23 +20,34 @@ use crate::operations::NewOperation;
 use crate::volume::{self, VolumePlace};
 
 /// The right to work on what backups are of.
-enum Held<'e> {
+pub(crate) enum Held<'e> {
     Instance(Claim, Instance),
     Volume { place: VolumePlace, _right: Right<'e> },
 }
 
 /// The right to work on a volume.
-enum Right<'e> {
+pub(crate) enum Right<'e> {
     Alone { _claim: volume::Claim<'e> },
     BesideUsers { _pin: volume::Pin<'e> },
 }
 
+impl Held<'_> {
+    /// Lets others work on it while it is read, as long as it stays what and where it is.
+    pub(crate) fn share(&mut self) {
+        match self {
+            Self::Instance(claim, _) => claim.share(),
+            // It is shared already.
+            Self::Volume { .. } => {}
+        }
+    }
+}
+
 impl Engine {
-    /// Claims what backups are of, alone.
+    /// Claims what backups are of, to change its backups.
     fn hold(&self, owner: &BackupOwner, doing: &'static str) -> Result<Held<'_>, EngineError> {
         match owner {
             BackupOwner::Instance { project, name } => {
-                let claim = self.inner.cells.get(project, name).claim(doing)?;
+                let claim = self.inner.cells.get(project, name).claim_beside_readers(doing)?;
                 Ok(Held::Instance(claim, self.load(project, name)?.instance))
             }
             BackupOwner::Volume { pool, key } => {

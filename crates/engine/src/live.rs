@@ -45,6 +45,8 @@ pub struct Live {
     pub files: Option<Arc<Server>>,
     /// What somebody is doing with it, in words: `starting`.
     busy: Option<&'static str>,
+    /// What some are doing who read of it at length, while it goes on: it must stay what and where it is meanwhile.
+    readers: Vec<&'static str>,
     /// Whether it is being restarted: its end is not the end of an ephemeral instance.
     pub restarting: bool,
     /// Whether the end that is coming was asked for.
@@ -80,6 +82,9 @@ pub struct Running {
 #[derive(Debug)]
 pub struct Claim {
     cell: Arc<Cell>,
+    doing: &'static str,
+    /// Whether others may work on it beside.
+    shared: bool,
 }
 
 impl Cells {
@@ -132,6 +137,7 @@ impl Cell {
             running: None,
             files: None,
             busy: None,
+            readers: Vec::new(),
             restarting: false,
             stop_asked: false,
             ready: false,
@@ -169,19 +175,44 @@ impl Cell {
         live.running.clone().ok_or_else(|| self.wrong_state(live.status, "it must be running; start it first"))
     }
 
-    /// Waits until nobody else works on the instance, and claims it.
+    /// Waits until nobody else works on the instance or reads of it, and claims it.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] if somebody else is still working on it after 30 seconds.
+    /// [`EngineError::Busy`] if somebody else is still at it after 30 seconds.
     pub fn claim(self: &Arc<Self>, doing: &'static str) -> Result<Claim, EngineError> {
+        self.claim_when(doing, Some(PATIENCE), Live::other)
+    }
+
+    /// Claims the instance for something that those who read of it need not wait for, nor it for them: starting it, for instance.
+    ///
+    /// # Errors
+    /// Those of [`Cell::claim`].
+    pub fn claim_beside_readers(self: &Arc<Self>, doing: &'static str) -> Result<Claim, EngineError> {
+        self.claim_when(doing, Some(PATIENCE), |live| live.busy)
+    }
+
+    /// Claims the instance however long others take.
+    ///
+    /// # Errors
+    /// None comes from waiting.
+    pub fn claim_at_last(self: &Arc<Self>, doing: &'static str) -> Result<Claim, EngineError> {
+        self.claim_when(doing, None, Live::other)
+    }
+
+    fn claim_when(
+        self: &Arc<Self>,
+        doing: &'static str,
+        patience: Option<Duration>,
+        other: impl Fn(&Live) -> Option<&'static str>,
+    ) -> Result<Claim, EngineError> {
         let mut live = self.lock();
-        let until = Instant::now() + PATIENCE;
-        while let Some(other) = live.busy {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(EngineError::Busy { instance: self.name.clone(), doing: other });
-            }
-            live = self.changed.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
+        let until = patience.map(|patience| Instant::now() + patience);
+        while let Some(other) = other(&live) {
+            live = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.changed.wait(live).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Err(EngineError::Busy { instance: self.name.clone(), doing: other }),
+                Some(left) => self.changed.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
         live.busy = Some(doing);
         let files = live.files.take_if(|server| server.is_of_stopped());
@@ -190,7 +221,7 @@ impl Cell {
         if let Some(server) = files {
             server.end();
         }
-        Ok(Claim { cell: self.clone() })
+        Ok(Claim { cell: self.clone(), doing, shared: false })
     }
 
     /// Has one alone start the instance's file server.
@@ -265,17 +296,43 @@ impl Cell {
     }
 }
 
+impl Live {
+    /// What somebody else is doing with the instance.
+    fn other(&self) -> Option<&'static str> {
+        self.busy.or_else(|| self.readers.first().copied())
+    }
+}
+
 impl Claim {
     /// The claimed cell.
     #[must_use]
     pub fn cell(&self) -> &Arc<Cell> {
         &self.cell
     }
+
+    /// Lets others work on the instance beside, as long as it stays what and where it is: what is done from here on is to read.
+    pub fn share(&mut self) {
+        if !self.shared {
+            self.shared = true;
+            let doing = self.doing;
+            self.cell.change(|live| {
+                live.busy = None;
+                live.readers.push(doing);
+            });
+        }
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.cell.change(|live| live.busy = None);
+        let (doing, shared) = (self.doing, self.shared);
+        self.cell.change(|live| {
+            if !shared {
+                live.busy = None;
+            } else if let Some(at) = live.readers.iter().position(|reader| *reader == doing) {
+                live.readers.swap_remove(at);
+            }
+        });
     }
 }
 
@@ -297,6 +354,31 @@ mod tests {
         });
         drop(claim);
         assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn what_is_read_can_be_started_and_read_again_but_not_deleted() {
+        let cell = cell();
+        let (mut one, mut two) = (cell.claim("backing up").unwrap(), None);
+        one.share();
+        drop(cell.claim_beside_readers("starting").unwrap());
+        let again = two.insert(cell.claim_beside_readers("backing up").unwrap());
+        again.share();
+        assert_eq!(cell.lock().other(), Some("backing up"));
+        std::thread::scope(|scope| {
+            let (ask, asked) = std::sync::mpsc::channel();
+            let there = &cell;
+            let deleting = scope.spawn(move || {
+                ask.send(()).unwrap();
+                there.claim_at_last("deleting").map(drop).is_ok()
+            });
+            asked.recv().unwrap();
+            drop(one);
+            assert_eq!(cell.lock().readers.len(), 1, "one is left");
+            drop(two);
+            assert!(deleting.join().unwrap());
+        });
+        assert_eq!(cell.lock().other(), None);
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Engine {
         let mut failed = Vec::new();
         for (before, after) in users {
             let cell = self.inner.cells.get(&after.instance.project, &after.instance.name);
-            let changed = cell.claim("changing").and_then(|claim| {
+            let changed = cell.claim_beside_readers("changing").and_then(|claim| {
                 let mut undo = Undo::new(|warning| tracing::warn!("taking back a change: {warning}"));
                 let keys = self.apply_live(&claim, &before, &after, &mut undo)?;
                 let keys: Vec<(String, Option<String>)> = keys.into_iter().map(|(key, value)| (key, Some(value))).collect();

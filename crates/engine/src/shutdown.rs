@@ -76,7 +76,7 @@ impl Engine {
     fn stop_for_shutdown(&self, view: &InstanceView) {
         let instance = &view.instance;
         let nobody: Option<&Caller> = None;
-        let stopped = self.inner.cells.get(&instance.project, &instance.name).claim("stopping").and_then(|claim| {
+        let stopped = self.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("stopping").and_then(|claim| {
             if view.expanded_config.get("boot.host_shutdown_action") == Some("force-stop") {
                 return self.stop(&claim, instance, None, true, nobody);
             }

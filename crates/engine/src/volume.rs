@@ -16,6 +16,7 @@ mod update;
 mod users;
 
 pub(crate) use claim::{Claim, Claims, Pin};
+pub(crate) use delete::remove_from_pool;
 pub use request::{CopyVolume, CreateVolume, RenameVolume, SnapshotExpiry, VolumeChange, VolumePlace, VolumeUsage, VolumeView};
 
 use std::collections::BTreeMap;

@@ -278,6 +278,11 @@ pub trait Snapshots {
         true
     }
 
+    /// Says whether a snapshot of an instance takes far less than all of its volume would, in time and in room.
+    fn is_light(&self) -> bool {
+        true
+    }
+
     /// The names of a volume's snapshots, sorted.
     ///
     /// # Errors

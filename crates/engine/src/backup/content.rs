@@ -6,6 +6,7 @@ use coffer_model::{ContentType, IdRange, Instance};
 use coffer_storage::{Pool, View, Volume};
 use coffer_store::backup::{self, BackupError, Document, Index};
 
+use super::Held;
 use super::moment::Moment;
 use crate::Engine;
 use crate::error::EngineError;
@@ -20,8 +21,16 @@ pub(super) struct Content {
 }
 
 impl Engine {
+    /// All of what was claimed to be packed.
+    pub(super) fn content(&self, moment: &Moment<'_>, snapshots: bool) -> Result<Content, EngineError> {
+        match moment.held() {
+            Held::Instance(_, instance) => self.instance_content(instance, moment, snapshots),
+            Held::Volume { place, .. } => self.volume_content(place, moment, snapshots),
+        }
+    }
+
     /// All of an instance: its index, its snapshots if they are wanted, itself.
-    pub(super) fn instance_content(&self, instance: &Instance, moment: &Moment<'_>, snapshots: bool) -> Result<Content, EngineError> {
+    fn instance_content(&self, instance: &Instance, moment: &Moment<'_>, snapshots: bool) -> Result<Content, EngineError> {
         // Loaded only now: nobody changes it while it is claimed.
         let loaded = self.load(&instance.project, &instance.name)?;
         let mut document = self.document(&loaded)?;
@@ -46,7 +55,7 @@ impl Engine {
     }
 
     /// All of a user's volume: its index, its snapshots if they are wanted, itself.
-    pub(super) fn volume_content(&self, place: &VolumePlace, moment: &Moment<'_>, snapshots: bool) -> Result<Content, EngineError> {
+    fn volume_content(&self, place: &VolumePlace, moment: &Moment<'_>, snapshots: bool) -> Result<Content, EngineError> {
         let (volume, mut kept) = self.volume_snapshots(place)?;
         if !snapshots {
             kept.clear();

@@ -7,6 +7,7 @@ use coffer_image::{Compressor, PackRequest, Packed};
 use coffer_model::{Backup, BackupName, BackupOwner, Time};
 
 use super::keep::News;
+use super::moment::Moment;
 use super::{Held, files};
 use crate::Engine;
 use crate::error::EngineError;
@@ -55,7 +56,7 @@ impl Engine {
         let held = self.hold_to_pack(owner)?;
         let directory = self.ensure_backup_directory(owner)?;
         let file = files::unnamed(directory.as_fd()).map_err(cut)?;
-        let packed = self.pack_held(&held, request, compressor, file.as_fd(), operation)?;
+        let packed = self.pack_held(held, request, compressor, file.as_fd(), operation)?;
         if packed.skipped_sockets > 0 {
             tracing::debug!("left {} sockets out of the backup of {owner}", packed.skipped_sockets);
         }
@@ -82,24 +83,28 @@ impl Engine {
 
     fn pack_held(
         &self,
-        held: &Held<'_>,
+        held: Held<'_>,
         request: &CreateBackup,
         compressor: Compressor,
         output: BorrowedFd<'_>,
         operation: &OperationHandle,
     ) -> Result<Packed, EngineError> {
         // Snapshots hold still by themselves.
-        let moment = self.moment_of(held)?;
-        fault::point("backup.held").map_err(|cause| EngineError::system("backing up", cause))?;
-        let snapshots = !request.without_snapshots;
-        let content = match held {
-            Held::Instance(_, instance) => self.instance_content(instance, &moment, snapshots)?,
-            Held::Volume { place, .. } => self.volume_content(place, &moment, snapshots)?,
+        let mut moment = self.moment_of(held)?;
+        let content = self.content(&moment, !request.without_snapshots)?;
+        // All that is read is a snapshot, opened and written down: whoever waits for the instance can have it.
+        moment.share();
+        let still = match &moment {
+            Moment::Itself(Held::Instance(claim, instance)) => self.hold_still(claim, instance)?,
+            Moment::Itself(Held::Volume { .. }) | Moment::Snapshot(_) | Moment::Kept(..) => None,
         };
+        fault::point("backup.held").map_err(|cause| EngineError::system("backing up", cause))?;
         let directories: Vec<_> = content.views.iter().map(AsFd::as_fd).collect();
         let request =
             PackRequest { members: &content.members, directories: &directories, compressor, reproducible: None, output, stage: STAGE };
-        operation.cancellable(|| Ok(self.inner.unpacker.pack(&request, &operation.progress())?))
+        let packed = operation.cancellable(|| Ok(self.inner.unpacker.pack(&request, &operation.progress())?));
+        drop(still);
+        packed
         // The views go before the moment does.
     }
 }

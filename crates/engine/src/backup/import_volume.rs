@@ -18,7 +18,7 @@ use crate::error::EngineError;
 use crate::events::Caller;
 use crate::operations::{NewOperation, OperationHandle, OperationView};
 use crate::request::{ImportVolume, VolumeArchive};
-use crate::volume::{CreateVolume, VolumePlace, resources};
+use crate::volume::{CreateVolume, VolumePlace, remove_from_pool, resources};
 
 /// What other servers keep for one driver alone; it means nothing in a pool of another.
 const OF_DRIVERS: [&str; 6] = ["block.", "btrfs.", "ceph.", "cephfs.", "lvm.", "zfs."];
@@ -152,8 +152,18 @@ impl Engine {
             let name = format!("{VOLUME_SNAPSHOTS}/{}{suffix}", snapshot.name);
             wanted.push(Wanted { name, form, volume: own.snapshot(&snapshot.name), size, shifted: map(number + 1) });
         }
-        wanted.push(Wanted { name: format!("{VOLUME}{suffix}"), form, volume: own, size, shifted: map(0) });
-        Ok(self.unpack_volumes(driver, &wanted, archive.as_fd(), &operation.progress())?)
+        wanted.push(Wanted { name: format!("{VOLUME}{suffix}"), form, volume: own.clone(), size, shifted: map(0) });
+        let mut whole = false;
+        let unpacked = operation.cancellable(|| {
+            self.unpack_volumes(driver, &wanted, archive.as_fd(), &operation.progress())?;
+            whole = true;
+            Ok(())
+        });
+        if unpacked.is_err() && whole {
+            // It was cancelled at the last moment.
+            remove_from_pool(driver, &own)?;
+        }
+        unpacked
     }
 }
 

@@ -107,7 +107,7 @@ impl Check<'_> {
             ),
             Some(instance) => {
                 let cell = self.engine.inner.cells.get(&instance.project, &instance.name);
-                if cell.claim("checking").is_ok() && cell.running().is_err() {
+                if cell.claim_beside_readers("checking").is_ok() && cell.running().is_err() {
                     let (thing, problem) = (format!("monitor of {name}"), "it answers, and its instance is recorded as stopped");
                     self.tell(FindingKind::OrphanMonitor, thing, problem, "restart the daemon: it takes its instance over");
                 }

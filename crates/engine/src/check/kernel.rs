@@ -69,7 +69,7 @@ impl Check<'_> {
             // Whoever works on it may be starting or ending it; and a monitor removes its groups a moment after it said that it ends.
             let there =
                 || coffer_runtime::cgroup::is_occupied(&self.engine.inner.hierarchies, &format!("{parent}/{name}")).unwrap_or(false);
-            if cell.claim("checking").is_ok() && cell.status() == Status::Stopped && there() {
+            if cell.claim_beside_readers("checking").is_ok() && cell.status() == Status::Stopped && there() {
                 self.tell(
                     FindingKind::OrphanControlGroup,
                     thing,

@@ -113,7 +113,7 @@ impl Engine {
         if !loaded.devices()?.values().any(wanted) {
             return Ok(());
         }
-        let claim = self.inner.cells.get(&instance.project, &instance.name).claim("changing")?;
+        let claim = self.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("changing")?;
         let Ok(running): Result<Arc<Running>, _> = claim.cell().running() else { return Ok(()) };
         // Read again under the claim: the device may have been taken away meanwhile.
         let loaded = self.load(&instance.project, &instance.name)?;

@@ -92,7 +92,7 @@ impl Engine {
             let started = match &running {
                 Some(running) => self.start_in_running(name, running)?,
                 None => {
-                    let claim = cell.claim("opening the files of")?;
+                    let claim = cell.claim_beside_readers("opening the files of")?;
                     if cell.lock().running.is_some() {
                         continue;
                     }

@@ -11,6 +11,8 @@ use coffer_store::project::Feature;
 use coffer_sys::path::Root;
 
 use crate::Engine;
+use crate::backup::Held;
+use crate::backup::moment::Moment;
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::instance::metadata::metadata_in;
@@ -49,13 +51,16 @@ impl Engine {
         let new = NewOperation::instance("Publishing instance", project, instance.name.as_str());
         let (engine, caller) = (self.clone(), caller.clone());
         Ok(self.operations().spawn(new.by(&caller), move |operation| {
-            let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("publishing")?;
+            let claim = engine.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("publishing")?;
             if request.snapshot.is_none() {
                 engine.require_stopped(&instance)?;
             }
-            let published = engine.publish(&instance, &home, &request, compressor, operation, &caller);
-            drop(claim);
-            published
+            let held = Held::Instance(claim, instance);
+            let moment = match &request.snapshot {
+                Some(snapshot) => Moment::Kept(held, snapshot.clone()),
+                None => engine.moment_of(held)?,
+            };
+            engine.publish(moment, &home, &request, compressor, operation, &caller)
         }))
     }
 
@@ -81,17 +86,21 @@ impl Engine {
 
     fn publish(
         &self,
-        instance: &Instance,
+        mut moment: Moment<'_>,
         home: &ProjectName,
         request: &PublishImage,
         compressor: Compressor,
         operation: &OperationHandle,
         caller: &Caller,
     ) -> Result<(), EngineError> {
-        let own = Volume::instance(&instance.project, &instance.name);
-        let volume = request.snapshot.as_ref().map_or_else(|| own.clone(), |name| own.snapshot(name));
+        let Held::Instance(_, instance) = moment.held() else {
+            return Err(EngineError::Refused("only instances and their snapshots can be published".into()));
+        };
+        let instance = instance.clone();
+        let volume = moment.of(&Volume::instance(&instance.project, &instance.name));
         let directory = self.pool_driver(&instance.pool)?.read(&volume)?;
-        let metadata = self.published_metadata(instance, directory.as_fd(), request)?;
+        moment.share();
+        let metadata = self.published_metadata(&instance, directory.as_fd(), request)?;
         let text = metadata.to_yaml().map_err(coffer_image::UnpackError::from)?;
         let tree = |entry: &str, ids, optional| Member::Tree { name: entry.into(), directory: 0, entry: entry.into(), ids, optional };
         let ids = shifted(&instance.config);

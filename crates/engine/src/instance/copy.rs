@@ -54,7 +54,7 @@ impl Engine {
             });
             fault::point("copy.recorded").map_err(cut)?;
             let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("creating")?;
-            let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim("copying")?;
+            let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim_beside_readers("copying")?;
             let names: Vec<SnapshotName> = model.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
             let to = Volume::instance(&instance.project, &instance.name);
             operation.cancellable(|| {

@@ -86,7 +86,7 @@ impl Engine {
     /// Tells a running instance's monitor about its CPUs. One that ends meanwhile needs none.
     fn move_to(&self, assignment: &Assignment) {
         let Assignment { project, name, cpus, .. } = assignment;
-        let Ok(claim) = self.inner.cells.get(project, name).claim("balancing") else { return };
+        let Ok(claim) = self.inner.cells.get(project, name).claim_beside_readers("balancing") else { return };
         let (Ok(running), Ok(loaded)) = (claim.cell().running(), self.load(project, name)) else { return };
         let limits = match self.live_limits(&loaded, Some(cpus)) {
             Ok(limits) => limits,

@@ -105,7 +105,7 @@ impl Engine {
 
     fn after_end(&self, instance: &Instance, reason: Option<ExitReason>, asked: bool) -> Result<(), EngineError> {
         if reason == Some(ExitReason::Reboot) && !asked {
-            let claim = self.inner.cells.get(&instance.project, &instance.name).claim("rebooting")?;
+            let claim = self.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("rebooting")?;
             self.start(&claim, instance, None)?;
             self.lifecycle(instance, "instance-restarted", None);
             return Ok(());
@@ -115,7 +115,7 @@ impl Engine {
             return Ok(());
         }
         if instance.ephemeral && !self.shutting_down() && !self.restarting(instance) {
-            let claim = self.inner.cells.get(&instance.project, &instance.name).claim("deleting")?;
+            let claim = self.inner.cells.get(&instance.project, &instance.name).claim_at_last("deleting")?;
             return self.delete_stopped(&claim, instance, None);
         }
         Ok(())

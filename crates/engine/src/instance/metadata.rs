@@ -42,7 +42,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let instance = self.load(project, name)?.instance;
         let new = Metadata::parse(text).and_then(|metadata| metadata.to_yaml()).map_err(|error| refused(&instance, METADATA, &error))?;
-        let _claim = self.inner.cells.get(project, name).claim("changing")?;
+        let _claim = self.inner.cells.get(project, name).claim_beside_readers("changing")?;
         if let Some(check) = only_if
             && !check(&self.instance_metadata(project, name)?)
         {
@@ -98,7 +98,7 @@ impl Engine {
             let most = template::MAX_SOURCE >> 10;
             return Err(EngineError::Refused(format!("template {template:?} must be text of at most {most} KiB")));
         }
-        let _claim = self.inner.cells.get(project, name).claim("changing")?;
+        let _claim = self.inner.cells.get(project, name).claim_beside_readers("changing")?;
         let volume = self.volume_of(&instance)?;
         let directory = volume.create_dir_all(path.parent().unwrap_or(Path::new(TEMPLATES)), 0o755);
         let written = directory.and_then(|_| volume.replace_file(&path, text, 0o644));
@@ -120,7 +120,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let instance = self.load(project, name)?.instance;
         let path = Path::new(TEMPLATES).join(check_name(template)?);
-        let _claim = self.inner.cells.get(project, name).claim("changing")?;
+        let _claim = self.inner.cells.get(project, name).claim_beside_readers("changing")?;
         self.volume_of(&instance)?.remove_file(path).map_err(|cause| missing(&instance, "removing", template, cause))?;
         self.tell_metadata(&instance, "instance-metadata-template-deleted", &format!("metadata/templates?path={template}"), caller);
         Ok(())

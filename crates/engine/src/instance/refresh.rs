@@ -41,7 +41,7 @@ impl Engine {
             if cell.status() != Status::Stopped {
                 return Err(cell.wrong_state(cell.status(), "it can be refreshed only when it is stopped"));
             }
-            let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim("copying")?;
+            let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim_beside_readers("copying")?;
             let progress = operation.progress();
             if with_snapshots && model.snapshot.is_none() {
                 engine.refresh_snapshots(&model, &target, &progress)?;

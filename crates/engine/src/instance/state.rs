@@ -86,7 +86,7 @@ impl Engine {
         if change.action == Action::Start {
             self.start_dependencies(&instance.project, &instance.name, Some(caller), None)?;
         }
-        let claim = cell.claim(doing(change.action))?;
+        let claim = cell.claim_beside_readers(doing(change.action))?;
         match change.action {
             Action::Start => self.start(&claim, instance, Some(caller)),
             Action::Stop => self.stop(&claim, instance, change.timeout, force, Some(caller)),

@@ -68,7 +68,7 @@ impl Engine {
         caller: &Caller,
         change: impl FnOnce(&Instance) -> Instance,
     ) -> Result<(), EngineError> {
-        let claim = self.inner.cells.get(project, name).claim("changing")?;
+        let claim = self.inner.cells.get(project, name).claim_beside_readers("changing")?;
         let old = self.load(project, name)?;
         unchanged(&old.instance, only_if)?;
         let (checked, profiles) = self.check_change(&old, change(&old.instance), Origin::Client)?;

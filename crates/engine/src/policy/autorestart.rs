@@ -98,7 +98,7 @@ impl Engine {
     }
 
     fn restart_now(&self, instance: &Instance, mut given_up: tokio::sync::oneshot::Receiver<()>) -> Result<(), EngineError> {
-        let claim = self.inner.cells.get(&instance.project, &instance.name).claim("restarting")?;
+        let claim = self.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("restarting")?;
         // Somebody may have started, stopped, changed or deleted it meanwhile.
         let wanted = matches!(given_up.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty));
         if !wanted || claim.cell().status() != Status::Stopped || self.shutting_down() {

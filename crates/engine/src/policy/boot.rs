@@ -58,7 +58,7 @@ impl Engine {
     fn start_with_daemon(&self, instance: &Instance, budget: &Budget) -> Result<(), EngineError> {
         self.start_dependencies(&instance.project, &instance.name, None, Some(budget))?;
         let _permit = budget.take();
-        let claim = self.inner.cells.get(&instance.project, &instance.name).claim("starting")?;
+        let claim = self.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("starting")?;
         // One that depends on it, or somebody who asked, may have been quicker.
         if claim.cell().status() == Status::Stopped { self.start(&claim, instance, None) } else { Ok(()) }
     }

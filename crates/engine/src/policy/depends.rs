@@ -100,7 +100,7 @@ impl Engine {
         }
         self.start_needed(project, path, caller, budget)?;
         let _permit = budget.map(Budget::take);
-        let claim = cell.claim("starting")?;
+        let claim = cell.claim_beside_readers("starting")?;
         // Somebody else may have been quicker.
         if cell.status() != Status::Stopped {
             return Ok(());

@@ -57,7 +57,7 @@ impl Engine {
 
     /// Kills an unhealthy instance; how it is started again is as if it had ended by itself.
     fn restart_unhealthy(&self, instance: &Instance) -> Result<(), EngineError> {
-        let claim = self.inner.cells.get(&instance.project, &instance.name).claim("restarting")?;
+        let claim = self.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("restarting")?;
         claim.cell().change(|live| live.restarting = true);
         let stopped = self.stop(&claim, instance, None, true, None);
         claim.cell().change(|live| live.restarting = false);

@@ -32,7 +32,7 @@ impl Engine {
         let (engine, caller, instance, name) = (self.clone(), caller.clone(), loaded.instance, name.clone());
         Ok(self.operations().spawn(new.by(&caller), move |_| {
             let (project, store) = (&instance.project, &engine.inner.store);
-            let _claim = engine.inner.cells.get(project, &instance.name).claim("changing")?;
+            let _claim = engine.inner.cells.get(project, &instance.name).claim_beside_readers("changing")?;
             let (loaded, _) = engine.load_snapshot(project, &instance.name, &name)?;
             store.write(|tx| coffer_store::snapshot::set_expiry(tx, project, &instance.name, &name, expires_at))?;
             engine.write_backup(&loaded)?;

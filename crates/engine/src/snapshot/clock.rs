@@ -122,7 +122,7 @@ impl Engine {
         if cell.status() == Status::Stopped && !config.flag("snapshots.schedule.stopped", false) {
             return;
         }
-        let taken = cell.claim("snapshotting").and_then(|claim| self.take_snapshot(&claim, instance, &BY_ITSELF, None));
+        let taken = cell.claim_beside_readers("snapshotting").and_then(|claim| self.take_snapshot(&claim, instance, &BY_ITSELF, None));
         if let Err(error) = taken {
             tracing::error!(instance = %instance.name, "taking its scheduled snapshot: {}", chain(&error));
         }

@@ -30,7 +30,7 @@ impl Engine {
         let new = operation("Snapshotting instance", &loaded.instance, &name);
         let (engine, caller, instance) = (self.clone(), caller.clone(), loaded.instance);
         Ok(self.operations().spawn(new.by(&caller), move |_| {
-            let claim = engine.inner.cells.get(&instance.project, &instance.name).claim("snapshotting")?;
+            let claim = engine.inner.cells.get(&instance.project, &instance.name).claim_beside_readers("snapshotting")?;
             engine.take_snapshot(&claim, &instance, &request, Some(&caller))
         }))
     }

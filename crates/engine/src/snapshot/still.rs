@@ -41,7 +41,7 @@ impl Engine {
         }
         let cell = self.inner.cells.get(&instance.project, &instance.name);
         if cell.status() == Status::Frozen {
-            self.thaw(&cell.claim("resuming")?, instance, None)?;
+            self.thaw(&cell.claim_beside_readers("resuming")?, instance, None)?;
         }
         self.note_held(instance, None)
     }

@@ -70,7 +70,7 @@ impl Engine {
 }
 
 /// Removes a volume and all its snapshots from a pool; what is gone already is fine.
-pub(super) fn remove_from_pool(driver: &dyn Driver, volume: &Volume) -> Result<(), StorageError> {
+pub(crate) fn remove_from_pool(driver: &dyn Driver, volume: &Volume) -> Result<(), StorageError> {
     let snapshots = match driver.snapshots() {
         Some(power) => power.list(volume)?,
         None => Vec::new(),

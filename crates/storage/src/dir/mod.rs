@@ -254,6 +254,10 @@ impl Snapshots for DirPool {
         false
     }
 
+    fn is_light(&self) -> bool {
+        false
+    }
+
     fn snapshot(&self, volume: &Volume, name: &SnapshotName) -> Result<(), StorageError> {
         self.duplicate(volume, &volume.snapshot(name), &Progress::default())
     }
