@@ -30,6 +30,7 @@ mod image_build;
 mod image_downloads;
 mod image_pushes;
 mod image_servers;
+mod interception;
 mod keys;
 mod lifecycle;
 mod lifecycle_events;

@@ -203,6 +203,23 @@ pub const CASES: &[Case] = &[
         about: "seccomp",
         ..seen("security.syscalls.deny_default", "false", "perhaps", "sed -n 's/^Seccomp:[^0-9]*//p' /proc/self/status", &["0"])
     },
+    Case {
+        about: "seccomp",
+        ..seen(
+            "security.syscalls.intercept.mknod",
+            "true",
+            "perhaps",
+            "mknod -m 640 /root/node c 1 3 && stat -c '%F %t:%T %a' /root/node; rm -f /root/node",
+            &["character special file 1:3 640"],
+        )
+    },
+    Case { about: "seccomp", ..kept("security.syscalls.intercept.sched_setscheduler", "true", Some("perhaps"), "tests::interception") },
+    Case { about: "seccomp", ..kept("security.syscalls.intercept.setxattr", "true", Some("perhaps"), "tests::interception") },
+    Case {
+        about: "seccomp",
+        beside: &[("limits.memory", "64MiB")],
+        ..seen("security.syscalls.intercept.sysinfo", "true", "perhaps", "busybox free | sed -n 's/^Mem: *\\(65536\\).*/\\1/p'", &["65536"])
+    },
     kept("snapshots.expiry", "1d", None, "tests::snapshots"),
     kept("snapshots.pattern", "mine-%d", None, "tests::snapshots"),
     kept("snapshots.schedule", "@daily", None, "tests::snapshots"),

@@ -75,6 +75,8 @@ pub const EXTENSIONS: &[&str] = &[
     "id_map_base",
     "id_map_current",
     "container_syscall_filtering",
+    "container_syscall_intercept",
+    "container_syscall_intercept_sched_setscheduler",
     "resource_limits",
     "kernel_limits",
     "kernel_features",

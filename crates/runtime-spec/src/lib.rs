@@ -29,7 +29,7 @@ pub use request::{
     Answer, Call, Exec, ExecId, ExecLabel, ExecState, ExecStatus, Handles, Message, Refusal, RefusalKind, Report, Request, State, Status,
     Streams, WindowSize,
 };
-pub use security::{Action, Label, Rlimit, Seccomp, SeccompRule, Security};
+pub use security::{Action, Intercept, Label, Rlimit, Seccomp, SeccompRule, Security};
 pub use signal::Signal;
 pub use spec::{Console, IdMap, IdRange, Init, Root, Spec, SpecError, TimeOffsets, check_cgroup};
 pub use stage::Stage;

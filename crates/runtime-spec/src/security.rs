@@ -14,6 +14,8 @@ pub struct Security {
     pub no_new_privs: bool,
     /// System calls that are let through.
     pub seccomp: Seccomp,
+    /// System calls that the monitor makes in the place of their caller, in an instance with a user namespace of its own.
+    pub intercept: Intercept,
     /// Label of the Linux security module.
     pub label: Option<Label>,
     /// Containers may be run inside: unmasked `/proc` and `/sys` are kept in `/dev/.lxc`.
@@ -42,6 +44,31 @@ pub enum Seccomp {
 impl Default for Seccomp {
     fn default() -> Self {
         Self::Default { rules: Vec::new(), native_only: false }
+    }
+}
+
+/// System calls that the monitor makes, where it may, with rights that their caller lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Intercept {
+    /// Nodes of harmless character devices are made.
+    pub mknod: bool,
+    /// `trusted.overlay.opaque` is set on directories.
+    pub setxattr: bool,
+    /// `sysinfo` tells the instance's limits.
+    pub sysinfo: bool,
+    /// Real-time scheduling up to [`Intercept::HIGHEST_PRIORITY`] is given.
+    pub sched_setscheduler: bool,
+}
+
+impl Intercept {
+    /// The highest real-time priority that is given: below that of the host's own threads for interrupts.
+    pub const HIGHEST_PRIORITY: i32 = 49;
+
+    /// Says whether there is anything to do.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::default()
     }
 }
 

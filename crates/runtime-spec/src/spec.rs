@@ -101,6 +101,24 @@ impl IdMap {
         }
     }
 
+    /// Says whether a user of the host is one inside.
+    #[must_use]
+    pub fn has_host_uid(&self, uid: u32) -> bool {
+        match self {
+            Self::Privileged => true,
+            Self::Mapped { uids, .. } => has_host(uids, uid),
+        }
+    }
+
+    /// Says whether a group of the host is one inside.
+    #[must_use]
+    pub fn has_host_gid(&self, gid: u32) -> bool {
+        match self {
+            Self::Privileged => true,
+            Self::Mapped { gids, .. } => has_host(gids, gid),
+        }
+    }
+
     /// The host's id for group `gid` inside; `None` if it has none.
     #[must_use]
     pub fn host_gid(&self, gid: u32) -> Option<u32> {
@@ -109,6 +127,10 @@ impl IdMap {
             Self::Mapped { gids, .. } => to_host(gids, gid),
         }
     }
+}
+
+fn has_host(ranges: &[IdRange], id: u32) -> bool {
+    ranges.iter().any(|range| id.checked_sub(range.host).is_some_and(|at| at < range.count))
 }
 
 fn to_host(ranges: &[IdRange], id: u32) -> Option<u32> {
@@ -416,5 +438,6 @@ mod tests {
         assert_eq!(spec.idmap.host_uid(0), Some(100_000));
         assert_eq!(spec.idmap.host_gid(65_535), Some(165_535));
         assert_eq!(spec.idmap.host_uid(65_536), None);
+        assert!(spec.idmap.has_host_uid(165_535) && !spec.idmap.has_host_uid(165_536) && !spec.idmap.has_host_gid(0));
     }
 }

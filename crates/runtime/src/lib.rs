@@ -14,6 +14,7 @@ mod client;
 pub mod command;
 mod failed;
 mod init;
+mod intercept;
 mod link;
 mod lsm;
 mod monitor;

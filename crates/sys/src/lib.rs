@@ -16,6 +16,7 @@ pub mod pipe;
 pub mod process;
 pub mod pty;
 pub mod quota;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

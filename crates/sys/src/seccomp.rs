@@ -1,6 +1,7 @@
 //! Installing seccomp filters.
 
 pub mod allow;
+pub mod listen;
 
 use std::io;
 

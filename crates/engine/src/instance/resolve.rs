@@ -146,7 +146,14 @@ fn security(config: &Config) -> spec::Security {
     } else {
         spec::Seccomp::Off
     };
-    spec::Security { seccomp, nesting: config.flag("security.nesting", false), ..Default::default() }
+    let intercepts = |call: &str| config.flag(&format!("security.syscalls.intercept.{call}"), false);
+    let intercept = spec::Intercept {
+        mknod: intercepts("mknod"),
+        setxattr: intercepts("setxattr"),
+        sysinfo: intercepts("sysinfo"),
+        sched_setscheduler: intercepts("sched_setscheduler"),
+    };
+    spec::Security { seccomp, intercept, nesting: config.flag("security.nesting", false), ..Default::default() }
 }
 
 /// The environment of init: what its devices want, under the instance's `environment.*`.

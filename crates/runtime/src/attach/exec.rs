@@ -33,7 +33,7 @@ pub(crate) fn exec(door: &Door, spec: &Spec, exec: &Exec, standard: &Standard) -
     init::set_label(spec, &door.proc)?;
     init::drop_capabilities(spec)?;
     // Before the ids, because it takes a capability to install it.
-    init::install_filter(&door.filter)?;
+    door.filter.install()?;
     cred::become_user(exec.uid, exec.gid, &exec.groups)
         .at(Stage::Identity, || format!("becoming user {} and group {}", exec.uid, exec.gid))?;
     if exec.uid != 0 {

@@ -10,6 +10,7 @@ use coffer_runtime_spec::{IdMap, Spec, Stage};
 use coffer_sys::ns::{self, Namespaces};
 
 use crate::failed::{At, Failed};
+use crate::init;
 
 pub(crate) use exec::{Standard, exec};
 pub(crate) use hotplug::{attach_mount, detach_mount};
@@ -26,7 +27,7 @@ pub(crate) struct Door {
     /// The instance's root directory.
     pub(crate) root: OwnedFd,
     /// The seccomp filter.
-    pub(crate) filter: Vec<coffer_sys::seccomp::Instruction>,
+    pub(crate) filter: init::Filter,
 }
 
 impl Door {

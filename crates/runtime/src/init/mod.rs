@@ -42,7 +42,7 @@ pub(crate) use label::set_label;
 pub(crate) use mounts::attach_mount;
 pub(crate) use oom::{set as set_oom_score, set_of as set_oom_score_of};
 pub(crate) use rlimits::{set as set_rlimits, set_of as set_rlimits_of};
-pub(crate) use seccomp::install as install_filter;
+pub(crate) use seccomp::Filter;
 
 /// What the two processes say to each other, one packet each.
 pub(crate) mod word {
@@ -107,7 +107,7 @@ pub(crate) fn run(mut inside: Inside<'_>) -> Result<Infallible, Failed> {
     if inside.spec.init.reaper {
         return reaper::run(&inside, &program);
     }
-    seccomp::install(&inside.plan.filter)?;
+    inside.plan.filter.install()?;
     Err(program.execute())
 }
 

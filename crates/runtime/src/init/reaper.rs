@@ -11,7 +11,7 @@ use coffer_runtime_spec::Stage;
 use coffer_sys::process::{self, CloneOptions, Ended};
 use coffer_sys::{cred, signal};
 
-use super::{Inside, Program, seccomp};
+use super::{Inside, Program};
 use crate::attach;
 use crate::failed::{At, Failed};
 
@@ -25,7 +25,7 @@ pub(super) fn run(inside: &Inside<'_>, program: &Program) -> Result<Infallible, 
     signal::block_all().at(Stage::Exec, told)?;
     let child = process::clone(CloneOptions::default(), || attach::report(inside.status, || become_program(inside, program)));
     let child = child.at(Stage::Exec, told)?;
-    seccomp::install(&inside.plan.filter)?;
+    inside.plan.filter.install()?;
     // A name for lists of processes; without it, it is the monitor's.
     let _ = process::set_name(c"init");
     process::close_all_but(&[child.pidfd.as_fd()]).at(Stage::Exec, told)?;
@@ -61,7 +61,7 @@ fn become_program(inside: &Inside<'_>, program: &Program) -> Result<Infallible, 
     let init = &inside.spec.init;
     rustix::process::setsid().at(Stage::Console, || "starting a session".into())?;
     // Before the user: a filter takes rights that it may not have.
-    seccomp::install(&inside.plan.filter)?;
+    inside.plan.filter.install()?;
     if (init.uid, init.gid) != (0, 0) {
         // What is linked to /dev/stdout is opened anew: the console must be the user's.
         let (uid, gid) = (rustix::fs::Uid::from_raw(init.uid), rustix::fs::Gid::from_raw(init.gid));

@@ -27,6 +27,7 @@ impl Monitor {
             self.warn(format!("writing the console's log: {error}"));
         }
         self.end_proxies();
+        self.end_interception();
         // Everything of the instance that we hold goes now, so that its storage is free when its end is told.
         let Some(instance) = self.instance.take() else { return };
         self.give_back_links(&instance);

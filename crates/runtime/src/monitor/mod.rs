@@ -16,6 +16,7 @@ mod freeze;
 mod halting;
 mod hotplug;
 mod instance;
+mod interception;
 mod listening;
 mod poll;
 mod proxies;
@@ -35,6 +36,7 @@ use freeze::Freeze;
 use halting::Halting;
 use hotplug::Job;
 use instance::Instance;
+use interception::Intercepting;
 use listening::Listening;
 use poll::{Poll, Token};
 use proxies::Proxying;
@@ -49,6 +51,7 @@ pub(crate) struct Monitor {
     execs: BTreeMap<u64, RunningExec>,
     jobs: BTreeMap<u64, Job>,
     proxies: BTreeMap<u64, Proxying>,
+    intercepting: Intercepting,
     /// The last number given to a peer, an exec, a job or a proxy.
     last_id: u64,
     listening: Option<Listening>,
@@ -74,6 +77,7 @@ pub(crate) fn serve(first: Connection) -> io::Result<()> {
         execs: BTreeMap::new(),
         jobs: BTreeMap::new(),
         proxies: BTreeMap::new(),
+        intercepting: Intercepting::default(),
         last_id: 0,
         listening: None,
         prepared: None,
@@ -118,6 +122,9 @@ impl Monitor {
             Token::Viewer(id) => self.viewer_ready(id),
             Token::Freezer => self.freezer_ready(),
             Token::Halting => self.halting_ready(),
+            Token::Filters => self.listener_arrived(),
+            Token::Calls(id) => self.calls_ready(id),
+            Token::Answered(id) => self.call_answered(id),
         }
     }
 

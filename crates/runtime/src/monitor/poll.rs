@@ -40,6 +40,12 @@ pub(super) enum Token {
     ProxyEnded(u64),
     /// It is time to look whether init can be asked to halt.
     Halting,
+    /// Somebody inside has installed a filter that hands calls on.
+    Filters,
+    /// Calls that such a filter has handed on.
+    Calls(u64),
+    /// A child has answered a call.
+    Answered(u64),
 }
 
 impl Token {
@@ -60,13 +66,16 @@ impl Token {
             Self::ProxyStatus(id) => (12, id),
             Self::ProxyEnded(id) => (13, id),
             Self::Halting => (14, 0),
+            Self::Filters => (15, 0),
+            Self::Calls(id) => (16, id),
+            Self::Answered(id) => (17, id),
         };
-        id << 4 | kind
+        id << 5 | kind
     }
 
     fn from_number(number: u64) -> Option<Self> {
-        let id = number >> 4;
-        Some(match number & 15 {
+        let id = number >> 5;
+        Some(match number & 31 {
             0 => Self::Listener,
             1 => Self::Peer(id),
             2 => Self::StartSync,
@@ -82,6 +91,9 @@ impl Token {
             12 => Self::ProxyStatus(id),
             13 => Self::ProxyEnded(id),
             14 => Self::Halting,
+            15 => Self::Filters,
+            16 => Self::Calls(id),
+            17 => Self::Answered(id),
             _ => return None,
         })
     }
@@ -175,6 +187,9 @@ mod tests {
             Token::ProxyStatus(4),
             Token::ProxyEnded(5),
             Token::Halting,
+            Token::Filters,
+            Token::Calls(6),
+            Token::Answered(8),
         ];
         for token in all {
             assert_eq!(Token::from_number(token.to_number()), Some(token));

@@ -19,7 +19,7 @@ use super::{Monitor, refusal};
 use crate::attach::{self, Door};
 use crate::cgroup::{DeviceRules, Group};
 use crate::failed::{At, Failed};
-use crate::init::{self, Inside, word};
+use crate::init::{self, Filter, Inside, word};
 use crate::link::{self, Links};
 use crate::parent::{self, Fds, Plan};
 
@@ -34,7 +34,9 @@ pub(super) struct Starting {
     said: Vec<u8>,
     /// What the door of the instance still lacks.
     tasks: Vec<OwnedFd>,
-    filter: Vec<coffer_sys::seccomp::Instruction>,
+    filter: Filter,
+    /// Where those who install the filter send its listener.
+    arrivals: Option<PacketSocket>,
     warnings: Vec<String>,
 }
 
@@ -109,6 +111,8 @@ impl Monitor {
     }
 
     fn watch_start(&mut self) -> Result<(), Failed> {
+        let arrivals = self.starting.as_mut().and_then(|starting| starting.arrivals.take());
+        self.expect_listeners(arrivals).at(Stage::Seccomp, || "waiting for listeners".into())?;
         let (Some(instance), Some(starting)) = (&self.instance, &self.starting) else { return Ok(()) };
         let watched = self.poll.add(&starting.sync, Token::StartSync, Interest::Read);
         let watched = watched.and_then(|()| self.poll.add(&starting.status, Token::StartStatus, Interest::Read));
@@ -191,6 +195,7 @@ impl Monitor {
     pub(super) fn start_failed(&mut self, refusal: Refusal) {
         let Some(starting) = self.starting.take() else { return };
         self.end_proxies();
+        self.end_interception();
         if let Some(instance) = self.instance.take() {
             self.give_back_links(&instance);
             let _ = process::signal(instance.init.pidfd.as_fd(), 9);
@@ -279,8 +284,8 @@ fn begin_in(asker: Asker, spec: &Spec, fds: &mut Fds, group: &Group) -> Result<(
             return Err(childs_reason(&status).unwrap_or(error));
         }
     };
-    let Plan { dev, tasks, filter, halt_signal, warnings, .. } = plan;
-    let starting = Starting { asker, sync, status, said: Vec::new(), tasks, filter, warnings };
+    let Plan { dev, tasks, filter, arrivals, halt_signal, warnings, .. } = plan;
+    let starting = Starting { asker, sync, status, said: Vec::new(), tasks, filter, arrivals, warnings };
     Ok((Begun { init, links, netns, userns, dev, device_rules, plan_signal: halt_signal }, starting))
 }
 

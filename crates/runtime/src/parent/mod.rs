@@ -23,9 +23,11 @@ use coffer_runtime_spec::{IdMap, Label, Signal, Spec, Stage};
 use coffer_sys::mount;
 use coffer_sys::ns::Namespaces;
 use coffer_sys::path::Root;
+use coffer_sys::socket::PacketSocket;
 
 use crate::cgroup::{Group, Hierarchies};
 use crate::failed::{At, Failed};
+use crate::init::Filter;
 use crate::seccomp;
 
 /// Everything that the child needs, opened. It inherits the descriptors; all are close-on-exec.
@@ -39,7 +41,9 @@ pub(crate) struct Plan {
     /// Files to write `0` to, to join the version 1 control groups.
     pub(crate) tasks: Vec<OwnedFd>,
     /// The seccomp filter.
-    pub(crate) filter: Vec<coffer_sys::seccomp::Instruction>,
+    pub(crate) filter: Filter,
+    /// The monitor's end of where those who install the filter send its listener.
+    pub(crate) arrivals: Option<PacketSocket>,
     /// How control groups are shown inside.
     pub(crate) view: CgroupView,
     /// The signal that asks init to halt.
@@ -57,13 +61,15 @@ impl Plan {
         let mounts = sources::open_mounts(spec, fds, &mut warnings)?;
         let dev = dev::prepare(spec, &mut warnings)?;
         let tasks = group.open_tasks()?;
-        let filter = seccomp::filter(&spec.security).map_err(|error| Failed::new(Stage::Seccomp, error.to_string()))?;
+        let intercept = seccomp::intercepted(&spec.security, &spec.idmap);
+        let code = seccomp::filter(&spec.security, intercept).map_err(|error| Failed::new(Stage::Seccomp, error.to_string()))?;
+        let (filter, arrivals) = Filter::new(code, intercept.any())?;
         let view = CgroupView::choose(group, &looked_at);
         let halt_signal = spec.halt_signal.unwrap_or_else(|| halt_signal(&looked_at, &spec.init.argv));
         if let Some(label) = &spec.security.label {
             crate::lsm::check(label).map_err(|text| Failed::new(Stage::Label, text))?;
         }
-        Ok(Self { root, mounts, dev, tasks, filter, view, halt_signal, warnings })
+        Ok(Self { root, mounts, dev, tasks, filter, arrivals, view, halt_signal, warnings })
     }
 
     /// Changes the mounts now that the instance's user namespace exists: shifts their ids, and cuts them off from the

@@ -25,7 +25,6 @@ use coffer_sys::{cred, process as sys_process};
 
 use crate::attach::Door;
 use crate::failed::{At, Failed};
-use crate::init;
 use crate::parent::borrow;
 
 pub(crate) use listen::remove_stale;
@@ -68,7 +67,7 @@ fn set_up<'a>(door: &Door, spec: &Spec, proxy: &Proxy, status: &OwnedFd, leash: 
     sys_process::set_dumpable(false).at(stage, || "forbidding to be traced".into())?;
     close_others(&sockets, status, leash).at(stage, || "closing what is the monitor's".into())?;
     if proxy.bind == Side::Host {
-        init::install_filter(&door.filter)?;
+        door.filter.install_unheard()?;
     }
     forward::Forwarder::new(proxy, sockets, leash.as_fd()).at(stage, || "waiting for connections".into())
 }

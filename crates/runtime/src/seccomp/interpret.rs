@@ -19,6 +19,7 @@ pub(super) fn run(code: &[Instruction], audit: u32, number: u32, arguments: [u64
                 let from = it.operand as usize;
                 accumulator = u32::from_le_bytes(data[from..from + 4].try_into().unwrap());
             }
+            0x54 => accumulator &= it.operand,
             0x05 => at += it.operand as usize,
             0x15 => at += jump(accumulator == it.operand),
             0x35 => at += jump(accumulator >= it.operand),

@@ -10,25 +10,46 @@ mod emit;
 mod interpret;
 mod policy;
 
-use coffer_runtime_spec::{Seccomp, Security};
+use coffer_runtime_spec::{IdMap, Intercept, Seccomp, Security};
 use coffer_sys::seccomp::{Instruction, MOST_INSTRUCTIONS};
 
 pub(crate) use policy::PolicyError;
+
+/// Character devices whose nodes do nobody any harm, by major and minor number: `null`, `zero`, `full`, `random`, `urandom`, `tty`,
+/// and `console`, which can be made but not opened. The kernel lets everybody make an overlay's whiteout.
+pub(crate) const HARMLESS: [(u32, u32); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1)];
+
+/// The calls that the monitor answers: of an instance that has the host's own ids, the kernel makes them.
+pub(crate) fn intercepted(security: &Security, idmap: &IdMap) -> Intercept {
+    match idmap {
+        IdMap::Privileged => Intercept::default(),
+        IdMap::Mapped { .. } => security.intercept,
+    }
+}
+
+/// The native number of a call that the monitor answers.
+pub(crate) fn native_number(call: &str) -> Option<u32> {
+    policy::number(call, abi::NATIVE[0])
+}
+
+/// The native ABI, as the kernel calls it.
+pub(crate) fn native_abi() -> u32 {
+    abi::NATIVE[0].audit
+}
 
 /// Writes the filter of a spec for this machine; empty if it has none.
 ///
 /// # Errors
 /// A rule names no system call, or the rules make the filter too long.
-pub(crate) fn filter(security: &Security) -> Result<Vec<Instruction>, PolicyError> {
-    match &security.seccomp {
-        Seccomp::Off => Ok(Vec::new()),
-        Seccomp::Default { rules, native_only } => {
-            let policy = policy::Policy::with_rules(rules)?;
-            let abis = if *native_only { &abi::NATIVE[..1] } else { abi::NATIVE };
-            let code = emit::filter(abis, &policy);
-            if code.len() > MOST_INSTRUCTIONS { Err(PolicyError::TooLong(code.len())) } else { Ok(code) }
-        }
-    }
+pub(crate) fn filter(security: &Security, intercept: Intercept) -> Result<Vec<Instruction>, PolicyError> {
+    let (policy, native_only) = match &security.seccomp {
+        Seccomp::Off if !intercept.any() => return Ok(Vec::new()),
+        Seccomp::Off => (policy::Policy::open(), false),
+        Seccomp::Default { rules, native_only } => (policy::Policy::with_rules(rules)?, *native_only),
+    };
+    let abis = if native_only { &abi::NATIVE[..1] } else { abi::NATIVE };
+    let code = emit::filter(abis, &policy.asking(intercept));
+    if code.len() > MOST_INSTRUCTIONS { Err(PolicyError::TooLong(code.len())) } else { Ok(code) }
 }
 
 #[cfg(test)]
@@ -93,12 +114,54 @@ mod tests {
     #[test]
     fn only_the_native_abi_where_that_is_asked_for() {
         let security = |native_only| Security { seccomp: Seccomp::Default { rules: Vec::new(), native_only }, ..Security::default() };
-        let (one, both) = (filter(&security(true)).unwrap(), filter(&security(false)).unwrap());
+        let of = |native_only| filter(&security(native_only), Intercept::default()).unwrap();
+        let (one, both) = (of(true), of(false));
         let [native, other] = abi::NATIVE else { panic!("two ABIs") };
         // `getpid` has the number 39 or 20 on x86, 172 or 20 on ARM; the allow-list has all of these.
         assert_eq!((run(&both, other.audit, 20, [0; 6]), run(&one, other.audit, 20, [0; 6])), (ALLOW, ENOSYS));
         let number = if native.column == 0 { 39 } else { 172 };
         assert_eq!(run(&one, native.audit, number, [0; 6]), ALLOW);
+    }
+
+    #[test]
+    fn the_monitor_is_asked_about_what_it_may_do_and_nothing_else() {
+        const ASK: u32 = 0x7fc0_0000;
+        let all = Intercept { mknod: true, setxattr: true, sysinfo: true, sched_setscheduler: true };
+        let native = abi::NATIVE[0];
+        let number = |call| native_number(call).unwrap_or(u32::MAX);
+        for seccomp in [Seccomp::default(), Seccomp::Off] {
+            let security = Security { seccomp, ..Security::default() };
+            let code = filter(&security, all).unwrap();
+            let verdict = |call, arguments| run(&code, native.audit, number(call), arguments);
+            let null = 0x103;
+            let unset = 0xffff_ffff_0000_0000;
+            for (arguments, expect) in [
+                ([0, 0, unset | 0x21b6, unset | null, 0, 0], ASK),
+                ([0, 0, 0x2000, 0x501, 0, 0], ASK),
+                ([0, 0, 0x2000, 0x108, 0, 0], ASK),
+                ([0, 0, 0x2000, 0x101, 0, 0], ALLOW),
+                ([0, 0, 0x2000, 0, 0, 0], ALLOW),
+                ([0, 0, 0x6000, null, 0, 0], ALLOW),
+                ([0, 0, 0x1000, null, 0, 0], ALLOW),
+            ] {
+                assert_eq!(verdict("mknodat", arguments), expect, "{arguments:x?}");
+            }
+            for (class, expect) in [(0, ALLOW), (1, ASK), (2, ASK), (0x4000_0001, ASK), (3, ALLOW), (6, ALLOW)] {
+                assert_eq!(verdict("sched_setscheduler", [0, class, 0, 0, 0, 0]), expect, "{class:x}");
+            }
+            assert_eq!((verdict("sysinfo", [0; 6]), verdict("lsetxattr", [0; 6]), verdict("getpid", [0; 6])), (ASK, ASK, ALLOW));
+            for other in &abi::NATIVE[1..] {
+                assert_eq!(run(&code, other.audit, policy::number("sysinfo", *other).unwrap(), [0; 6]), ALLOW);
+            }
+        }
+        // Without any of it the filter is the one that there always was; without a filter there is none.
+        let plain = Security::default();
+        assert_eq!(filter(&plain, Intercept::default()).unwrap(), code(abi::NATIVE, &[]));
+        assert_eq!(filter(&Security { seccomp: Seccomp::Off, ..plain }, Intercept::default()).unwrap(), []);
+        // What a rule refuses stays refused.
+        let rules = vec![SeccompRule { call: "sysinfo".into(), action: Action::Errno(38) }];
+        let refused = Security { seccomp: Seccomp::Default { rules, native_only: false }, ..Security::default() };
+        assert_eq!(run(&filter(&refused, all).unwrap(), native.audit, number("sysinfo"), [0; 6]), ENOSYS);
     }
 
     /// Every refused and every unknown call on every ABI of this machine, made for real.
@@ -120,7 +183,7 @@ mod tests {
                 for (number, verdict) in policy.numbered(abi) {
                     match verdict {
                         policy::Verdict::Errno(errno) => check(how, number, i32::from(errno)),
-                        policy::Verdict::Allow | policy::Verdict::Terminal | policy::Verdict::Kill => {}
+                        policy::Verdict::Allow | policy::Verdict::Terminal | policy::Verdict::Kill | policy::Verdict::Ask(_) => {}
                     }
                 }
                 (470..700).for_each(|number| check(how, number, 38));

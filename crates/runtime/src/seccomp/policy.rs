@@ -1,8 +1,8 @@
 //! What happens to each system call, by name.
 
-use coffer_runtime_spec::{Action, SeccompRule};
+use coffer_runtime_spec::{Action, Intercept, SeccompRule};
 
-use super::abi::Abi;
+use super::abi::{Abi, NATIVE};
 
 /// Names and numbers.
 const CALLS: &str = include_str!("tables/calls.tsv");
@@ -23,6 +23,33 @@ pub(super) enum Verdict {
     Errno(u16),
     /// The process is killed.
     Kill,
+    /// The monitor answers.
+    Ask(Ask),
+}
+
+/// Which calls of a number the monitor answers; the others are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// All.
+    Always,
+    /// Those that would make a node of a harmless character device; the file's mode is this argument, the device the next.
+    Node(u8),
+    /// Those that ask for a real-time class.
+    RealTime,
+}
+
+/// The native calls that the monitor may be asked about.
+fn asked(intercept: Intercept) -> impl Iterator<Item = (&'static str, Ask)> {
+    let all = [
+        (intercept.mknod, "mknod", Ask::Node(1)),
+        (intercept.mknod, "mknodat", Ask::Node(2)),
+        (intercept.setxattr, "setxattr", Ask::Always),
+        (intercept.setxattr, "lsetxattr", Ask::Always),
+        (intercept.setxattr, "fsetxattr", Ask::Always),
+        (intercept.sysinfo, "sysinfo", Ask::Always),
+        (intercept.sched_setscheduler, "sched_setscheduler", Ask::RealTime),
+    ];
+    all.into_iter().filter(|(wanted, ..)| *wanted).map(|(_, name, ask)| (name, ask))
 }
 
 impl Verdict {
@@ -32,6 +59,7 @@ impl Verdict {
             Self::Allow | Self::Terminal => 0x7fff_0000,
             Self::Errno(errno) => 0x0005_0000 | u32::from(errno),
             Self::Kill => 0x8000_0000,
+            Self::Ask(_) => coffer_sys::seccomp::listen::ASK,
         }
     }
 
@@ -54,6 +82,9 @@ pub(crate) enum PolicyError {
 #[derive(Debug)]
 pub(super) struct Policy<'a> {
     rules: &'a [SeccompRule],
+    intercept: Intercept,
+    /// Nothing is refused.
+    open: bool,
 }
 
 impl<'a> Policy<'a> {
@@ -61,8 +92,23 @@ impl<'a> Policy<'a> {
     pub(super) fn with_rules(rules: &'a [SeccompRule]) -> Result<Self, PolicyError> {
         match rules.iter().find(|rule| !lines(CALLS).any(|line| name(line) == rule.call)) {
             Some(rule) => Err(PolicyError::UnknownCall(rule.call.clone())),
-            None => Ok(Self { rules }),
+            None => Ok(Self { rules, intercept: Intercept::default(), open: false }),
         }
+    }
+
+    /// The policy that lets everything through.
+    pub(super) fn open() -> Self {
+        Self { rules: &[], intercept: Intercept::default(), open: true }
+    }
+
+    /// The policy with calls that the monitor answers.
+    pub(super) fn asking(self, intercept: Intercept) -> Self {
+        Self { intercept, ..self }
+    }
+
+    /// What happens to calls that are in no table.
+    pub(super) fn unknown(&self) -> Verdict {
+        if self.open { Verdict::Allow } else { Verdict::UNKNOWN }
     }
 
     /// The verdicts by the numbers of an ABI, in their order.
@@ -71,19 +117,37 @@ impl<'a> Policy<'a> {
         let high = TABLES[abi.column].high.iter().copied();
         let mut verdicts: Vec<(u32, Verdict)> =
             low.chain(high).filter_map(|(number, code)| Some((number, Verdict::from_code(code)?))).collect();
+        if self.open {
+            verdicts.iter_mut().for_each(|(_, verdict)| *verdict = Verdict::Allow);
+        }
         for rule in self.rules {
-            let number =
-                lines(CALLS).find(|line| name(line) == rule.call).and_then(|line| line.split('\t').nth(1 + abi.column)?.parse().ok());
-            let at = number.and_then(|number: u32| verdicts.binary_search_by_key(&number, |(number, _)| *number).ok());
-            let Some(at) = at else { continue };
+            let Some(at) = place(&verdicts, &rule.call, abi) else { continue };
             verdicts[at].1 = match rule.action {
                 Action::Allow => Verdict::Allow,
                 Action::Errno(errno) => Verdict::Errno(errno.min(4095)),
                 Action::Kill => Verdict::Kill,
             };
         }
+        // Of the native ABI only: the memory of other programs is laid out in another way.
+        for (call, ask) in asked(self.intercept).filter(|_| abi == NATIVE[0]) {
+            let Some(at) = place(&verdicts, call, abi) else { continue };
+            if verdicts[at].1 == Verdict::Allow {
+                verdicts[at].1 = Verdict::Ask(ask);
+            }
+        }
         verdicts
     }
+}
+
+/// Where a call stands among verdicts by number.
+fn place(verdicts: &[(u32, Verdict)], call: &str, abi: Abi) -> Option<usize> {
+    let number = number(call, abi)?;
+    verdicts.binary_search_by_key(&number, |(number, _)| *number).ok()
+}
+
+/// The number of a call.
+pub(super) fn number(call: &str, abi: Abi) -> Option<u32> {
+    lines(CALLS).find(|line| name(line) == call)?.split('\t').nth(1 + abi.column)?.parse().ok()
 }
 
 fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
@@ -221,7 +285,7 @@ mod tests {
     #[test]
     fn numbers_are_the_kernels() {
         let policy = Policy::with_rules(&[]).unwrap();
-        let native = policy.numbered(super::super::abi::NATIVE[0]);
+        let native = policy.numbered(NATIVE[0]);
         for (number, verdict) in [
             (libc_number("read"), Verdict::Allow),
             (libc_number("ioctl"), Verdict::Terminal),

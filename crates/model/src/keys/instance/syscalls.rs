@@ -6,9 +6,14 @@ use crate::key::Key;
 use crate::key::Support::{self, No, Yes};
 use crate::key::Value::{Bool, Line, SystemCalls};
 
-/// The kernel could hand these calls to the server, which would do them with its own rights.
-const NO_INTERCEPTION: Support = No(
-    "this server makes no system call in an instance's place; a device node, mount or limit is given to the instance by a device or key",
+/// A program for the kernel is its author's to answer for, and this one would decide which devices are opened.
+const NO_BPF: Support = No(
+    "this server loads no program into the kernel in an instance's place; give the instance a device by a unix-char, unix-block or gpu device",
+);
+
+/// A file system is read by the kernel, which trusts what is on the disk.
+const NO_MOUNT: Support = No(
+    "this server has the kernel read no file system that an instance wrote; give it a disk device, or let it mount by FUSE, which every instance may",
 );
 
 /// Keys of the filter of system calls.
@@ -33,22 +38,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     row("security.syscalls.deny_compat", Bool, "false", NEXT_START, Free, Yes, "Whether 32-bit system calls are refused on a 64-bit host."),
     row("security.syscalls.deny_default", Bool, "true", NEXT_START, LowLevel, Yes, "Whether the default list of system calls is in force."),
-    row(
-        "security.syscalls.intercept.bpf",
-        Bool,
-        "false",
-        NEXT_START,
-        Interception,
-        NO_INTERCEPTION,
-        "Whether bpf() is handled by the server.",
-    ),
+    row("security.syscalls.intercept.bpf", Bool, "false", NEXT_START, Interception, NO_BPF, "Whether bpf() is handled by the server."),
     row(
         "security.syscalls.intercept.bpf.devices",
         Bool,
         "false",
         NEXT_START,
         Interception,
-        NO_INTERCEPTION,
+        NO_BPF,
         "Whether device programs of the unified hierarchy may be loaded.",
     ),
     row(
@@ -57,8 +54,8 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         NEXT_START,
         Interception,
-        NO_INTERCEPTION,
-        "Whether mknod() of harmless devices is handled by the server.",
+        Yes,
+        "Whether nodes of `null`, `zero`, `full`, `random`, `urandom`, `tty` and `console` can be made anywhere inside; `console` cannot be opened.",
     ),
     row(
         "security.syscalls.intercept.mount",
@@ -66,36 +63,28 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         NEXT_START,
         Interception,
-        NO_INTERCEPTION,
+        NO_MOUNT,
         "Whether mount() is handled by the server.",
     ),
-    row("security.syscalls.intercept.mount.allowed", Line, "", LIVE, Interception, NO_INTERCEPTION, "File systems that may be mounted."),
+    row("security.syscalls.intercept.mount.allowed", Line, "", LIVE, Interception, NO_MOUNT, "File systems that may be mounted."),
     row(
         "security.syscalls.intercept.mount.fuse",
         Line,
         "",
         LIVE,
         Interception,
-        NO_INTERCEPTION,
+        NO_MOUNT,
         "File systems that are mounted by FUSE programs.",
     ),
-    row(
-        "security.syscalls.intercept.mount.shift",
-        Bool,
-        "false",
-        LIVE,
-        Interception,
-        NO_INTERCEPTION,
-        "Whether ids are mapped on such mounts.",
-    ),
+    row("security.syscalls.intercept.mount.shift", Bool, "false", LIVE, Interception, NO_MOUNT, "Whether ids are mapped on such mounts."),
     row(
         "security.syscalls.intercept.sched_setscheduler",
         Bool,
         "false",
         NEXT_START,
         Interception,
-        NO_INTERCEPTION,
-        "Whether sched_setscheduler() is handled by the server.",
+        Yes,
+        "Whether root inside can give real-time classes up to priority 49.",
     ),
     row(
         "security.syscalls.intercept.setxattr",
@@ -103,8 +92,8 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         NEXT_START,
         Interception,
-        NO_INTERCEPTION,
-        "Whether setxattr() is handled by the server.",
+        Yes,
+        "Whether root inside can mark directories of an overlay as opaque (`trusted.overlay.opaque`).",
     ),
     row(
         "security.syscalls.intercept.sysinfo",
@@ -112,7 +101,7 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         NEXT_START,
         Interception,
-        NO_INTERCEPTION,
-        "Whether sysinfo() tells the instance's limits.",
+        Yes,
+        "Whether sysinfo() tells the instance's memory, processes and age instead of the host's.",
     ),
 ];
