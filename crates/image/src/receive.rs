@@ -3,6 +3,8 @@
 //! A transfer that ends early, by error or by the death of the daemon, leaves nothing: the files have no name until
 //! [`Arrived::keep`] and the kernel drops them with their last descriptor.
 
+mod hasher;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -10,12 +12,15 @@ use std::sync::OnceLock;
 use coffer_base::{Bytes, Progress, fault};
 use coffer_model::Fingerprint;
 use rustix::fs::{AtFlags, Mode, OFlags, linkat, openat, renameat, unlinkat};
-use sha2::{Digest, Sha256};
 
+use self::hasher::Hasher;
 use crate::unpack::{InspectRequest, Inspected, Limits, UnpackError, Unpacker};
 
 /// After so many bytes the kernel is asked to begin writing them to disk, so that little is left to wait for in the end.
 const STRETCH: u64 = 4 << 20;
+
+/// After so many bytes the thread that hashes is told of them.
+const NEWS: u64 = 512 << 10;
 
 /// The stage under which a transfer reports its progress.
 const STAGE: &str = "download";
@@ -29,11 +34,12 @@ pub struct Incoming {
     images: OwnedFd,
     metadata: OwnedFd,
     rootfs: Option<OwnedFd>,
-    hash: Sha256,
+    hasher: Hasher,
     received: u64,
-    /// Bytes of the file that is being written, and how many of them are on their way to disk.
+    /// Bytes of the file that is being written, how many of them are on their way to disk, and how many the hasher knows of.
     written: u64,
     begun: u64,
+    told: u64,
     limit: Option<Bytes>,
     total: Option<u64>,
     progress: Progress,
@@ -120,7 +126,8 @@ impl Incoming {
     pub fn begin(images: BorrowedFd<'_>, limit: Option<Bytes>, total: Option<u64>, progress: Progress) -> Result<Self, ReceiveError> {
         let images = images.try_clone_to_owned().map_err(ReceiveError::Create)?;
         let metadata = unnamed_file(images.as_fd())?;
-        Ok(Self { images, metadata, rootfs: None, hash: Sha256::new(), received: 0, written: 0, begun: 0, limit, total, progress })
+        let hasher = Hasher::start(metadata.as_fd()).map_err(ReceiveError::Create)?;
+        Ok(Self { images, metadata, rootfs: None, hasher, received: 0, written: 0, begun: 0, told: 0, limit, total, progress })
     }
 
     /// Takes in the next bytes.
@@ -132,7 +139,6 @@ impl Incoming {
         if let Some(limit) = self.limit.filter(|limit| after > limit.0) {
             return Err(ReceiveError::TooLarge { limit });
         }
-        self.hash.update(chunk);
         self.written += chunk.len() as u64;
         let file = self.rootfs.as_ref().unwrap_or(&self.metadata);
         while !chunk.is_empty() {
@@ -148,8 +154,17 @@ impl Incoming {
             let _ = coffer_sys::writeout::begin(file.as_fd(), self.begun, self.written - self.begun);
             self.begun = self.written;
         }
+        if self.written - self.told >= NEWS {
+            self.tell();
+        }
         self.progress.report(STAGE, self.received, self.total);
         Ok(())
+    }
+
+    /// Tells the hasher of all that is written.
+    fn tell(&mut self) {
+        self.hasher.written(self.written);
+        self.told = self.written;
     }
 
     /// Says that the metadata's bytes are over and the root file system's follow.
@@ -163,8 +178,11 @@ impl Incoming {
         if self.received == 0 {
             return Err(ReceiveError::Empty { part: "metadata" });
         }
-        self.rootfs = Some(unnamed_file(self.images.as_fd())?);
-        (self.written, self.begun) = (0, 0);
+        self.tell();
+        let rootfs = unnamed_file(self.images.as_fd())?;
+        self.hasher.next(rootfs.as_fd()).map_err(ReceiveError::Create)?;
+        self.rootfs = Some(rootfs);
+        (self.written, self.begun, self.told) = (0, 0, 0);
         Ok(())
     }
 
@@ -181,24 +199,12 @@ impl Incoming {
         limit: u64,
     ) -> Result<(), UnpackError> {
         let Some(rootfs) = &self.rootfs else { return Err(UnpackError::Talk(io::ErrorKind::InvalidInput.into())) };
-        let read_back = |file: &OwnedFd, hash: &mut Sha256| -> io::Result<u64> {
-            let (mut at, mut buffer) = (0, vec![0; 256 << 10]);
-            loop {
-                match rustix::io::pread(file, &mut buffer, at)? {
-                    0 => return Ok(at),
-                    count => {
-                        hash.update(&buffer[..count]);
-                        at += count as u64;
-                    }
-                }
-            }
-        };
-        let mut hash = self.hash.clone();
         let patched = unpacker.patch(base, delta, rootfs.as_fd(), limit, &self.progress);
-        match patched.and_then(|_| read_back(rootfs, &mut hash).map_err(UnpackError::Talk)) {
+        match patched.and_then(|_| size_of(rootfs.as_fd()).map_err(UnpackError::Talk)) {
             Ok(bytes) => {
-                self.hash = hash;
                 self.received += bytes;
+                self.written = bytes;
+                self.tell();
                 Ok(())
             }
             Err(error) => {
@@ -219,7 +225,8 @@ impl Incoming {
     ///
     /// # Errors
     /// [`ReceiveError::Empty`] or [`ReceiveError::Write`].
-    pub fn finish(self) -> Result<Arrived, ReceiveError> {
+    pub fn finish(mut self) -> Result<Arrived, ReceiveError> {
+        self.tell();
         let failed = |cause: io::Error| ReceiveError::Write { received: self.received, cause };
         if self.received == 0 {
             return Err(ReceiveError::Empty { part: "metadata" });
@@ -230,8 +237,7 @@ impl Incoming {
             return Err(ReceiveError::Empty { part: "rootfs" });
         }
         fault::point("image.received").map_err(failed)?;
-        let digest = self.hash.finalize();
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = self.hasher.finish().map_err(|cause| ReceiveError::Write { received: self.received, cause })?;
         let fingerprint = hex.parse().expect("64 lower-case hexadecimal digits are a fingerprint");
         Ok(Arrived {
             images: self.images,
