@@ -110,13 +110,31 @@ fn feed(upload: Upload, length: Option<u64>, sender: &mpsc::Sender<io::Result<By
     for part in upload.parts {
         let goes_on = match part {
             Part::Bytes(bytes) => send(Ok(bytes)),
-            Part::File(file, length) => read_all(file.take(length), &mut send),
+            Part::File(file, length) => read_file(file, length, &mut send),
             Part::Stream(source) => read_all(source.0, &mut send),
         };
         if !goes_on {
             return;
         }
     }
+}
+
+/// Reads a file in whole chunks, into memory that nobody has to clear before.
+fn read_file(mut file: File, mut left: u64, send: &mut impl FnMut(io::Result<Bytes>) -> bool) -> bool {
+    while left > 0 {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match file.by_ref().take(left.min(CHUNK as u64)).read_to_end(&mut chunk) {
+            Ok(0) => return true,
+            Ok(count) => {
+                left -= count as u64;
+                if !send(Ok(chunk.into())) {
+                    return false;
+                }
+            }
+            Err(error) => return send(Err(error)),
+        }
+    }
+    true
 }
 
 fn read_all(mut source: impl Read, send: &mut impl FnMut(io::Result<Bytes>) -> bool) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -89,7 +89,17 @@ impl ImageServer {
     #[must_use]
     #[track_caller]
     pub fn start(pen: &Pen) -> Self {
-        Self::serve(pen, "http", None)
+        Self::serve(pen, Ipv4Addr::LOCALHOST, "http", None)
+    }
+
+    /// Serves in the clear at an address of the pen, a bridge's for one: instances reach it too.
+    ///
+    /// # Panics
+    /// Nothing can be listened on there.
+    #[must_use]
+    #[track_caller]
+    pub fn start_at(pen: &Pen, address: Ipv4Addr) -> Self {
+        Self::serve(pen, address, "http", None)
     }
 
     /// Serves over TLS, as `localhost` with a certificate of this authority.
@@ -99,12 +109,12 @@ impl ImageServer {
     #[must_use]
     #[track_caller]
     pub fn start_with_tls(pen: &Pen, authority: &Authority) -> Self {
-        Self::serve(pen, "https", Some(authority.server_config("localhost")))
+        Self::serve(pen, Ipv4Addr::LOCALHOST, "https", Some(authority.server_config("localhost")))
     }
 
     #[track_caller]
-    fn serve(pen: &Pen, scheme: &'static str, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = pen.in_network(|| TcpListener::bind("127.0.0.1:0")).expect("a port in the pen");
+    fn serve(pen: &Pen, ip: Ipv4Addr, scheme: &'static str, tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = pen.in_network(|| TcpListener::bind((ip, 0))).expect("a port in the pen");
         let address = listener.local_addr().expect("the address of a listener");
         let server = Self { address, scheme, shared: Arc::default(), gathered: Arc::default() };
         server.lock().updated = "Sun, 01 Nov 2026 00:00:00 +0000".into();
@@ -113,6 +123,8 @@ impl ImageServer {
         // Ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                // As every server of files does: an answer waits for no acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
                 let (server, tls) = (accepting.clone(), tls.clone());
                 std::thread::spawn(move || match tls.map(ServerConnection::new) {
                     Some(Ok(session)) => server.converse(StreamOwned::new(session, stream)),
@@ -126,7 +138,7 @@ impl ImageServer {
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        let host = if self.scheme == "https" { "localhost" } else { "127.0.0.1" };
+        let host = if self.scheme == "https" { "localhost".to_owned() } else { self.address.ip().to_string() };
         format!("{}://{host}:{}", self.scheme, self.address.port())
     }
 
