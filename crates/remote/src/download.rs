@@ -107,7 +107,7 @@ impl Server {
         }
         if piece.start + (bytes.len() as u64) < piece.end {
             // Cut off where the length was not said: as good as broken.
-            return Err(FetchError::Silent { url: url.to_string() }.into());
+            return Err(FetchError::Short { url: url.to_string(), got: piece.start + bytes.len() as u64 }.into());
         }
         Ok(true)
     }
@@ -137,7 +137,7 @@ impl Server {
             taken.take(&chunk[usize::try_from(passed).unwrap_or(chunk.len())..])?;
         }
         if taken.size > taken.got {
-            return Err(FetchError::Silent { url: taken.url.to_string() }.into());
+            return Err(FetchError::Short { url: taken.url.to_string(), got: taken.got }.into());
         }
         Ok(())
     }

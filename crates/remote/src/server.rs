@@ -287,7 +287,7 @@ fn one_line(text: &str) -> String {
 /// Says whether asking again may help.
 pub(crate) fn is_passing(error: &FetchError) -> bool {
     match error {
-        FetchError::Broken { .. } | FetchError::Silent { .. } | FetchError::Dial(_) => true,
+        FetchError::Broken { .. } | FetchError::Silent { .. } | FetchError::Short { .. } | FetchError::Dial(_) => true,
         FetchError::Refused { status, .. } => status.is_server_error(),
         FetchError::Large { .. } | FetchError::Redirect { .. } | FetchError::Request { .. } | FetchError::Url(_) => false,
     }

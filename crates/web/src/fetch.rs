@@ -18,7 +18,7 @@ use crate::url::{Scheme, Url, UrlError};
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 
-/// How long a server may be silent.
+/// How long a server may be silent, unless [`Fetcher::with_silence`] says otherwise.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Connections that are kept for later requests.
@@ -43,10 +43,20 @@ pub enum FetchError {
         cause: hyper::Error,
     },
     /// The server says nothing.
-    #[error("{url}: the server said nothing for {} seconds", SILENCE.as_secs())]
+    #[error("{url}: the server said nothing for {} seconds", silence.as_secs_f64())]
     Silent {
         /// What was asked for.
         url: String,
+        /// How long it may be silent.
+        silence: Duration,
+    },
+    /// The answer ended before all was there.
+    #[error("{url}: the server's answer ended early, at byte {got}")]
+    Short {
+        /// What was asked for.
+        url: String,
+        /// The bytes that are there.
+        got: u64,
     },
     /// The server refuses.
     #[error("{url}: the server answered {status}")]
@@ -92,6 +102,7 @@ type Sender = SendRequest<Body>;
 pub struct Fetcher {
     dialer: Dialer,
     agent: String,
+    silence: Duration,
     idle: Arc<Idle>,
 }
 
@@ -103,6 +114,7 @@ struct Idle(Mutex<Vec<(String, Sender)>>);
 pub struct Reply {
     url: Url,
     response: Response<Incoming>,
+    silence: Duration,
     connection: Option<Connection>,
 }
 
@@ -139,7 +151,17 @@ impl Fetcher {
     /// Makes one that names itself `agent`.
     #[must_use]
     pub fn new(dialer: Dialer, agent: &str) -> Self {
-        Self { dialer, agent: agent.to_owned(), idle: Arc::default() }
+        Self { dialer, agent: agent.to_owned(), silence: SILENCE, idle: Arc::default() }
+    }
+
+    /// Lets servers be silent for so long.
+    #[must_use]
+    pub fn with_silence(self, silence: Duration) -> Self {
+        Self { silence, ..self }
+    }
+
+    fn silent(&self, url: &Url) -> FetchError {
+        FetchError::Silent { url: url.to_string(), silence: self.silence }
     }
 
     /// Fetches; follows redirects, but none from HTTPS to HTTP. Any status that is no redirect is an answer.
@@ -186,8 +208,8 @@ impl Fetcher {
             let response = sender.send_request(self.request(&method, url, headers, Body::Whole(body))?).await;
             Ok((origin, sender, response.map_err(|cause| FetchError::Broken { url: url.to_string(), cause })?))
         };
-        let answered = tokio::time::timeout(SILENCE, exchange).await;
-        let (origin, sender, response) = answered.unwrap_or_else(|_| Err(FetchError::Silent { url: url.to_string() }))?;
+        let answered = tokio::time::timeout(self.silence, exchange).await;
+        let (origin, sender, response) = answered.unwrap_or_else(|_| Err(self.silent(url)))?;
         Ok(self.reply(url, origin, sender, response))
     }
 
@@ -203,8 +225,8 @@ impl Fetcher {
         parts: Vec<Part>,
         mut sent: impl FnMut(u64) + Send + 'static,
     ) -> Result<Reply, FetchError> {
-        let silent = || FetchError::Silent { url: url.to_string() };
-        let mut sender = tokio::time::timeout(SILENCE, self.connect(url)).await.map_err(|_| silent())??;
+        let silent = || self.silent(url);
+        let mut sender = tokio::time::timeout(self.silence, self.connect(url)).await.map_err(|_| silent())??;
         let (moved, mut movement) = tokio::sync::watch::channel(());
         let body = Body::of(parts, move |bytes| {
             sent(bytes);
@@ -216,10 +238,10 @@ impl Fetcher {
             tokio::select! {
                 response = &mut sending => break response.map_err(|cause| FetchError::Broken { url: url.to_string(), cause })?,
                 // Nothing moves any more once all is sent.
-                moves = tokio::time::timeout(SILENCE, movement.changed()) => match moves {
+                moves = tokio::time::timeout(self.silence, movement.changed()) => match moves {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => {
-                        let last = tokio::time::timeout(SILENCE, &mut sending).await.map_err(|_| silent())?;
+                        let last = tokio::time::timeout(self.silence, &mut sending).await.map_err(|_| silent())?;
                         break last.map_err(|cause| FetchError::Broken { url: url.to_string(), cause })?;
                     }
                     Err(_) => return Err(silent()),
@@ -240,7 +262,7 @@ impl Fetcher {
 
     fn reply(&self, url: &Url, origin: String, sender: Sender, response: Response<Incoming>) -> Reply {
         let connection = Connection { origin, sender, idle: self.idle.clone() };
-        let mut reply = Reply { url: url.clone(), response, connection: Some(connection) };
+        let mut reply = Reply { url: url.clone(), response, silence: self.silence, connection: Some(connection) };
         if reply.response.body().is_end_stream() {
             reply.keep_connection();
         }
@@ -307,8 +329,8 @@ impl Reply {
     /// If the connection breaks or the server falls silent.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let Ok(frame) = tokio::time::timeout(SILENCE, self.response.body_mut().frame()).await else {
-                return Err(FetchError::Silent { url: self.url.to_string() });
+            let Ok(frame) = tokio::time::timeout(self.silence, self.response.body_mut().frame()).await else {
+                return Err(FetchError::Silent { url: self.url.to_string(), silence: self.silence });
             };
             let Some(frame) = frame else {
                 self.keep_connection();

@@ -2,6 +2,7 @@
 
 use std::io::{Seek as _, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use coffer_web::{Dialer, Fetcher, Part, Proxies, Url};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -109,4 +110,38 @@ async fn files_are_read_while_they_are_sent() {
     assert_eq!((first.as_str(), body.len()), ("POST /in HTTP/1.1", content.len() + 2));
     assert!(body.starts_with(b"<\x07") && body.ends_with(b"\x07>"));
     assert_eq!(seen.iter().last(), Some(content.len() as u64 + 2));
+}
+
+/// Answers the first request on each connection with these bytes, and then nothing more, while the connection stays.
+async fn falls_silent_after(said: &'static str) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("the address of a listener"));
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(said.as_bytes()).await.expect("a client that listens");
+            held.push(stream);
+        }
+    });
+    url.parse().expect("an address is one of a URL")
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_and_named() {
+    let patient = || fetcher(Proxies::default()).with_silence(Duration::from_millis(150));
+    let word = |url: &Url| format!("{url}: the server said nothing for 0.15 seconds");
+    // Before it says anything.
+    let url = falls_silent_after("").await.below("list").unwrap();
+    assert_eq!(patient().get(&url, &[]).await.err().unwrap().to_string(), word(&url));
+    // In the middle of its answer's head, and of its body, of which what came is handed on.
+    let url = falls_silent_after("HTTP/1.1 200 OK\r\nContent-").await.below("list").unwrap();
+    assert_eq!(patient().get(&url, &[]).await.err().unwrap().to_string(), word(&url));
+    let url = falls_silent_after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await.below("list").unwrap();
+    let mut reply = patient().get(&url, &[]).await.unwrap();
+    assert_eq!(reply.chunk().await.unwrap().unwrap(), "half");
+    assert_eq!(reply.chunk().await.err().unwrap().to_string(), word(&url));
+    // To a body that was sent whole.
+    let url = falls_silent_after("").await.below("in").unwrap();
+    let sent = patient().post(&url, &[], vec![Part::Bytes("<>".into())], |_| {}).await;
+    assert_eq!(sent.err().unwrap().to_string(), word(&url));
 }

@@ -282,7 +282,7 @@ impl Registry {
             take(chunk).map_err(OciError::Store)?;
         }
         // Cut off where the length was not said: as good as broken.
-        if *got < size { Err(FetchError::Silent { url: url.to_string() }.into()) } else { Ok(()) }
+        if *got < size { Err(FetchError::Short { url: url.to_string(), got: *got }.into()) } else { Ok(()) }
     }
 
     /// Fetches a manifest or an index with its digest; none if there is none.
