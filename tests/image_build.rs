@@ -41,7 +41,7 @@ actions:
 ";
 
 /// Writes a recipe with its files.
-fn context(daemon: &Daemon, recipe: &str) -> PathBuf {
+pub(crate) fn context(daemon: &Daemon, recipe: &str) -> PathBuf {
     let directory = daemon.scratch().join("recipe");
     std::fs::create_dir_all(directory.join("site/deep")).expect("a context");
     std::fs::write(directory.join("site/index.html"), "<p>one</p>").expect("a file");
@@ -51,12 +51,12 @@ fn context(daemon: &Daemon, recipe: &str) -> PathBuf {
     file
 }
 
-fn build(daemon: &Daemon, file: &Path, more: &[&str]) -> String {
+pub(crate) fn build(daemon: &Daemon, file: &Path, more: &[&str]) -> String {
     daemon.coffer([&["image", "build", &file.display().to_string()], more].concat()).ok()
 }
 
 /// The fingerprint that a build said last.
-fn fingerprint(said: &str) -> String {
+pub(crate) fn fingerprint(said: &str) -> String {
     let line = said.lines().find_map(|line| line.strip_prefix("Image built with fingerprint: ")).unwrap_or_else(|| panic!("{said}"));
     line.split(' ').next().expect("a fingerprint").to_owned()
 }
@@ -197,8 +197,23 @@ fn bases_and_formats() {
     daemon.run_instance("own", "c1");
     assert_eq!(daemon.coffer(["exec", "c1", "--", "cat", "/etc/x"]).ok(), "x\n");
     let one = build(&daemon, &file, &["--format", "squashfs", "--alias", "packed"]);
+    // Nothing is packed again of what did not change, though the options and aliases around it may.
+    let mut events = daemon.api().events("type=lifecycle");
+    let again = build(&daemon, &file, &["--format", "squashfs", "--alias", "other"]);
+    assert_eq!(fingerprint(&again), fingerprint(&one));
+    holds(&again, &["(4 steps cached, 0 done"]);
+    loop {
+        let event = events.one()["metadata"].clone();
+        assert_ne!(event["action"], "image-created", "{event}");
+        if event["source"].as_str().is_some_and(|source| source.ends_with("/other")) {
+            break;
+        }
+    }
     let other = build(&daemon, &file, &["--format", "squashfs", "--no-cache"]);
     assert_eq!(fingerprint(&one), fingerprint(&other));
+    // One that was removed is packed again.
+    daemon.coffer(["image", "delete", &fingerprint(&one)]).clean();
+    assert_eq!(fingerprint(&build(&daemon, &file, &["--format", "squashfs", "--alias", "packed"])), fingerprint(&one));
     daemon.run_instance("packed", "c2");
     let nothing = directory.join("nothing.yaml");
     std::fs::write(&nothing, "base: {empty: true}\nfiles: [{path: /a/b, content: x}]\n").expect("a recipe");

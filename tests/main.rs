@@ -27,6 +27,7 @@ mod getting_started;
 mod guest_api;
 mod https;
 mod image_build;
+mod image_build_bases;
 mod image_downloads;
 mod image_pushes;
 mod image_servers;

@@ -39,6 +39,10 @@ pub struct Builder<'a> {
 pub struct Built {
     /// The image's fingerprint.
     pub fingerprint: String,
+    /// Whether that is already the squashfs' which the recipe wants: an earlier build packed it of the same result.
+    pub packed: bool,
+    /// The last result: what the image is made of.
+    pub(super) last: Stage,
     /// Steps that an earlier build had done.
     pub cached: usize,
     /// Steps that were done.
@@ -48,7 +52,7 @@ pub struct Built {
 }
 
 /// A stage that is done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stage {
     /// The key of its last result.
     pub(super) key: Digest,
@@ -84,14 +88,20 @@ impl<'a> Builder<'a> {
             done.push(made);
         }
         let last = done.pop().flatten().ok_or(BuildError::Lacking { what: "a last stage" })?;
-        let (fingerprint, there) = self.publish(&last, &cache).await?;
+        let (fingerprint, packed, there) = match self.packed(&last, &cache).await {
+            Some(fingerprint) => (fingerprint, true, true),
+            None => {
+                let (fingerprint, there) = self.publish(&last, &cache).await?;
+                (fingerprint, false, there)
+            }
+        };
         if !there {
             let used: Vec<String> = done.iter().flatten().chain([&last]).map(|stage| stage.place.instance.clone()).collect();
             for stage in 0..needed.len() {
                 cache.trim(self.client, &self.stage_name(stage), &used).await?;
             }
         }
-        Ok(Built { fingerprint, cached: counted.cached, ran: counted.ran, took: begun.elapsed() })
+        Ok(Built { fingerprint, packed, last, cached: counted.cached, ran: counted.ran, took: begun.elapsed() })
     }
 
     /// Clears away what the build was working in when it was stopped.

@@ -2,7 +2,7 @@
 
 use coffer_api::{ImageReproducible, ImagesPost, ImagesPostSource};
 
-use super::build::{Builder, Stage};
+use super::build::{Builder, Built, Stage};
 use super::cache::{Cache, image_key};
 use super::work::FACTS;
 use crate::digest::Digest;
@@ -12,7 +12,27 @@ use crate::recipe::Shape;
 /// What images are compressed with unless a recipe says otherwise: it does not depend on the server's configuration.
 const COMPRESSION: &str = "zstd";
 
+/// What tells a squashfs from the archives that the server packs of the same result.
+const SQUASHFS: &[u8] = b"squashfs";
+
 impl Builder<'_> {
+    /// The squashfs that an earlier build packed of this result, if the recipe wants one and it is still there.
+    pub(super) async fn packed(&self, last: &Stage, cache: &Cache) -> Option<String> {
+        if self.options.no_cache || self.plan.recipe.output.shape != Shape::Squashfs {
+            return None;
+        }
+        let fingerprint = cache.image(&squashfs(last))?;
+        self.client.image(&fingerprint).await.is_ok().then_some(fingerprint)
+    }
+
+    /// Takes down which squashfs was packed of what was built, so that the next build of the same result finds it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn keep_packed(&self, built: &Built, fingerprint: &str) -> Result<(), BuildError> {
+        self.note(&built.last.place.instance, &image_key(&squashfs(&built.last)), fingerprint).await
+    }
+
     /// Makes the image, or finds it made; answers its fingerprint, and whether it was there.
     pub(super) async fn publish(&self, last: &Stage, cache: &Cache) -> Result<(String, bool), BuildError> {
         let output = &self.plan.recipe.output;
@@ -52,4 +72,8 @@ impl Builder<'_> {
         self.note(&last.place.instance, &image_key(&result), &fingerprint).await?;
         Ok((fingerprint, false))
     }
+}
+
+fn squashfs(last: &Stage) -> Digest {
+    Digest::of(&[last.key.as_str().as_bytes(), SQUASHFS])
 }

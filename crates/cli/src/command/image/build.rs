@@ -127,7 +127,7 @@ impl Build {
         };
         report.clear();
         let built = built?;
-        self.finish(app, client, &plan, built).await
+        self.finish(app, &builder, built).await
     }
 
     /// Reads the recipe and looks at the files that it copies.
@@ -173,11 +173,15 @@ impl Build {
         })
     }
 
-    async fn finish(&self, app: &App, client: &Client, plan: &Plan, built: Built) -> Result<(), CliError> {
-        let output = &plan.recipe.output;
+    async fn finish(&self, app: &App, builder: &Builder<'_>, built: Built) -> Result<(), CliError> {
+        let (client, output) = (builder.client, &builder.plan.recipe.output);
         let fingerprint = match output.shape {
-            Shape::Squashfs => output::squashfs(client, &built, output.public).await?,
-            Shape::Unified | Shape::Split => built.fingerprint.clone(),
+            Shape::Squashfs if !built.packed => {
+                let fingerprint = output::squashfs(client, &built, output.public).await?;
+                builder.keep_packed(&built, &fingerprint).await?;
+                fingerprint
+            }
+            Shape::Squashfs | Shape::Unified | Shape::Split => built.fingerprint.clone(),
         };
         for alias in &output.aliases {
             replace_alias(client, alias.clone(), &fingerprint).await?;

@@ -41,6 +41,11 @@ async fn image(app: &App, client: &Client, server: &Target, name: &str) -> Resul
     let fingerprint = if registry { None } else { Some(place::find(app, &target).await?.image().fingerprint.clone()) };
     let from = transfer::source(app, &target).await?;
     let ImagesPostSource { alias, certificate, protocol, server, mode, fingerprint: asked, secret, .. } = from;
+    // What was found is asked for: the server may still keep what the alias meant before.
+    let (alias, asked) = match &fingerprint {
+        Some(found) => (String::new(), found.clone()),
+        None => (alias, asked),
+    };
     let source = InstanceSource { alias, certificate, protocol, server, mode, fingerprint: asked, secret, ..source };
     Ok(BaseImage { source, fingerprint })
 }
