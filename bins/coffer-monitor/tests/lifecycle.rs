@@ -27,6 +27,29 @@ fn busybox_init_starts_runs_commands_and_halts() {
 }
 
 #[test]
+fn a_monitor_rests_after_a_freeze() {
+    let place = Place::new(&["/sbin/init"]);
+    let mut running = place.start();
+    let monitor = running.status().monitor_pid;
+    running.ask(Request::Freeze).unwrap();
+    assert_eq!(running.status().state, State::Frozen);
+    running.ask(Request::Thaw).unwrap();
+    let began = (std::time::Instant::now(), worked(monitor));
+    running.run(&["sleep", "1"]);
+    let (passed, used) = (began.0.elapsed(), worked(monitor) - began.1);
+    assert!(used < passed / 4, "the monitor worked for {used:?} of {passed:?}");
+    place.kill(running);
+}
+
+/// How long a process has had a processor.
+///
+/// Source: `/proc/PID/schedstat`, the first number: nanoseconds.
+fn worked(pid: u32) -> std::time::Duration {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    std::time::Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
 fn control_groups_made_for_a_start_go_when_none_comes() {
     let place = Place::idle();
     let cgroup = place.spec.cgroup.clone();

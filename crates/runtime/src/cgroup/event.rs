@@ -7,6 +7,9 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{Group, Version, read, write};
 
+/// More than `cgroup.events` has. Source: cgroup-v2.rst; two keys with one digit each.
+const LONGEST_EVENTS: usize = 256;
+
 /// Stops and continues all processes of a group.
 ///
 /// Where the version 2 tree is mounted its freezer is used, also beside version 1: it needs no controller, its processes
@@ -49,7 +52,12 @@ impl Freezer {
     /// Says whether all processes stand.
     pub(crate) fn is_frozen(&self) -> io::Result<bool> {
         match self {
-            Self::Unified { dir, .. } => Ok(read(dir.as_fd(), "cgroup.events")?.lines().any(|line| line == "frozen 1")),
+            // By the very descriptor that is polled: it stays ready until it is read itself.
+            Self::Unified { events, .. } => {
+                let mut text = [0; LONGEST_EVENTS];
+                let count = rustix::io::retry_on_intr(|| rustix::io::pread(events, &mut text[..], 0))?;
+                Ok(text[..count].split(|byte| *byte == b'\n').any(|line| line == b"frozen 1"))
+            }
             // FREEZING is as good as it gets here: the kernel has marked them all and none comes back to its program.
             Self::Legacy { dir } => Ok(read(dir.as_fd(), "freezer.state")?.trim() != "THAWED"),
         }
