@@ -26,6 +26,7 @@ mod genuine_lxc;
 mod getting_started;
 mod guest_api;
 mod https;
+mod idle;
 mod image_build;
 mod image_build_bases;
 mod image_downloads;
