@@ -10,7 +10,7 @@ use crate::setting::ready_daemon;
 fn ours(daemon: &Daemon) -> Vec<(u32, String)> {
     let namespace = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let pen = namespace(daemon.pen().pid());
-    let numbers = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let numbers = std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let named = numbers.filter_map(|pid| Some((pid, std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())));
     named.filter(|(pid, name)| name.starts_with("coffer") && namespace(*pid) == pen).collect()
 }
