@@ -3,6 +3,8 @@
 use coffer_testkit::{Daemon, can_run, has_genuine_client, images, skipped};
 use serde_json::{Value, json};
 
+use crate::overlay::cost_about_one_image;
+use crate::recover::{Ground, comes_back};
 use crate::setting::holds;
 
 /// The drivers that a server says its host can run.
@@ -96,11 +98,16 @@ fn limits_and_moves(daemon: &Daemon) {
     daemon.lxc(["storage", "delete", "plain"]).clean();
 }
 
-/// ZFS before 2.2 has no idmapped mounts.
 fn cannot_map_ids(daemon: &Daemon) -> bool {
-    let version = std::fs::read_to_string("/sys/module/zfs/version").unwrap_or_default();
-    let old = version.starts_with("2.1.") || version.starts_with("2.0.") || version.starts_with("0.");
-    old && daemon.api().get("/1.0/storage-pools/fast")["driver"] == "zfs"
+    has_old_zfs() && daemon.api().get("/1.0/storage-pools/fast")["driver"] == "zfs"
+}
+
+/// ZFS before 2.2 has no idmapped mounts.
+fn has_old_zfs() -> bool {
+    // The module may be loaded only when a pool is made.
+    let version = std::process::Command::new("modinfo").args(["--field", "version", "zfs"]).output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    version.starts_with("2.1.") || version.starts_with("2.0.") || version.starts_with("0.")
 }
 
 #[test]
@@ -127,6 +134,40 @@ fn a_restart_of_the_server_brings_a_zfs_pool_back() {
     assert!(total > Some(800 << 20), "{total:?}");
     daemon.lxc(["storage", "volume", "delete", "fast", "data"]).clean();
     daemon.lxc(["storage", "delete", "fast"]).clean();
+}
+
+#[test]
+fn everything_comes_back_from_a_zfs_pool_after_the_database_was_lost() {
+    let Some(daemon) = daemon_with("zfs") else { return };
+    drop(daemon);
+    comes_back(&Ground { driver: "zfs", config: json!({"size": "1GiB"}), maps_ids: !has_old_zfs() });
+}
+
+#[test]
+fn everything_comes_back_from_thin_volumes_after_the_database_was_lost() {
+    let Some(daemon) = daemon_with("lvm") else { return };
+    drop(daemon);
+    comes_back(&Ground { driver: "lvm", config: json!({"size": "2GiB", "volume.size": "128MiB"}), maps_ids: true });
+}
+
+#[test]
+fn everything_comes_back_from_thick_volumes_after_the_database_was_lost() {
+    let Some(daemon) = daemon_with("lvm") else { return };
+    drop(daemon);
+    let config = json!({"size": "2GiB", "volume.size": "128MiB", "lvm.use_thinpool": "false", "lvm.vg_name": "coffer-back"});
+    comes_back(&Ground { driver: "lvm", config, maps_ids: true });
+}
+
+#[test]
+fn two_hundred_instances_cost_about_one_image_on_zfs() {
+    let Some(daemon) = daemon_with("zfs") else { return };
+    cost_about_one_image(&daemon, "zfs", &json!({"size": "2GiB", "zfs.pool_name": "coffer-many"}));
+}
+
+#[test]
+fn two_hundred_instances_cost_about_one_image_on_thin_volumes() {
+    let Some(daemon) = daemon_with("lvm") else { return };
+    cost_about_one_image(&daemon, "lvm", &json!({"size": "4GiB", "volume.size": "128MiB", "lvm.vg_name": "coffer-many"}));
 }
 
 #[test]

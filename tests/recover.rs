@@ -9,26 +9,42 @@ use crate::setting::{holds, ready_daemon};
 
 #[test]
 fn everything_comes_back_from_directories_after_the_database_was_lost() {
-    comes_back("dir");
+    comes_back(&Ground::of("dir"));
 }
 
 #[test]
 fn everything_comes_back_from_a_btrfs_pool_after_the_database_was_lost() {
-    comes_back("btrfs");
+    comes_back(&Ground::of("btrfs"));
 }
 
 #[test]
 fn everything_comes_back_from_an_overlay_pool_after_the_database_was_lost() {
-    comes_back("overlay");
+    comes_back(&Ground::of("overlay"));
+}
+
+/// What the pool is that everything comes back from.
+pub struct Ground {
+    pub driver: &'static str,
+    /// Its keys, which nobody has to remember but those that say what it is made of.
+    pub config: Value,
+    /// Whether volumes in it can be shared with unprivileged instances.
+    pub maps_ids: bool,
+}
+
+impl Ground {
+    fn of(driver: &'static str) -> Self {
+        let config = if driver == "btrfs" { json!({"size": "2GiB"}) } else { json!({}) };
+        Self { driver, config, maps_ids: true }
+    }
 }
 
 /// Loses the database while one instance runs and one is stopped, and has both back.
-pub fn comes_back(driver: &str) {
+pub fn comes_back(ground: &Ground) {
     if !can_run() {
         return;
     }
     let mut daemon = Daemon::start();
-    daemon.initialise(driver);
+    daemon.initialise_with(ground.driver, &ground.config);
     daemon.import_busybox();
     daemon.coffer(["profile", "create", "web"]).ok();
     daemon.coffer(["launch", "small", "c1", "--profile", "default", "--profile", "web"]).ok();
@@ -36,7 +52,9 @@ pub fn comes_back(driver: &str) {
     daemon.coffer(["config", "set", "c1", "limits.memory=64MiB"]).ok();
     daemon.coffer(["snapshot", "c1", "s1"]).ok();
     daemon.coffer(["storage", "volume", "create", "default", "data"]).ok();
-    daemon.coffer(["storage", "volume", "attach", "default", "data", "c1", "/data"]).ok();
+    if ground.maps_ids {
+        daemon.coffer(["storage", "volume", "attach", "default", "data", "c1", "/data"]).ok();
+    }
     daemon.coffer(["stop", "--force", "c1"]).ok();
     daemon.run_instance("small", "r1");
     let (pid, address) = (daemon.instance_state("r1")["pid"].clone(), daemon.ipv4("r1", "eth0"));
@@ -49,8 +67,14 @@ pub fn comes_back(driver: &str) {
     assert_eq!(daemon.api().get("/1.0/instances"), json!([]));
     holds(&kinds(&daemon).join(" "), &["orphan-monitor", "orphan-link", "orphan-dnsmasq", "orphan-firewall-rules"]);
 
-    let pool = format!("default,{driver}");
-    let refused = daemon.coffer(["admin", "recover", "--pool", &pool, "--yes"]).run();
+    let refused = match ground.config["lvm.use_thinpool"].as_str() {
+        None => daemon.coffer(["admin", "recover", "--pool", &format!("default,{}", ground.driver), "--yes"]).run(),
+        // That there is no thin pool has to be said.
+        Some(_) => {
+            let pools = json!([{"name": "default", "driver": ground.driver, "config": ground.config}]).to_string();
+            daemon.coffer(["admin", "recover", "--preseed", "--yes"]).input(pools).run()
+        }
+    };
     assert_ne!(refused.code, 0, "{refused}");
     let words = [
         r#"Container "c1" on pool "default" in project "default" (includes 1 snapshots)"#,

@@ -394,8 +394,16 @@ impl Daemon {
     /// The daemon refuses.
     #[track_caller]
     pub fn initialise(&self, driver: &str) {
+        self.initialise_with(driver, &if driver == "btrfs" { json!({"size": "2GiB"}) } else { json!({}) });
+    }
+
+    /// Like [`Daemon::initialise`], with keys of the pool's own.
+    ///
+    /// # Panics
+    /// The daemon refuses.
+    #[track_caller]
+    pub fn initialise_with(&self, driver: &str, config: &Value) {
         let api = self.api();
-        let config = if driver == "btrfs" { json!({"size": "2GiB"}) } else { json!({}) };
         api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "default", "driver": driver, "config": config})));
         let bridge = json!({"ipv4.address": "10.99.7.1/24", "ipv4.nat": "true", "ipv6.address": "none"});
         api.expect("POST", "/1.0/networks", Some(&json!({"name": "testbr0", "type": "bridge", "config": bridge})));

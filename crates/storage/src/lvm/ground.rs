@@ -37,12 +37,14 @@ pub(super) fn make(spec: &PoolSpec, place: &Place, warn: &(dyn Fn(String) + Sync
 /// Finds what was made before.
 pub(super) fn find(spec: &PoolSpec, place: &Place) -> Result<(Ground, Group), StorageError> {
     let source = PathBuf::from(spec.config.get("source").unwrap_or_default());
-    let name = spec.config.get("lvm.vg_name").or(spec.config.get("source")).unwrap_or_default().to_owned();
     if source == block::file_path(spec) {
+        // Whoever brings a pool back after its record was lost need not know what its group is called.
+        let name = group_name(spec)?;
         let file = Arc::new(LoopFile::new(source));
         let device = file.attach().map_err(|cause| place.unavailable(format!("attaching {}: {cause}", file.path().display())))?;
         return Ok((Ground::File(file), Group { name, device: Some(device) }));
     }
+    let name = spec.config.get("lvm.vg_name").or(spec.config.get("source")).unwrap_or_default().to_owned();
     if source.is_absolute() {
         return Err(place.unavailable(format!("its source {} is neither its file nor a volume group", source.display())));
     }

@@ -62,7 +62,9 @@ pub(super) fn make(spec: &PoolSpec, place: &Place, warn: &(dyn Fn(String) + Sync
 /// Finds what was made before, and brings it back if it was taken off the host.
 pub(super) fn find(spec: &PoolSpec, place: &Place) -> Result<(Ground, Root), StorageError> {
     let source = PathBuf::from(spec.config.get("source").unwrap_or_default());
-    let root = Root(spec.config.get("zfs.pool_name").or(spec.config.get("source")).unwrap_or_default().to_owned());
+    // Whoever brings a pool back after its record was lost need not know what its ZFS pool is called.
+    let own = (source == block::file_path(spec)).then_some(spec.name.as_str()).or(spec.config.get("source"));
+    let root = Root(spec.config.get("zfs.pool_name").or(own).unwrap_or_default().to_owned());
     let initial = spec.config.get("volatile.initial_source").filter(|source| source.starts_with('/')).map(PathBuf::from);
     let (ground, at) = if source == block::file_path(spec) {
         if !source.exists() {
