@@ -49,7 +49,7 @@ impl Engine {
                 return Err(failed(cause));
             }
         }
-        if !cell.wait_for(Status::Stopped, if force { Some(KILL_PATIENCE) } else { timeout }) {
+        if !cell.wait_for_end(if force { Some(KILL_PATIENCE) } else { timeout }) {
             cell.change(|live| {
                 if live.status == Status::Stopping {
                     live.status = Status::Running;
@@ -72,7 +72,7 @@ impl Engine {
         let running = cell.running()?;
         let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "killing it", cause };
         kill(&running.monitor).map_err(failed)?;
-        if cell.wait_for(Status::Stopped, Some(KILL_PATIENCE)) { Ok(()) } else { Err(failed(crate::MonitorError::Silent)) }
+        if cell.wait_for_end(Some(KILL_PATIENCE)) { Ok(()) } else { Err(failed(crate::MonitorError::Silent)) }
     }
 
     /// Freezes all processes of a running instance.
