@@ -9,7 +9,7 @@ use coffer_model::{Config, Expiry, PoolName, Schedule, SnapshotPattern, VolumeKi
 use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
-use crate::{btrfs, ceph, lvm, zfs};
+use crate::{btrfs, ceph, cephfs, lvm, zfs};
 
 pub(crate) const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
     Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
@@ -320,6 +320,7 @@ pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
         DriverKind::Lvm => LVM_POOL,
         DriverKind::Zfs => ZFS_POOL,
         DriverKind::Ceph => ceph::CEPH_POOL,
+        DriverKind::Cephfs => cephfs::CEPHFS_POOL,
     }
 }
 
@@ -360,7 +361,14 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
             DriverKind::Lvm => lvm::is_name(source),
             DriverKind::Zfs => zfs::is_dataset(source),
             DriverKind::Ceph => ceph::is_name(source),
+            DriverKind::Cephfs => cephfs::is_source(source),
         };
+        if driver == DriverKind::Cephfs && !name {
+            return refuse(
+                "source",
+                format!("{source:?} is no directory of a file system of the cluster: FILE-SYSTEM or FILE-SYSTEM/DIRECTORY"),
+            );
+        }
         if !name && !Path::new(source).is_absolute() {
             return refuse("source", format!("{source:?} is no absolute path"));
         }
@@ -391,7 +399,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     {
         return refuse("zfs.pool_name", format!("{name:?} can name no ZFS pool or dataset"));
     }
-    if let Err((key, why)) = ceph::check(config) {
+    if let Err((key, why)) = ceph::check(config).and_then(|()| cephfs::check(config)) {
         return refuse(key, why);
     }
     if let Some(size) = config.parse::<Bytes>("volume.zfs.blocksize")
@@ -410,7 +418,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
 /// The least size of a pool's file, and what needs it.
 fn least_size(driver: DriverKind) -> Option<(&'static str, Bytes)> {
     match driver {
-        DriverKind::Dir | DriverKind::Overlay | DriverKind::Ceph => None,
+        DriverKind::Dir | DriverKind::Overlay | DriverKind::Ceph | DriverKind::Cephfs => None,
         DriverKind::Btrfs => Some(("a btrfs file system", btrfs::LEAST_SIZE)),
         DriverKind::Lvm => Some(("a volume group", lvm::LEAST_SIZE)),
         DriverKind::Zfs => Some(("a ZFS pool", zfs::LEAST_SIZE)),
@@ -437,7 +445,7 @@ const FIXED: [&str; 9] = [
 pub fn check_change(pool: &PoolName, driver: DriverKind, old: &Config, new: &Config) -> Result<(), StorageError> {
     check_pool(pool, driver, new)?;
     let refuse = |key, why: &str| Err(StorageError::Value { pool: pool.clone(), key, why: why.into() });
-    for key in FIXED.into_iter().chain(ceph::FIXED) {
+    for key in FIXED.into_iter().chain(ceph::FIXED).chain(cephfs::FIXED) {
         if old.get(key) != new.get(key) {
             return refuse(key, "it cannot be changed once the pool is made");
         }

@@ -21,14 +21,16 @@ pub enum DriverKind {
     Zfs,
     /// RBD images of a Ceph cluster, with a file system on each.
     Ceph,
+    /// Directories of a Ceph cluster's own file system, for users' volumes alone.
+    Cephfs,
 }
 
 /// LXD's drivers that this server does not have.
-const NOT_SUPPORTED: [&str; 2] = ["cephfs", "cephobject"];
+const NOT_SUPPORTED: [&str; 1] = ["cephobject"];
 
 impl DriverKind {
     /// Every driver.
-    pub const ALL: [Self; 6] = [Self::Dir, Self::Overlay, Self::Btrfs, Self::Lvm, Self::Zfs, Self::Ceph];
+    pub const ALL: [Self; 7] = [Self::Dir, Self::Overlay, Self::Btrfs, Self::Lvm, Self::Zfs, Self::Ceph, Self::Cephfs];
 
     /// The driver's name on the wire.
     #[must_use]
@@ -40,6 +42,7 @@ impl DriverKind {
             Self::Lvm => "lvm",
             Self::Zfs => "zfs",
             Self::Ceph => "ceph",
+            Self::Cephfs => "cephfs",
         }
     }
 
@@ -53,6 +56,7 @@ impl DriverKind {
             Self::Lvm => crate::lvm::missing().is_none(),
             Self::Zfs => crate::zfs::missing().is_none(),
             Self::Ceph => crate::ceph::missing().is_none(),
+            Self::Cephfs => crate::cephfs::missing().is_none(),
         }
     }
 
@@ -66,6 +70,7 @@ impl DriverKind {
             Self::Lvm => crate::lvm::version(),
             Self::Zfs => crate::zfs::version(),
             Self::Ceph => crate::ceph::version(),
+            Self::Cephfs => crate::cephfs::version(),
         }
     }
 
@@ -73,8 +78,17 @@ impl DriverKind {
     #[must_use]
     pub fn shares_data(self) -> bool {
         match self {
-            Self::Dir => false,
+            Self::Dir | Self::Cephfs => false,
             Self::Overlay | Self::Btrfs | Self::Lvm | Self::Zfs | Self::Ceph => true,
+        }
+    }
+
+    /// Says whether a pool holds instances, their images and disks in files; else it holds users' volumes of files alone.
+    #[must_use]
+    pub fn holds_instances(self) -> bool {
+        match self {
+            Self::Dir | Self::Overlay | Self::Btrfs | Self::Lvm | Self::Zfs | Self::Ceph => true,
+            Self::Cephfs => false,
         }
     }
 
@@ -140,7 +154,8 @@ mod tests {
         check("overlay", "overlay");
         check("zfs", "zfs");
         check("ceph", "ceph");
-        check("cephfs", "storage driver cephfs is not supported yet: use dir, overlay, btrfs, lvm, zfs or ceph");
-        check("floppy", "unknown storage driver \"floppy\": use dir, overlay, btrfs, lvm, zfs or ceph");
+        check("cephfs", "cephfs");
+        check("cephobject", "storage driver cephobject is not supported yet: use dir, overlay, btrfs, lvm, zfs, ceph or cephfs");
+        check("floppy", "unknown storage driver \"floppy\": use dir, overlay, btrfs, lvm, zfs, ceph or cephfs");
     }
 }

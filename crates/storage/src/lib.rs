@@ -20,6 +20,7 @@ pub mod volume;
 mod block;
 mod btrfs;
 mod ceph;
+mod cephfs;
 mod dir;
 mod idmap;
 mod lvm;

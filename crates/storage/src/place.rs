@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use coffer_model::{PoolName, SnapshotName, VolumeKind};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
@@ -231,7 +232,7 @@ impl Place {
         }
         self.rename_snapshots(from, to).inspect_err(|_| {
             // The name goes back; if even that fails, the error of the first failure still tells more.
-            let _ = rustix::fs::renameat_with(&new.directory, &new.name, &old.directory, &old.name, RenameFlags::NOREPLACE);
+            let _ = rename_new(new.directory.as_fd(), &new.name, old.directory.as_fd(), &old.name);
         })
     }
 
@@ -246,7 +247,7 @@ impl Place {
     pub(crate) fn withdraw(&self, volume: &Volume) -> Result<Scratch, StorageError> {
         let spot = self.spot(volume, false)?;
         let scratch = self.scratch()?;
-        rustix::fs::renameat_with(&spot.directory, &spot.name, &scratch.directory, &scratch.name, RenameFlags::NOREPLACE)
+        rename_new(spot.directory.as_fd(), &spot.name, scratch.directory.as_fd(), &scratch.name)
             .map_err(|errno| self.missing_or(volume, "removing", errno.into()))?;
         Ok(scratch)
     }
@@ -382,7 +383,7 @@ impl Place {
     }
 
     fn move_to(&self, directory: BorrowedFd<'_>, name: &str, spot: &Spot, volume: &Volume) -> Result<(), StorageError> {
-        match rustix::fs::renameat_with(directory, name, &spot.directory, &spot.name, RenameFlags::NOREPLACE) {
+        match rename_new(directory, name, spot.directory.as_fd(), &spot.name) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(StorageError::VolumeExists { pool: self.pool.clone(), volume: volume.clone() }),
             Err(errno) => Err(self.volume_failed(volume, "naming", errno.into())),
@@ -400,7 +401,7 @@ impl Place {
         let Some(home) = Volume::snapshots_home(from.kind()) else { return Ok(()) };
         let root = self.open()?;
         let home = self.home(root.as_fd(), home)?;
-        let rename = || rustix::fs::renameat_with(&home, from.directory(), &home, to.directory(), RenameFlags::NOREPLACE);
+        let rename = || rename_new(home.as_fd(), from.directory(), home.as_fd(), to.directory());
         let renamed = match rename() {
             // An empty directory is what a kill left between removing the last snapshot and its directory.
             Err(Errno::EXIST) if rustix::fs::unlinkat(&home, to.directory(), AtFlags::REMOVEDIR).is_ok() => rename(),
@@ -428,6 +429,28 @@ pub(crate) fn close_top(volume: &Volume, top: BorrowedFd<'_>) -> io::Result<()> 
     match volume.kind() {
         VolumeKind::Container | VolumeKind::Image => Ok(rustix::fs::fchmod(top, PRIVATE)?),
         VolumeKind::Custom => Ok(()),
+    }
+}
+
+/// Renames to a name that nobody has.
+///
+/// # Errors
+/// `EEXIST` if somebody has it.
+///
+/// Source: rename(2), `RENAME_NOREPLACE`; Linux, fs/ceph/dir.c: its client answers every flag with `EINVAL`.
+pub(crate) fn rename_new(from: BorrowedFd<'_>, name: &str, to: BorrowedFd<'_>, new: &str) -> rustix::io::Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    match rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL) => {
+            // Nobody but this server names things in a pool: that a name is free stays true while the lock is held.
+            let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+            match rustix::fs::statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(Errno::NOENT) => rustix::fs::renameat(from, name, to, new),
+                Err(errno) => Err(errno),
+            }
+        }
+        renamed => renamed,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::place::Place;
 use crate::volume::Volume;
-use crate::{btrfs, ceph, config, dir, lvm, mounts, overlay, tree, zfs};
+use crate::{btrfs, ceph, cephfs, config, dir, lvm, mounts, overlay, tree, zfs};
 
 /// What a pool is made of or opened from.
 #[derive(Debug, Clone)]
@@ -321,6 +321,7 @@ pub fn create_pool(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Resul
         DriverKind::Lvm => lvm::create(spec, warn),
         DriverKind::Zfs => zfs::create(spec, warn),
         DriverKind::Ceph => ceph::create(spec, warn),
+        DriverKind::Cephfs => cephfs::create(spec, warn),
     }
 }
 
@@ -336,6 +337,7 @@ pub fn open_pool(spec: &PoolSpec) -> Result<Box<dyn Pool>, StorageError> {
         DriverKind::Lvm => lvm::open(spec),
         DriverKind::Zfs => zfs::open(spec),
         DriverKind::Ceph => ceph::open(spec),
+        DriverKind::Cephfs => cephfs::open(spec),
     }
 }
 

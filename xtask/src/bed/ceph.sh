@@ -1,6 +1,6 @@
 #!/bin/bash
-# A Ceph cluster of one host on files of the guest: one monitor, one manager, one OSD. Nobody proves who
-# they are. It answers on a bridge of its own, which tests connect their pens to. Started before the first suite that needs it.
+# A Ceph cluster of one host on files of the guest: one monitor, one manager, one OSD, one metadata server. Nobody
+# proves who they are. It answers on a bridge of its own, which tests connect their pens to. Started before the first suite that needs it.
 set -e
 id=6d9e1f2a-4c1b-4a57-9f0e-0d6a2b7c3e11
 address=192.0.2.1
@@ -8,7 +8,8 @@ ip link add bed0 type bridge
 ip address add $address/24 dev bed0
 ip link set bed0 up
 modprobe rbd
-mkdir -p /etc/ceph /run/ceph /var/lib/ceph/{mon,mgr}/ceph-a /var/lib/ceph/osd/ceph-0
+modprobe ceph
+mkdir -p /etc/ceph /run/ceph /var/lib/ceph/{mon,mgr,mds}/ceph-a /var/lib/ceph/osd/ceph-0
 cat >/etc/ceph/ceph.conf <<END
 [global]
 fsid = $id
@@ -47,5 +48,13 @@ ceph-osd --id 0
 # Waits for the OSD by itself, and shows that it works.
 ceph osd pool create warm 8
 rbd pool init warm
+# Tells when the file system's server is ready: who mounts it before is refused.
+coproc watch { exec ceph -w; }
+ceph-mds --id a
+ceph osd pool create files.meta 8
+ceph osd pool create files.data 8
+ceph fs new files files.meta files.data
+timeout 120 grep -m 1 "is now active in filesystem files" <&"${watch[0]}"
+kill "$watch_PID"
 touch /run/ceph/up
 echo "The cluster is up."

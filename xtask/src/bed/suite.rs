@@ -19,12 +19,16 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], bool);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 7] = [
+const ALL: [Row; 10] = [
     ("lvm", "conformance", LVM, &[], false),
     ("zfs", "conformance", ZFS, &[], false),
-    ("instances", "end_to_end", &["on_drivers::"], PRODUCT, false),
+    ("instances", "end_to_end", &["on_drivers::an_instance", "on_drivers::a_"], PRODUCT, false),
+    ("recovery", "end_to_end", &["on_drivers::everything_comes_back"], PRODUCT, false),
+    // They say how much that is.
+    ("many", "end_to_end", &["on_drivers::two_hundred", "--nocapture"], PRODUCT, false),
     ("limits", "end_to_end", &["limits::"], PRODUCT, false),
     ("ceph", "conformance", CEPH, &[], true),
+    ("cephfs", "conformance", &["cephfs_in_new_directory::", "killed::cephfs"], &[], true),
     ("ceph-instances", "end_to_end", &["on_ceph::"], PRODUCT, true),
     ("pools", "conformance", &["between::", "pools::"], &[], true),
 ];
@@ -73,7 +77,8 @@ const ZFS: &[&str] = &[
 /// What continuous integration runs of it, the most telling first: whole instances, every rule on one kind of ground for each
 /// driver, and on others what differs there. `cargo xtask bed test` runs all.
 const CI: &[(&str, &[&str])] = &[
-    ("instances", &["on_drivers::"]),
+    ("instances", &["on_drivers::an_instance", "on_drivers::a_"]),
+    ("recovery", &["on_drivers::everything_comes_back"]),
     ("limits", &["limits::"]),
     ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
     ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),

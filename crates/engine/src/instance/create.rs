@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use coffer_base::{Undo, fault};
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Config, DeviceName, Devices, Image, Instance, Phase, PoolName, Profile, ProfileName, ProjectName, Time};
-use coffer_storage::Volume;
+use coffer_storage::{DriverKind, Volume};
 use coffer_store::project::Feature;
 use uuid::Uuid;
 
@@ -134,10 +134,16 @@ impl Engine {
     /// Refuses devices that name a pool or network that does not exist.
     pub(crate) fn references(&self, conn: &coffer_store::Conn, instance: &Instance, profiles: &[Profile]) -> Result<(), EngineError> {
         use coffer_model::device::{Device, NicParent};
-        if coffer_store::pool::get(conn, &instance.pool)?.is_none() {
+        let Some(pool) = coffer_store::pool::get(conn, &instance.pool)? else {
             return Err(EngineError::Refused(format!(
                 "instance {}: storage pool {} does not exist; make it with \"storage create\" or name another one in the root disk",
                 instance.name, instance.pool
+            )));
+        };
+        if pool.driver.parse().is_ok_and(|driver: DriverKind| !driver.holds_instances()) {
+            return Err(EngineError::Refused(format!(
+                "instance {}: storage pool {} is of driver {}, which holds users' volumes alone; name another one in the root disk",
+                instance.name, pool.name, pool.driver
             )));
         }
         self.check_raw_ids(&instance.name, &instance.expanded_config(profiles))?;

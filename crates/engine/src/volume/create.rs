@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::gate::Origin;
 use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeKind, VolumeSnapshot, key};
-use coffer_storage::{FillError, Pool as Driver, disk_file};
+use coffer_storage::{DriverKind, FillError, Pool as Driver, disk_file};
 use rustix::fs::{Gid, Mode, Uid};
 use uuid::Uuid;
 
@@ -41,6 +41,10 @@ impl Engine {
 
     /// What is kept of a new volume, through the gate.
     pub(crate) fn new_volume(&self, pool: &Pool, request: &CreateVolume) -> Result<Checked<CustomVolume>, EngineError> {
+        if request.content != ContentType::Filesystem && pool.driver.parse().is_ok_and(|driver: DriverKind| !driver.holds_instances()) {
+            let what = format!("a pool of driver {} holds volumes of content type filesystem alone; use another pool", pool.driver);
+            return Err(EngineError::Refused(format!("storage volume {}: {what}", request.name())));
+        }
         let mut config = defaults(pool, request.content);
         config.merge(&request.config);
         config.0.retain(|_, value| !value.is_empty());

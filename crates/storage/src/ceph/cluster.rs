@@ -77,7 +77,13 @@ impl Cluster {
     /// Bytes in use and free.
     pub(super) fn room(&self) -> Result<(u64, u64), Fault> {
         let output = self.ceph(["df", "--format", "json"])?;
-        report::room(&output.stdout, self.data_pool.as_deref().unwrap_or(&self.pool)).ok_or(Fault::Missing)
+        let pool = self.data_pool.as_deref().unwrap_or(&self.pool);
+        if let Some(room) = report::room(&output.stdout, pool) {
+            return Ok(room);
+        }
+        // One that was made just now is in no report yet; one that is gone is told from it by its name.
+        self.ceph(["osd", "pool", "get", pool, "size"])?;
+        report::free(&output.stdout).map(|free| (0, free)).ok_or_else(|| not_understood("ceph df"))
     }
 
     /// Every image of the pool.
@@ -202,9 +208,14 @@ impl Cluster {
     }
 
     fn ceph<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Output, Fault> {
-        let who = ["--cluster", &self.name, "--id", &self.user, "--connect-timeout", PATIENCE];
-        Program::new("ceph").args(who).args(words).deadline(DEADLINE).run().map_err(explain)
+        ask(&self.name, &self.user, words)
     }
+}
+
+/// Asks a cluster something, or tells it to do something.
+pub(crate) fn ask<'a>(cluster: &str, user: &str, words: impl IntoIterator<Item = &'a str>) -> Result<Output, Fault> {
+    let who = ["--cluster", cluster, "--id", user, "--connect-timeout", PATIENCE];
+    Program::new("ceph").args(who).args(words).deadline(DEADLINE).run().map_err(explain)
 }
 
 /// Who waits for udev where there is none waits for ever.
@@ -218,7 +229,7 @@ fn not_understood(program: &str) -> Fault {
 }
 
 /// Tells from what a program said what it means.
-fn explain(error: RunError) -> Fault {
+pub(crate) fn explain(error: RunError) -> Fault {
     let RunError::Failed { stderr, .. } = &error else { return Fault::Tool(error) };
     let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
     if says(&["conf_read_file", "error connecting", "couldn't connect", "find a keyring"]) {

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 use coffer_base::{Bytes, Undo, chain, run};
 
 use self::cluster::{Cluster, FEATURES};
+pub(crate) use self::cluster::{ask, explain};
 use self::family::is_taken;
 pub use self::keys::CEPH_POOL;
 pub(crate) use self::keys::{FIXED, check};

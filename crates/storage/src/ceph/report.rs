@@ -40,6 +40,11 @@ pub(super) fn room(text: &str, pool: &str) -> Option<(u64, u64)> {
     Some((found["stats"]["bytes_used"].as_u64()?, found["stats"]["max_avail"].as_u64()?))
 }
 
+/// Reads `ceph df`: bytes that are free in the whole cluster.
+pub(super) fn free(text: &str) -> Option<u64> {
+    serde_json::from_str::<Value>(text).ok()?["stats"]["total_avail_bytes"].as_u64()
+}
+
 fn state(value: &Value) -> Option<State> {
     let name = |key: &str| value[key].as_str().map(str::to_owned);
     Some((name("image")?, name("snapshot")?))
@@ -69,5 +74,6 @@ mod tests {
     fn room_as_ceph_tells_it() {
         assert_eq!(room(ROOM, "warm"), Some((12_288, 7_855_805_952)));
         assert_eq!(room(ROOM, "cold"), None);
+        assert_eq!((free(ROOM), free("Error")), (Some(8_285_302_784), None));
     }
 }

@@ -7,6 +7,7 @@ use coffer_storage::{Class, DriverKind, Pool, Volume, copy_between, create_pool}
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 use crate::cases::{check_class, instance};
+use crate::custom::data as custom;
 use crate::ground::{Ground, has_cluster};
 use crate::sample::{self, check_same, describe, path_of};
 
@@ -36,9 +37,11 @@ fn copies_are_equal() {
     }
     if has_cluster() {
         grounds.push(Ground::new(DriverKind::Ceph).with("volume.size", "256MiB").with("ceph.osd.pg_num", "8"));
+        grounds.push(Ground::new(DriverKind::Cephfs));
     }
     let pools: Vec<Box<dyn Pool>> = grounds.iter().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap()).collect();
-    let (volume, copy, snapshot) = (instance("web"), instance("copy"), "s0".parse().unwrap());
+    // Users' volumes: every driver holds those.
+    let (volume, copy, snapshot) = (custom("web"), custom("copy"), "s0".parse().unwrap());
     let tree = |pool: &dyn Pool, volume: &Volume| describe(&path_of(pool.mount(volume).unwrap().as_fd()));
     // The one with the fewest kinds of attributes first: what it cannot hold is not in the sample.
     for (from, source) in pools.iter().enumerate() {

@@ -19,7 +19,7 @@ pub const ALL: &[Case] = &[
     Case { name: "disks_in_files_stay_sparse", run: disks_in_files_stay_sparse },
 ];
 
-fn data(text: &str) -> Volume {
+pub fn data(text: &str) -> Volume {
     Volume::custom(&ProjectName::default_project(), &text.parse().unwrap())
 }
 

@@ -66,6 +66,7 @@ pub const ALL: &[Maker] = &[
         name: "ceph_in_empty_pool_with_btrfs",
         make: || ceph(|ground| ground.osd_pool().with("volume.size", "256MiB").with("volume.block.filesystem", "btrfs")),
     },
+    Maker { name: "cephfs_in_new_directory", make: || cluster(DriverKind::Cephfs, |ground| ground) },
     Maker {
         name: "ceph_in_empty_pool_with_full_copies",
         make: || {
@@ -127,7 +128,11 @@ fn zfs(make: fn(Ground) -> Result<Ground, String>) -> Result<Ground, String> {
 }
 
 fn ceph(make: fn(Ground) -> Ground) -> Result<Ground, String> {
-    if has_cluster() { Ok(make(Ground::new(DriverKind::Ceph))) } else { Err("no Ceph cluster for tests".into()) }
+    cluster(DriverKind::Ceph, make)
+}
+
+fn cluster(driver: DriverKind, make: fn(Ground) -> Ground) -> Result<Ground, String> {
+    if has_cluster() { Ok(make(Ground::new(driver))) } else { Err("no Ceph cluster for tests".into()) }
 }
 
 /// Says whether the bed's cluster is there, with the OSD pool that tests may use: having Ceph's programs is not having one.
@@ -147,6 +152,7 @@ impl Ground {
             DriverKind::Lvm => config.set("lvm.vg_name", name),
             DriverKind::Zfs => config.set("zfs.pool_name", name),
             DriverKind::Ceph => config.set("ceph.osd.pool_name", name),
+            DriverKind::Cephfs => config.set("source", format!("files/{name}")),
             DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => {}
         }
         Self { driver, config, mounts: Vec::new(), device: None, zpool: None, directory }

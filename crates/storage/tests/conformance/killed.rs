@@ -10,7 +10,7 @@ use coffer_base::Progress;
 use coffer_model::SnapshotName;
 use coffer_storage::{DriverKind, FillError, Found, Pool, PoolSpec, Volume, create_from_image, create_pool, open_pool};
 
-use crate::cases::{fingerprint, instance};
+use crate::cases::{fingerprint, held};
 use crate::ground::{Ground, has_cluster};
 use crate::sample::path_of;
 
@@ -22,13 +22,14 @@ pub const ALL: &[(&str, fn())] = &[
     ("killed::lvm", || killed(DriverKind::Lvm)),
     ("killed::zfs", || killed(DriverKind::Zfs)),
     ("killed::ceph", || killed(DriverKind::Ceph)),
+    ("killed::cephfs", || killed(DriverKind::Cephfs)),
 ];
 
 /// How often a server is killed; less often where each step starts programs, in the middle of which most kills come.
 fn rounds(driver: DriverKind) -> usize {
     match driver {
         DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => 40,
-        DriverKind::Lvm | DriverKind::Zfs | DriverKind::Ceph => 5,
+        DriverKind::Lvm | DriverKind::Zfs | DriverKind::Ceph | DriverKind::Cephfs => 5,
     }
 }
 
@@ -52,7 +53,7 @@ pub fn victim(words: &[String]) -> ExitCode {
 
 fn work(pool: &dyn Pool, step: impl Fn()) {
     let snapshots = pool.snapshots().unwrap();
-    let (one, two, three) = (instance("one"), instance("two"), instance("three"));
+    let (one, two, three) = (held(pool, "one"), held(pool, "two"), held(pool, "three"));
     let name: SnapshotName = "s0".parse().unwrap();
     step();
     create_from_image(pool, &one, &fingerprint('e'), &mut fill).unwrap();
@@ -86,12 +87,12 @@ fn fill(directory: BorrowedFd<'_>) -> Result<(), FillError> {
 }
 
 fn killed(driver: DriverKind) {
-    if !driver.available() || (driver == DriverKind::Ceph && !has_cluster()) {
+    if !driver.available() || (matches!(driver, DriverKind::Ceph | DriverKind::Cephfs) && !has_cluster()) {
         return println!("     (skipped: no {driver} on this host)");
     }
     let mut ground = Ground::new(driver);
     match driver {
-        DriverKind::Dir | DriverKind::Overlay => {}
+        DriverKind::Dir | DriverKind::Overlay | DriverKind::Cephfs => {}
         DriverKind::Btrfs | DriverKind::Lvm | DriverKind::Zfs => ground = ground.with("size", "512MiB"),
         DriverKind::Ceph => ground = ground.with("volume.size", "64MiB"),
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coffer_base::Progress;
 use coffer_storage::{Volume, create_from_image, create_pool};
 
-use crate::cases::{fingerprint, instance};
+use crate::cases::{fingerprint, held};
 use crate::ground;
 use crate::sample;
 
@@ -16,7 +16,7 @@ pub fn print() {
     for make in ground::ALL {
         let Ok(ground) = (make.make)() else { continue };
         let pool = create_pool(&mut ground.spec("pool"), &|_| ()).unwrap();
-        let (base, copy, image) = (instance("base"), instance("copy"), fingerprint('c'));
+        let (base, copy, image) = (held(pool.as_ref(), "base"), held(pool.as_ref(), "copy"), fingerprint('c'));
         create_from_image(pool.as_ref(), &base, &image, &mut sample::fill).unwrap();
         let snapshots = pool.snapshots().unwrap();
         let name = "s0".parse().unwrap();
@@ -31,7 +31,7 @@ pub fn print() {
                     None => steps.push((label, vec![taken])),
                 }
             };
-            let clone = instance("clone");
+            let clone = held(pool.as_ref(), "clone");
             step("from image", &mut || create_from_image(pool.as_ref(), &clone, &image, &mut sample::fill).unwrap());
             step("mount", &mut || drop(pool.mount(&clone).unwrap()));
             step("usage", &mut || assert!(pool.usage(&clone).is_ok()));

@@ -18,6 +18,13 @@ const NOT_FOR: &[Exception] = &[
     ("nested_subvolumes_go_along", |driver| driver != DriverKind::Btrfs),
     // Its roots are mounted with mapped ids, wherever it can be made at all.
     ("owners_can_be_shifted", |driver| driver == DriverKind::Overlay),
+    // It holds volumes of files alone, and no roots.
+    ("a_new_volume_is_whole_and_private", |driver| driver == DriverKind::Cephfs),
+    ("disks_in_files_stay_sparse", |driver| driver == DriverKind::Cephfs),
+    ("changes_on_top_of_an_image_are_kept", |driver| driver == DriverKind::Cephfs),
+    ("a_root_that_runs_can_be_copied", |driver| driver == DriverKind::Cephfs),
+    ("many_snapshots_cost_no_content", |driver| driver == DriverKind::Cephfs),
+    ("an_image_can_go_before_its_instances", |driver| driver == DriverKind::Cephfs),
 ];
 
 /// Says whether a rule means something to a driver.

@@ -41,6 +41,7 @@ fn unfit_sources_are_refused() {
         let state = match driver {
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
             DriverKind::Ceph => "it is no name of an OSD pool",
+            DriverKind::Cephfs => "is no directory of a file system of the cluster",
             DriverKind::Dir | DriverKind::Overlay | DriverKind::Btrfs => "inside the server's state directory",
         };
         refused(&ground, &[("source", inside.to_str().unwrap())], state);
@@ -51,6 +52,7 @@ fn unfit_sources_are_refused() {
             DriverKind::Btrfs => "it is not on a btrfs",
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
             DriverKind::Ceph => "it is no name of an OSD pool",
+            DriverKind::Cephfs => "is no directory of a file system of the cluster",
         };
         refused(&ground, &[("source", ground.path("full").to_str().unwrap())], full);
         refused(&ground, &[("source", ground.path("no/where").to_str().unwrap())], "source");
