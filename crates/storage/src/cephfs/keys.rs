@@ -74,8 +74,10 @@ pub(crate) fn check(config: &Config) -> Result<(), (&'static str, String)> {
 
 /// Says whether a text can be a source: a file system, and perhaps a directory in it.
 pub(crate) fn is_source(text: &str) -> bool {
-    let (name, path) = text.split_once('/').unwrap_or((text, ""));
-    ceph::is_name(name) && is_path(path)
+    match text.split_once('/') {
+        None => ceph::is_name(text),
+        Some((name, path)) => ceph::is_name(name) && !path.is_empty() && is_path(path),
+    }
 }
 
 /// Says whether a text is a path below a file system's top. A comma or a colon would have a meaning among mount options.

@@ -66,6 +66,10 @@ pub const ALL: &[Maker] = &[
         name: "ceph_in_empty_pool_with_btrfs",
         make: || ceph(|ground| ground.osd_pool().with("volume.size", "256MiB").with("volume.block.filesystem", "btrfs")),
     },
+    Maker {
+        name: "ceph_in_empty_pool_with_xfs",
+        make: || ceph(|ground| ground.osd_pool().with("volume.size", "320MiB").with("volume.block.filesystem", "xfs")),
+    },
     Maker { name: "cephfs_in_new_directory", make: || cluster(DriverKind::Cephfs, |ground| ground) },
     Maker {
         name: "ceph_in_empty_pool_with_full_copies",
