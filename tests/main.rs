@@ -44,6 +44,7 @@ mod network;
 mod network_projects;
 mod oci;
 mod oci_tokens;
+mod on_apparmor;
 mod on_ceph;
 mod on_drivers;
 mod operations;

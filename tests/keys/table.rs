@@ -166,6 +166,7 @@ pub const CASES: &[Case] = &[
     kept("oci.entrypoint", "/bin/sh -c 'sleep 1'", Some("'"), "tests::oci"),
     kept("oci.gid", "33", Some("-1"), "tests::oci"),
     kept("oci.uid", "33", Some("root"), "tests::oci"),
+    kept("raw.apparmor", "deny /srv/locked w,", Some("deny /srv/locked w"), "tests::on_apparmor"),
     Case {
         about: "ids",
         ..seen(

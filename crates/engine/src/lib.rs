@@ -11,6 +11,7 @@ pub mod operations;
 pub mod request;
 
 mod adopt;
+mod apparmor;
 mod backup;
 mod check;
 mod defaults;
@@ -107,6 +108,7 @@ struct Inner {
     networks: network::Networks,
     guests: guest::Guests,
     cpus: instance::cpus::Assigned,
+    confinement: apparmor::Confinement,
     unpacker: coffer_image::Unpacker,
     trust: trust::Trust,
     pulls: image::pull::Pulls,
@@ -148,6 +150,7 @@ const DIRECTORIES: &[(&str, u32)] = &[
     ("logs", 0o700),
     ("networks", 0o711),
     ("run", 0o700),
+    (apparmor::DIRECTORY, 0o700),
     ("storage-pools", 0o711),
 ];
 
@@ -191,6 +194,7 @@ impl Engine {
             networks: network::Networks::default(),
             guests: guest::Guests::default(),
             cpus: instance::cpus::Assigned::default(),
+            confinement: apparmor::Confinement::new(&settings.dir, &facts.cgroup_parent),
             facts,
             hierarchies,
             file_program,

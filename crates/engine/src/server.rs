@@ -101,7 +101,7 @@ impl Engine {
             storage: used,
             storage_supported: supported_storage(),
             firewall: "nftables".into(),
-            kernel_features: kernel_features(),
+            kernel_features: kernel_features(self.inner.confinement.is_on()),
             server_pid: std::process::id(),
         })
     }
@@ -150,9 +150,11 @@ fn supported_storage() -> Vec<(String, String)> {
     here.map(|kind| (kind.to_string(), DRIVER_VERSION.to_owned())).collect()
 }
 
-/// What clients ask the kernel for by these names. All are in every kernel that this server runs on (5.15 and later).
-fn kernel_features() -> BTreeMap<&'static str, bool> {
+/// What clients ask the kernel for by these names. All but AppArmor are in every kernel that this server runs on (5.15 and
+/// later); that is said to be there where instances get profiles.
+fn kernel_features(apparmor: bool) -> BTreeMap<&'static str, bool> {
     BTreeMap::from([
+        ("apparmor", apparmor),
         ("idmapped_mounts", true),
         ("netnsid_getifaddrs", true),
         ("seccomp_listener", true),

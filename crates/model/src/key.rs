@@ -48,6 +48,8 @@ pub enum Value {
     SystemCalls,
     /// Entries of an id map, a line each: `both 1000 1000`, `uid 50-60 500-510`.
     IdMapEntries,
+    /// Rules of an AppArmor profile, a line each.
+    ApparmorRules,
     /// One of a few words.
     Choice(&'static [&'static str]),
     /// A user or group id.
@@ -209,7 +211,7 @@ impl Value {
     /// # Errors
     /// A sentence for the user.
     pub fn check(self, text: &str) -> Result<(), String> {
-        let lines = matches!(self, Self::Text | Self::SystemCalls | Self::IdMapEntries);
+        let lines = matches!(self, Self::Text | Self::SystemCalls | Self::IdMapEntries | Self::ApparmorRules);
         if !lines && text.contains(char::is_control) {
             return Err("it must be one line without control characters".into());
         }
@@ -235,6 +237,7 @@ impl Value {
             Self::Modules => text.split(',').try_for_each(|name| word(name.trim_matches(' '), "a kernel module", b"_-")),
             Self::SystemCalls => text.split_whitespace().try_for_each(|name| word(name, "a system call", b"_")),
             Self::IdMapEntries => crate::raw_idmap::parse(text).map(drop),
+            Self::ApparmorRules => crate::apparmor::check(text),
             Self::Choice(words) => {
                 if words.contains(&text) {
                     Ok(())

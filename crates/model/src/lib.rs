@@ -2,6 +2,7 @@
 //!
 //! Never: a system call, a file, a clock; a value that has to be checked again below the edge.
 
+pub mod apparmor;
 pub mod awaited;
 pub mod backup;
 mod bit_rate;

@@ -203,6 +203,7 @@ impl Engine {
             Ok(())
         })?;
         undo.keep();
+        self.confine_later(&loaded.instance, &loaded.config);
         self.schedule_may_have_changed(&loaded.config);
         fault::point("create.finished").map_err(cut)
     }

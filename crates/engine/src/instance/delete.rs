@@ -65,6 +65,7 @@ impl Engine {
         }
         self.remove_backup_files(&crate::backup::of_instance(instance));
         self.forget_addresses(instance);
+        self.free(instance);
         self.inner.store.write(|tx| coffer_store::instance::delete(tx, &instance.project, &instance.name))?;
         fault::point("delete.forgotten").map_err(cut)
     }

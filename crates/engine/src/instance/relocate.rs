@@ -183,7 +183,12 @@ impl Engine {
         let owner = |place: &Whereabouts| BackupOwner::Instance { project: place.project.clone(), name: place.name.clone() };
         self.move_backup_files(&owner(from), &owner(&there))?;
         self.note_move(new, MOVED_FROM, None)?;
-        self.write_backup(&self.load(&new.project, &new.name)?)
+        let loaded = self.load(&new.project, &new.name)?;
+        if from.key() != there.key() {
+            self.free(&Instance { project: from.project.clone(), name: from.name.clone(), ..new.clone() });
+            self.confine_later(&loaded.instance, &loaded.config);
+        }
+        self.write_backup(&loaded)
     }
 
     /// Finishes or takes back a move in which a daemon died.

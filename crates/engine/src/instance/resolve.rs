@@ -39,6 +39,8 @@ pub struct Parts<'a> {
     pub console_log: u32,
     /// The position of the file that takes the monitor's warnings.
     pub log: u32,
+    /// The label that it runs under, if the host gives it one.
+    pub label: Option<spec::Label>,
     /// What its devices answered.
     pub devices: RunConfig,
 }
@@ -64,7 +66,7 @@ pub fn resolve(parts: Parts<'_>, host: &HostFacts) -> spec::Spec {
         rlimits: rlimits(config),
         oom_score: config.parse("limits.memory.oom_priority"),
         sysctls: config.under("linux.sysctl.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        security: security(config),
+        security: spec::Security { label: parts.label, ..security(config) },
         console: spec::Console { log: Some(spec::Source::Fd(parts.console_log)), ..Default::default() },
         log: Some(spec::Source::Fd(parts.log)),
         time: None,

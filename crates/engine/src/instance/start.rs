@@ -87,6 +87,7 @@ impl Engine {
             self.free_cpus(loaded.id);
             Ok::<_, EngineError>(())
         });
+        let label = self.confine(&loaded.instance, &loaded.config)?;
         fault::point("start.devices-ready").map_err(|cause| EngineError::system("starting", cause))?;
 
         let volatile = device_volatile(&devices);
@@ -100,6 +101,7 @@ impl Engine {
                 root_idmapped: volume.idmapped,
                 console_log,
                 log,
+                label,
                 devices,
             },
             &self.inner.facts,

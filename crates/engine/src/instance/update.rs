@@ -93,6 +93,9 @@ impl Engine {
         self.write_backup(&self.load(project, name)?)?;
         self.forget_change(&new.instance)?;
         self.lifecycle(&new.instance, "instance-updated", Some(caller));
+        if old.config.get(crate::apparmor::RAW) != new.config.get(crate::apparmor::RAW) {
+            self.confine_later(&new.instance, &new.config);
+        }
         self.schedule_may_have_changed(&new.config);
         Ok(())
     }
@@ -154,6 +157,10 @@ impl Engine {
         }
         if other_cpus {
             self.rebalance_cpus();
+        }
+        if old.config.get(crate::apparmor::RAW) != new.config.get(crate::apparmor::RAW) {
+            undo.push("going back to its earlier AppArmor profile", || self.confine(&old.instance, &old.config).map(drop));
+            self.confine(&new.instance, &new.config)?;
         }
         if coffer_model::HealthPlan::of(&old.config) != coffer_model::HealthPlan::of(&new.config) {
             self.watch_health(&new.instance.project, &new.instance.name, &new.config);

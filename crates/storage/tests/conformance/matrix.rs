@@ -25,6 +25,9 @@ const NOT_FOR: &[Exception] = &[
     ("a_root_that_runs_can_be_copied", |driver| driver == DriverKind::Cephfs),
     ("many_snapshots_cost_no_content", |driver| driver == DriverKind::Cephfs),
     ("an_image_can_go_before_its_instances", |driver| driver == DriverKind::Cephfs),
+    ("a_size_limits_what_a_root_changes", |driver| driver == DriverKind::Cephfs),
+    // It copies all that a snapshot holds: nothing can hide.
+    ("a_restore_finds_what_hides_its_change", |driver| driver == DriverKind::Cephfs),
 ];
 
 /// Says whether a rule means something to a driver.

@@ -74,7 +74,8 @@ async fn ask_storage(app: &App, preseed: &mut Preseed) -> Result<(), CliError> {
 /// The drivers that this host can do, by name.
 pub(super) async fn drivers(app: &App) -> Result<Vec<String>, CliError> {
     let supported = app.local().server().await?.value.environment.storage_supported_drivers;
-    let mut drivers: Vec<String> = supported.into_iter().map(|driver| driver.name).collect();
+    // What holds users' volumes alone is no place to begin with.
+    let mut drivers: Vec<String> = supported.into_iter().map(|driver| driver.name).filter(|driver| driver != "cephfs").collect();
     drivers.sort_unstable();
     Ok(drivers)
 }

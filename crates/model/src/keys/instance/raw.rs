@@ -4,18 +4,18 @@ use super::super::{LIVE, NEXT_START, VM, row};
 use crate::key::Class::LowLevel;
 use crate::key::Key;
 use crate::key::Support::{No, Yes};
-use crate::key::Value::{IdMapEntries, Text};
+use crate::key::Value::{ApparmorRules, IdMapEntries, Text};
 
 /// Keys that reach below the typed ones.
 pub(super) const KEYS: &[Key] = &[
     row(
         "raw.apparmor",
-        Text,
+        ApparmorRules,
         "",
         LIVE,
         LowLevel,
-        No("instances are confined by namespaces and system call filters here; no AppArmor profile is generated to add to"),
-        "AppArmor rules to add to the instance's profile.",
+        Yes,
+        "Rules that are added to the instance's AppArmor profile, a line each: `deny /srv/** w,`. They mean something where the kernel has AppArmor.",
     ),
     row(
         "raw.idmap",
