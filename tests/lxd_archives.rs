@@ -18,8 +18,14 @@ impl Server {
     /// Genuine LXD with a pool of directories, the busybox image and nothing else.
     #[track_caller]
     fn lxd() -> Self {
+        Self::lxd_on(&["dir"])
+    }
+
+    /// Genuine LXD with a pool of another driver.
+    #[track_caller]
+    fn lxd_on(pool: &[&str]) -> Self {
         let server = Self(Daemon::start_genuine_lxd());
-        server.run(&["storage", "create", "default", "dir"]);
+        server.run(&[&["storage", "create", "default"], pool].concat());
         server.run(&["profile", "device", "add", "default", "root", "disk", "path=/", "pool=default"]);
         server.run(&["image", "import", &images::busybox().unified.display().to_string(), "--alias", "small"]);
         server
@@ -28,10 +34,26 @@ impl Server {
     /// Ours, likewise.
     #[track_caller]
     fn ours() -> Option<Self> {
-        let ours = ready_daemon()?;
+        ready_daemon().map(Self::with_root)
+    }
+
+    /// Ours with a pool of another driver.
+    #[track_caller]
+    fn ours_on(driver: &str) -> Option<Self> {
+        if !can_run() {
+            return None;
+        }
+        let ours = Daemon::start();
+        ours.initialise(driver);
+        ours.import_busybox();
+        Some(Self::with_root(ours))
+    }
+
+    #[track_caller]
+    fn with_root(ours: Daemon) -> Self {
         let root = json!({"root": {"type": "disk", "path": "/", "pool": "default"}});
         ours.api().expect("PUT", "/1.0/profiles/default", Some(&json!({"config": {}, "description": "", "devices": root})));
-        Some(Self(ours))
+        Self(ours)
     }
 
     #[track_caller]
@@ -274,19 +296,72 @@ fn random_trees_survive_every_way_of_an_archive() {
 }
 
 #[test]
-fn what_is_in_a_driver_s_own_format_is_refused_by_name() {
+fn what_is_in_the_format_of_btrfs_goes_from_lxd_to_us_and_back() {
     if !can_run() || !has_genuine_lxd() {
         return;
     }
-    let Some(ours) = Server::ours() else { return };
-    let lxd = Server::lxd();
-    lxd.run(&["storage", "create", "fast", "btrfs", "size=512MiB"]);
-    lxd.run(&["init", "small", "c1", "--storage", "fast"]);
-    let path = lxd.0.scratch().join("optimized.tar").display().to_string();
-    lxd.run(&["export", "c1", &path, "--optimized-storage", "--compression", "none"]);
-    let said = ours.0.client_outside(["import", &path]).fails();
-    holds(&said, &["optimized", "export it without --optimized-storage"]);
-    assert_eq!(ours.0.api().get("/1.0/instances"), json!([]));
+    let Some(ours) = Server::ours_on("btrfs") else { return };
+    let lxd = Server::lxd_on(&["btrfs", "size=1GiB"]);
+    ours.run(&["storage", "create", "plain", "dir"]);
+    for (from, to) in [(&lxd, &ours), (&ours, &lxd)] {
+        let path = |name: &str| from.0.scratch().join(name).display().to_string();
+        from.plant();
+        let planted = from.described();
+        from.run(&["export", "c1", &path("c1"), "--optimized-storage", "--compression", "none"]);
+        let listed = std::process::Command::new("tar").args(["-tf", &path("c1")]).output().expect("tar");
+        let streams = ["optimized_header.yaml", "snapshots/before.bin", "snapshots/after.bin", "container.bin"];
+        holds(&String::from_utf8_lossy(&listed.stdout), &streams);
+        to.expect(&path("c1"), &planted);
+        from.plant_volumes();
+        let (files, disk) = (from.files_described("v1"), from.disk_described("d1"));
+        for name in ["v1", "d1"] {
+            from.run(&["storage", "volume", "export", "default", name, &path(name), "--optimized-storage", "--compression", "gzip"]);
+            to.run(&["storage", "volume", "import", "default", &path(name)]);
+        }
+        same(&files, &to.files_described("v1"));
+        assert_eq!(to.disk_described("d1"), disk);
+        // The format is read whatever the pool is.
+        ours.run(&["import", &path("c1"), "c2", "--storage", "plain"]);
+        ours.run(&["import", &path("c1"), "c3"]);
+        let tree = |pool: &str, name: &str| {
+            tree::describe(&ours.0.state_seen().join("storage-pools").join(pool).join("containers").join(name).join("rootfs"))
+        };
+        same(&tree("default", "c3"), &tree("plain", "c2"));
+        ours.run(&["delete", "c2"]);
+        ours.run(&["delete", "c3"]);
+        for server in [from, to] {
+            for name in ["v1", "d1"] {
+                server.run(&["storage", "volume", "delete", "default", name]);
+            }
+        }
+        from.run(&["delete", "c1"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_in_the_format_of_btrfs_is_refused_or_packed_otherwise() {
+    let Some(ours) = Server::ours_on("btrfs") else { return };
+    let path = |name: &str| ours.0.scratch().join(name).display().to_string();
+    ours.run(&["init", "small", "c1"]);
+    let nested = ours.pool().join("containers/c1/rootfs/srv/nested");
+    let made = ours.0.inside("btrfs", ["subvolume", "create", &seen_inside(&ours, &nested)]).run();
+    assert_eq!(made.code, 0, "{made}");
+    let said = ours.0.client_outside(["export", "c1", &path("nested"), "--optimized-storage"]).fails();
+    holds(&said, &["other subvolumes are nested in it", "export it without --optimized-storage"]);
+    ours.run(&["export", "c1", &path("nested")]);
+    // A driver without a format of its own packs as ever.
+    ours.run(&["storage", "create", "plain", "dir"]);
+    ours.run(&["init", "small", "c2", "--storage", "plain"]);
+    ours.run(&["export", "c2", &path("plain"), "--optimized-storage", "--compression", "none"]);
+    let listed = std::process::Command::new("tar").args(["-tf", &path("plain")]).output().expect("tar");
+    holds(&String::from_utf8_lossy(&listed.stdout), &["backup/container/rootfs/bin"]);
+    assert_eq!(ours.0.api().get("/1.0/instances/c1/snapshots"), json!([]));
+}
+
+/// A path as it is inside the daemon's pen.
+fn seen_inside(server: &Server, path: &std::path::Path) -> String {
+    let below = path.strip_prefix(server.0.state_seen()).expect("a path in the state directory");
+    server.0.state().join(below).display().to_string()
 }
 
 #[test]

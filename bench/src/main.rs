@@ -6,6 +6,7 @@ mod archives;
 mod contender;
 mod files;
 mod images;
+mod inside;
 mod lists;
 mod lone;
 mod memory;
@@ -25,7 +26,7 @@ coffer-bench [OPTIONS]     best through `cargo xtask bench`, which builds everyt
   --list N         how many stopped instances the lists are measured with (default 200)
   --parallel N     how many launches at once (default 20)
   --only WORDS     only these parts, by comma: scenes, debian, archives, images, lists, stream, files,
-                   parallel, running, lone
+                   parallel, running, inside, lone
   --no-lxd         leave LXD out
   --no-ours        leave Coffer out
   --soak N         measure nothing: let an instance live N times, and fail if that leaves anything behind
@@ -151,6 +152,9 @@ fn measure(plan: &Plan) -> Result<(), String> {
     }
     if plan.wants("stream") {
         scenes::stream(&contenders, &mut samples);
+    }
+    if plan.wants("inside") {
+        inside::measure(plan, &contenders, &mut samples);
     }
     if plan.wants("parallel") {
         scenes::parallel(plan, &contenders, &mut samples);

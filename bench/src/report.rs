@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::Command;
 
+use crate::inside;
 use crate::lone;
 use crate::samples::{Samples, Side};
 use crate::scenes::SIDES;
@@ -152,6 +153,12 @@ fn absolute(samples: &Samples, text: &mut String) {
     if let Some((launch, shown)) = launch.zip(shown) {
         let verdict = if shown <= launch + 5.0 { "holds" } else { "**missed**" };
         let _ = writeln!(text, "\nLaunch to IPv4 shown is launch + {:.1} ms; the target is + 5 ms: {verdict}.", shown - launch);
+    }
+    for (row, place) in samples.rows().iter().filter(|(row, _)| inside::ROWS.contains(&row.as_str())) {
+        if let Some(share) = samples.median(row, place, Side::Ours) {
+            let verdict = if share >= 95.0 { "holds" } else { "**missed**" };
+            let _ = writeln!(text, "\n{row}, {place}: {share:.0}; the target is 95: {verdict}.");
+        }
     }
     if let Some(start) = samples.median("API: start", "bb btrfs", Side::Ours) {
         let _ =

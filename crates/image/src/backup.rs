@@ -14,6 +14,14 @@
 //!   backup/volume/…                 its files, or for a disk
 //!   backup/volume.img
 //! ```
+//!
+//! An optimized one holds streams of `btrfs send` in the places of directories, each based on the one before it:
+//!
+//! ```text
+//!   backup/optimized_header.yaml    which subvolumes there are
+//!   backup/snapshots/NAME.bin       backup/volume-snapshots/NAME.bin
+//!   backup/container.bin            backup/volume.bin
+//! ```
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -41,6 +49,12 @@ pub const VOLUME_SNAPSHOTS: &str = "backup/volume-snapshots";
 
 /// What the name of a disk ends with.
 pub const DISK_SUFFIX: &str = ".img";
+
+/// What the name of a stream ends with.
+pub const STREAM_SUFFIX: &str = ".bin";
+
+/// The member that says which subvolumes an optimized backup holds.
+pub const STREAMS_HEADER: &str = "backup/optimized_header.yaml";
 
 /// The file in a volume that is a disk.
 pub const DISK: &str = "root.img";
@@ -74,12 +88,13 @@ pub enum Form {
 pub(crate) struct Planned {
     pub(crate) name: String,
     pub(crate) form: Form,
+    pub(crate) stream: bool,
 }
 
 /// A volume to take from an archive.
 #[derive(Clone, Debug)]
 pub struct BackupVolume<'a> {
-    /// Its directory in the archive, or the file that a disk is.
+    /// Its directory in the archive, or the file that a disk or a stream is.
     pub name: &'a str,
     /// What it becomes.
     pub form: Form,
@@ -92,8 +107,10 @@ pub struct BackupVolume<'a> {
 pub struct BackupRequest<'a> {
     /// The archive.
     pub archive: BorrowedFd<'a>,
-    /// The volumes to take from it.
+    /// The volumes to take from it; of streams, each after the one that it is based on.
     pub volumes: &'a [BackupVolume<'a>],
+    /// Whether they are streams of `btrfs send`.
+    pub streams: bool,
     /// How much each may hold.
     pub limits: Limits,
     /// The stage under which progress is reported, in LXD's key form.
@@ -121,7 +138,8 @@ impl Unpacker {
     /// # Errors
     /// See [`UnpackError`].
     pub fn unpack_backup(&self, request: &BackupRequest<'_>, progress: &Progress) -> Result<Unpacked, UnpackError> {
-        let planned = request.volumes.iter().map(|volume| Planned { name: volume.name.to_owned(), form: volume.form });
+        let planned =
+            request.volumes.iter().map(|volume| Planned { name: volume.name.to_owned(), form: volume.form, stream: request.streams });
         let plan = write_plan(&planned.collect::<Vec<_>>()).map_err(UnpackError::Talk)?;
         let mut files = vec![request.archive, plan.as_fd()];
         files.extend(request.volumes.iter().map(|volume| volume.directory));

@@ -32,6 +32,8 @@ pub struct PackRequest<'a> {
     pub members: &'a [Member],
     /// The directories that the members speak of.
     pub directories: &'a [BorrowedFd<'a>],
+    /// The open files that the members speak of.
+    pub files: &'a [BorrowedFd<'a>],
     /// What it is compressed with.
     pub compressor: Compressor,
     /// Makes the same bytes of the same files, whenever and on whatever file system they were written: times after this second
@@ -66,8 +68,10 @@ impl Unpacker {
     pub fn pack(&self, request: &PackRequest<'_>, progress: &Progress) -> Result<Packed, UnpackError> {
         let plan = plan::write(&request.members).map_err(UnpackError::Talk)?;
         let mut files = vec![plan.as_fd(), request.output];
+        files.extend_from_slice(request.files);
         files.extend_from_slice(request.directories);
-        let heard = self.converse(Task::Pack { compressor: request.compressor, reproducible: request.reproducible }, &files, |done| {
+        let PackRequest { compressor, reproducible, .. } = *request;
+        let heard = self.converse(Task::Pack { compressor, reproducible, open: request.files.len() }, &files, |done| {
             progress.report(request.stage, done, None);
             progress.check()
         })?;

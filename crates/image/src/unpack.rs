@@ -27,6 +27,7 @@ mod look;
 pub(crate) mod order;
 mod pax;
 pub(crate) mod report;
+mod send;
 mod sparse;
 mod squashfs;
 mod stream;

@@ -34,7 +34,7 @@ pub use error::{Class, StorageError};
 pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
-    Enforcement, Fill, FillError, Found, Images, Mapped, Pool, PoolSpec, Resources, Snapshots, Usage, View, copy_between,
+    Enforcement, Fill, FillError, Found, Images, Mapped, Pool, PoolSpec, Resources, Snapshots, Streams, Usage, View, copy_between,
     create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source, require_room,
 };
 pub use volume::Volume;

@@ -215,10 +215,24 @@ pub trait Pool: Send + Sync {
     /// Image volumes that new volumes are cloned from, if that is cheap; else images are unpacked into each volume.
     fn images(&self) -> Option<&dyn Images>;
 
+    /// Volumes as streams of `btrfs send`, if the driver has them.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
+
     /// Roots that are mounted with their ids mapped, where the pool's mounts cannot be mapped later.
     fn mapped(&self) -> Option<&dyn Mapped> {
         None
     }
+}
+
+/// The power to say in a stream of `btrfs send` what makes a snapshot.
+pub trait Streams {
+    /// Writes what makes a snapshot out of nothing, or out of an earlier snapshot of the same volume.
+    ///
+    /// # Errors
+    /// [`StorageError::VolumeRefused`] if other subvolumes are nested in it; [`StorageError::NoVolume`], the kernel's answers.
+    fn send(&self, snapshot: &Volume, base: Option<&Volume>, into: BorrowedFd<'_>) -> Result<(), StorageError>;
 }
 
 /// The power to mount an instance's root for a user namespace, where ids cannot be mapped in a mount that is there.

@@ -146,6 +146,18 @@ struct QuotaRescan {
     reserved: [u64; 6],
 }
 
+/// `struct btrfs_ioctl_send_args`.
+#[repr(C)]
+struct SendArgs {
+    fd: i64,
+    clone_sources_count: u64,
+    clone_sources: *const u64,
+    parent: u64,
+    flags: u64,
+    version: u32,
+    reserved: [u8; 28],
+}
+
 const RESIZE: Opcode = opcode::write::<ResizeArgs>(GROUP, 3);
 const SYNC: Opcode = opcode::none(GROUP, 8);
 const TREE_SEARCH_V2: Opcode = opcode::read_write::<SearchHead>(GROUP, 17);
@@ -155,6 +167,7 @@ const SUBVOL_CREATE_V2: Opcode = opcode::write::<VolumeArgs>(GROUP, 24);
 const SUBVOL_GETFLAGS: Opcode = opcode::read::<u64>(GROUP, 25);
 const SUBVOL_SETFLAGS: Opcode = opcode::write::<u64>(GROUP, 26);
 const FS_INFO: Opcode = opcode::read::<FileSystemInfo>(GROUP, 31);
+const SEND: Opcode = opcode::write::<SendArgs>(GROUP, 38);
 const QUOTA_CTL: Opcode = opcode::read_write::<QuotaControl>(GROUP, 40);
 const QGROUP_CREATE: Opcode = opcode::write::<QuotaGroupCreate>(GROUP, 42);
 const QGROUP_LIMIT: Opcode = opcode::read::<QuotaGroupLimit>(GROUP, 43);
@@ -164,6 +177,7 @@ const SNAP_DESTROY_V2: Opcode = opcode::write::<VolumeArgs>(GROUP, 63);
 
 const _: () = assert!(size_of::<VolumeArgs>() == 4096 && size_of::<ResizeArgs>() == 4096 && size_of::<LookupArgs>() == 4096);
 const _: () = assert!(size_of::<SearchHead>() == 112 && size_of::<FileSystemInfo>() == 1024);
+const _: () = assert!(size_of::<SendArgs>() == 72);
 
 /// Creates an empty subvolume called `name` in a directory.
 ///
@@ -208,6 +222,28 @@ pub fn destroy_subvolume(any: BorrowedFd<'_>, id: u64) -> io::Result<()> {
     args.name[..8].copy_from_slice(&id.to_ne_bytes());
     // SAFETY: SNAP_DESTROY_V2 reads one btrfs_ioctl_vol_args_v2, which `args` is; by this flag its name holds a number.
     unsafe { ioctl(any, SNAP_DESTROY_V2, &mut *args) }
+}
+
+/// Writes a stream to `into` that makes a subvolume out of nothing, or out of the subvolume with the number `base`. Both must be
+/// read-only. Blocks until all is written.
+///
+/// # Errors
+/// `EPERM` if one of them can be written to, `EINVAL` if this is no subvolume, what writing to `into` answers.
+///
+/// Source: BTRFS_IOC_SEND; the format's version 1.
+pub fn send(subvolume: BorrowedFd<'_>, base: Option<u64>, into: BorrowedFd<'_>) -> io::Result<()> {
+    let mut args = SendArgs {
+        fd: i64::from(into.as_raw_fd()),
+        clone_sources_count: u64::from(base.is_some()),
+        clone_sources: base.as_ref().map_or(std::ptr::null(), std::ptr::from_ref),
+        parent: base.unwrap_or(0),
+        flags: 0,
+        version: 0,
+        reserved: [0; 28],
+    };
+    // SAFETY: SEND reads one btrfs_ioctl_send_args, which `args` is, and as many numbers as it counts, which `base` holds until
+    // the call is over; the descriptor is borrowed for the call.
+    unsafe { ioctl(subvolume, SEND, &mut args) }
 }
 
 /// Says whether a directory is the top of a subvolume.

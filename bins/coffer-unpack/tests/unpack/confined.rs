@@ -45,6 +45,7 @@ fn of_the_hosts_directories_it_holds_its_views_alone() {
             let request = PackRequest {
                 members: &members,
                 directories: &[directory.as_fd()],
+                files: &[],
                 compressor,
                 reproducible: None,
                 output: writer.as_fd(),

@@ -201,6 +201,7 @@ fn pack(directory: &Path, compressor: Compressor) -> (File, Packed) {
     let request = PackRequest {
         members: &members,
         directories: &[source.as_fd()],
+        files: &[],
         compressor,
         reproducible: None,
         output: output.as_fd(),
@@ -214,7 +215,7 @@ fn pack(directory: &Path, compressor: Compressor) -> (File, Packed) {
 fn unpack(archive: &File, target: &Path) -> coffer_image::Unpacked {
     let target = File::open(target).unwrap();
     let volumes = [BackupVolume { name: INSTANCE, form: Form::Instance, directory: target.as_fd() }];
-    let request = BackupRequest { archive: archive.as_fd(), volumes: &volumes, limits: Limits::default(), stage: "unpack" };
+    let request = BackupRequest { archive: archive.as_fd(), volumes: &volumes, streams: false, limits: Limits::default(), stage: "unpack" };
     unpacker().unpack_backup(&request, &Progress::default()).map_err(|error| coffer_base::chain(&error)).unwrap()
 }
 
@@ -341,6 +342,7 @@ fn what_changes_meanwhile_is_cut_or_filled_up_and_links_lead_nowhere() {
     let request = PackRequest {
         members: &[tree],
         directories: &[directory.as_fd()],
+        files: &[],
         compressor,
         reproducible: None,
         output: output.as_fd(),
@@ -358,6 +360,7 @@ fn pack_reproducibly(directory: &Path, epoch: i64) -> Vec<u8> {
     let request = PackRequest {
         members: &[tree],
         directories: &[source.as_fd()],
+        files: &[],
         compressor: compressor("zstd"),
         reproducible: Some(epoch),
         output: output.as_fd(),

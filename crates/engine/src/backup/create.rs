@@ -1,17 +1,21 @@
 //! Making a backup: a file in the state directory that holds all of an instance or volume.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use coffer_base::fault;
 use coffer_image::{Compressor, PackRequest, Packed};
 use coffer_model::{Backup, BackupName, BackupOwner, Time};
+use coffer_storage::Pool;
 
+use super::content::Room;
 use super::keep::News;
 use super::moment::Moment;
 use super::{Held, files};
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::image::publish::shifted;
 use crate::operations::{OperationHandle, OperationView};
 use crate::request::CreateBackup;
 
@@ -56,7 +60,12 @@ impl Engine {
         let held = self.hold_to_pack(owner)?;
         let directory = self.ensure_backup_directory(owner)?;
         let file = files::unnamed(directory.as_fd()).map_err(cut)?;
-        let packed = self.pack_held(held, request, compressor, file.as_fd(), operation)?;
+        let driver = self.driver_of(&held)?;
+        // Where the driver has no format of its own, a backup is as good as one in it.
+        let power = if request.optimized { driver.streams() } else { None };
+        let power = power.filter(|_| !ids_are_shifted(&held));
+        let room = power.map(|power| Room { power, directory: directory.as_fd() });
+        let packed = self.pack_held(held, request, compressor, file.as_fd(), room.as_ref(), operation)?;
         if packed.skipped_sockets > 0 {
             tracing::debug!("left {} sockets out of the backup of {owner}", packed.skipped_sockets);
         }
@@ -69,7 +78,7 @@ impl Engine {
             created_at: Time::now(),
             expires_at: request.expires_at,
             without_snapshots: request.without_snapshots,
-            optimized: false,
+            optimized: room.is_some(),
             size: packed.size,
         };
         let recorded = self.inner.store.write(|tx| coffer_store::kept_backup::insert(tx, owner, &backup));
@@ -81,17 +90,25 @@ impl Engine {
         fault::point("backup.recorded").map_err(cut)
     }
 
+    fn driver_of(&self, held: &Held<'_>) -> Result<Arc<dyn Pool>, EngineError> {
+        match held {
+            Held::Instance(_, instance) => self.pool_driver(&instance.pool),
+            Held::Volume { place, .. } => self.pool_driver(&place.pool),
+        }
+    }
+
     fn pack_held(
         &self,
         held: Held<'_>,
         request: &CreateBackup,
         compressor: Compressor,
         output: BorrowedFd<'_>,
+        room: Option<&Room<'_>>,
         operation: &OperationHandle,
     ) -> Result<Packed, EngineError> {
         // Snapshots hold still by themselves.
         let mut moment = self.moment_of(held)?;
-        let content = self.content(&moment, !request.without_snapshots)?;
+        let content = self.content(&moment, !request.without_snapshots, room)?;
         // All that is read is a snapshot, opened and written down: whoever waits for the instance can have it.
         moment.share();
         let still = match &moment {
@@ -100,12 +117,21 @@ impl Engine {
         };
         fault::point("backup.held").map_err(|cause| EngineError::system("backing up", cause))?;
         let directories: Vec<_> = content.views.iter().map(AsFd::as_fd).collect();
-        let request =
-            PackRequest { members: &content.members, directories: &directories, compressor, reproducible: None, output, stage: STAGE };
+        let files: Vec<_> = content.files.iter().map(AsFd::as_fd).collect();
+        let (members, directories, files) = (&content.members, &directories, &files);
+        let request = PackRequest { members, directories, files, compressor, reproducible: None, output, stage: STAGE };
         let packed = operation.cancellable(|| Ok(self.inner.unpacker.pack(&request, &operation.progress())?));
         drop(still);
         packed
         // The views go before the moment does.
+    }
+}
+
+/// Says whether files have other ids on disk than the instance knows: a stream would carry them along.
+fn ids_are_shifted(held: &Held<'_>) -> bool {
+    match held {
+        Held::Instance(_, instance) => shifted(&instance.config).is_some(),
+        Held::Volume { .. } => false,
     }
 }
 

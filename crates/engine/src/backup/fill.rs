@@ -16,7 +16,7 @@ const STAGE: &str = "create_instance_from_backup_unpack";
 
 /// A volume to be made from an archive.
 pub(super) struct Wanted {
-    /// Its directory in the archive, or the file that a disk is.
+    /// Its directory in the archive, or the file that a disk or a stream is.
     pub(super) name: String,
     /// What it becomes.
     pub(super) form: Form,
@@ -36,19 +36,20 @@ impl Engine {
         Ok(Incoming::begin(directory.as_fd(), None, None, Progress::default())?)
     }
 
-    /// Makes volumes from an archive. On failure there is none of them.
+    /// Makes volumes from an archive, which holds them as `streams` or as files. On failure there is none of them.
     pub(super) fn unpack_volumes(
         &self,
         pool: &dyn Pool,
         wanted: &[Wanted],
         archive: BorrowedFd<'_>,
+        streams: bool,
         progress: &Progress,
     ) -> Result<(), StorageError> {
         let mut unpack = |open: &[OwnedFd]| -> Result<(), FillError> {
             let volumes = wanted.iter().zip(open);
             let volumes: Vec<BackupVolume<'_>> =
                 volumes.map(|(wanted, open)| BackupVolume { name: &wanted.name, form: wanted.form, directory: open.as_fd() }).collect();
-            let request = BackupRequest { archive, volumes: &volumes, limits: Limits::default(), stage: STAGE };
+            let request = BackupRequest { archive, volumes: &volumes, streams, limits: Limits::default(), stage: STAGE };
             let unpacked = self.inner.unpacker.unpack_backup(&request, progress)?;
             if unpacked.skipped_devices + unpacked.skipped_xattrs + unpacked.skipped_members > 0 {
                 tracing::info!(?unpacked, "left some things out of a backup that is imported");

@@ -6,10 +6,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_base::{Undo, fault};
-use coffer_image::backup::{INSTANCE, SNAPSHOTS};
+use coffer_image::backup::{INSTANCE, SNAPSHOTS, STREAM_SUFFIX};
 use coffer_image::{Form, Incoming, Limits};
 use coffer_model::gate::{self, Origin};
-use coffer_model::{Checked, Config, DeviceName, Instance, InstanceName, InstanceSnapshot, Phase, PoolName, Profile, ProjectName};
+use coffer_model::{Checked, Config, DeviceName, IdMap, Instance, InstanceName, InstanceSnapshot, Phase, PoolName, Profile, ProjectName};
 use coffer_storage::Volume;
 use coffer_store::backup::{BackupError, Content, Index};
 use coffer_store::project::Feature;
@@ -19,6 +19,7 @@ use super::fill::Wanted;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::image::publish::shifted;
 use crate::instance::create::new_hwaddrs;
 use crate::instance::start::Loaded;
 use crate::operations::{NewOperation, OperationHandle, OperationView};
@@ -31,6 +32,16 @@ const KEPT: [&str; 2] = ["volatile.base_image", "volatile.cloud-init.instance-id
 struct Plan {
     instance: Instance,
     snapshots: Vec<InstanceSnapshot>,
+}
+
+/// An archive that was received.
+struct Archive {
+    file: OwnedFd,
+    /// Whether it holds its volumes as streams of `btrfs send`.
+    streams: bool,
+    /// The maps that files went through on their server's disk, of each snapshot and of the instance itself: of streams alone,
+    /// since everything else is packed with the ids that the instance knows.
+    maps: Vec<Option<IdMap>>,
 }
 
 impl Engine {
@@ -65,6 +76,7 @@ impl Engine {
         let config = index.config.as_ref().ok_or(BackupError::Missing("config")).map_err(bad)?;
         let mut instance = config.instance().map_err(bad)?;
         let snapshots = config.instance_snapshots().map_err(bad)?;
+        let archive = Archive { file: archive, streams: index.optimized, maps: maps_of(index.optimized, &snapshots, &instance) };
         instance.project = request.project.clone();
         instance.name = match &request.name {
             Some(name) => name.clone(),
@@ -137,7 +149,7 @@ impl Engine {
         instance: &Instance,
         id: i64,
         snapshots: &[InstanceSnapshot],
-        archive: &OwnedFd,
+        archive: &Archive,
         operation: &OperationHandle,
     ) -> Result<(), EngineError> {
         let cut = |cause| EngineError::system("importing", cause);
@@ -148,12 +160,13 @@ impl Engine {
         });
         let own = Volume::instance(&instance.project, &instance.name);
         let pool = self.pool_driver(&instance.pool)?;
-        let want = |name: String, volume: Volume| Wanted { name, form: Form::Instance, volume, size: None, shifted: None };
-        let mut wanted: Vec<Wanted> =
-            snapshots.iter().map(|snapshot| want(format!("{SNAPSHOTS}/{}", snapshot.name), own.snapshot(&snapshot.name))).collect();
-        wanted.push(want(INSTANCE.to_owned(), own));
+        let suffix = if archive.streams { STREAM_SUFFIX } else { "" };
+        let of_snapshot = |snapshot: &InstanceSnapshot| (format!("{SNAPSHOTS}/{}{suffix}", snapshot.name), own.snapshot(&snapshot.name));
+        let all = snapshots.iter().map(of_snapshot).chain([(format!("{INSTANCE}{suffix}"), own.clone())]);
+        let want = |((name, volume), shifted)| Wanted { name, form: Form::Instance, volume, size: None, shifted };
+        let wanted: Vec<Wanted> = all.zip(archive.maps.iter().copied()).map(want).collect();
         operation.cancellable(|| {
-            self.unpack_volumes(pool.as_ref(), &wanted, archive.as_fd(), &operation.progress())?;
+            self.unpack_volumes(pool.as_ref(), &wanted, archive.file.as_fd(), archive.streams, &operation.progress())?;
             for Wanted { volume, .. } in wanted.iter().rev() {
                 let (pool, volume) = (pool.clone(), volume.clone());
                 // What is pushed last is taken back first: the volume itself goes after its snapshots.
@@ -175,6 +188,12 @@ impl Engine {
         undo.keep();
         fault::point("import.finished").map_err(cut)
     }
+}
+
+/// The id maps that the files of snapshots and of the instance itself went through; none that counts unless they are streams.
+fn maps_of(streams: bool, snapshots: &[InstanceSnapshot], instance: &Instance) -> Vec<Option<IdMap>> {
+    let configs = snapshots.iter().map(|snapshot| &snapshot.config).chain([&instance.config]);
+    configs.map(|config| if streams { shifted(config) } else { None }).collect()
 }
 
 /// Fits a snapshot to where it comes to: without profiles that are not there, and with the root in the instance's pool.

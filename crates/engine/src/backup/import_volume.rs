@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_base::{Bytes, fault};
-use coffer_image::backup::{DISK_SUFFIX, VOLUME, VOLUME_SNAPSHOTS};
+use coffer_image::backup::{DISK_SUFFIX, STREAM_SUFFIX, VOLUME, VOLUME_SNAPSHOTS};
 use coffer_image::{Form, Incoming, Limits};
 use coffer_model::{Checked, Config, ContentType, CustomVolume, IdMap, Time, VolumeKind, VolumeSnapshot, key};
 use coffer_storage::{FillError, Pool as Driver, disk_file};
@@ -32,6 +32,8 @@ struct Plan {
     snapshots: Vec<VolumeSnapshot>,
     /// The id maps that the files went through: the volume's and each snapshot's.
     maps: Vec<Option<IdMap>>,
+    /// Whether the archive holds streams of `btrfs send`.
+    streams: bool,
 }
 
 impl Engine {
@@ -121,7 +123,7 @@ impl Engine {
         let place = self.volume_place(&request.pool, &request.project, &name)?;
         let create = CreateVolume { place, description, config: kept(&config), content };
         let volume = self.new_volume(&self.pool(&request.pool)?.pool, &create)?;
-        Ok(Plan { volume, snapshots, maps })
+        Ok(Plan { volume, snapshots, maps, streams: index.optimized })
     }
 
     fn plan_from_iso(&self, request: &ImportVolume, file: &OwnedFd) -> Result<Plan, EngineError> {
@@ -130,7 +132,8 @@ impl Engine {
         let config = [("size", size.to_string().as_str())].into_iter().collect();
         let place = self.volume_place(&request.pool, &request.project, name)?;
         let create = CreateVolume { place, description: String::new(), config, content: ContentType::Iso };
-        Ok(Plan { volume: self.new_volume(&self.pool(&request.pool)?.pool, &create)?, snapshots: Vec::new(), maps: Vec::new() })
+        let volume = self.new_volume(&self.pool(&request.pool)?.pool, &create)?;
+        Ok(Plan { volume, snapshots: Vec::new(), maps: Vec::new(), streams: false })
     }
 
     fn fill_from_backup(
@@ -145,6 +148,7 @@ impl Engine {
             ContentType::Filesystem => (Form::Files, ""),
             ContentType::Block | ContentType::Iso => (Form::Disk, DISK_SUFFIX),
         };
+        let suffix = if plan.streams { STREAM_SUFFIX } else { suffix };
         let size = (form == Form::Files).then(|| plan.volume.config.parse::<Bytes>("size")).flatten();
         let map = |number: usize| plan.maps.get(number).copied().flatten();
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -155,7 +159,7 @@ impl Engine {
         wanted.push(Wanted { name: format!("{VOLUME}{suffix}"), form, volume: own.clone(), size, shifted: map(0) });
         let mut whole = false;
         let unpacked = operation.cancellable(|| {
-            self.unpack_volumes(driver, &wanted, archive.as_fd(), &operation.progress())?;
+            self.unpack_volumes(driver, &wanted, archive.as_fd(), plan.streams, &operation.progress())?;
             whole = true;
             Ok(())
         });

@@ -172,6 +172,7 @@ impl Engine {
             let request = PackRequest {
                 members,
                 directories: &[packing.directory],
+                files: &[],
                 compressor: packing.compressor,
                 reproducible: packing.epoch,
                 output: writer.as_fd(),
@@ -201,7 +202,7 @@ struct Packing<'a> {
 fn at_top(rootfs: Member) -> Member {
     match rootfs {
         Member::Tree { directory, entry, ids, optional, .. } => Member::Tree { name: ".".into(), directory, entry, ids, optional },
-        Member::Text { .. } | Member::Directory { .. } => rootfs,
+        Member::Text { .. } | Member::Directory { .. } | Member::Open { .. } => rootfs,
     }
 }
 

@@ -39,6 +39,13 @@ pub enum Member {
         /// Whether it is no error if it is not there.
         optional: bool,
     },
+    /// A file that is open, readable for root alone.
+    Open {
+        /// Its name in the archive.
+        name: String,
+        /// Which of the open files, counted from 0.
+        file: usize,
+    },
 }
 
 /// Puts a plan into a file without a name.

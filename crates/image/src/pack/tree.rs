@@ -59,6 +59,17 @@ impl<'s, 'r> Trees<'s, 'r> {
         self.sink.pad(text.len() as u64)
     }
 
+    /// Writes a file that is open, readable for root alone.
+    pub(super) fn open(&mut self, name: &str, file: BorrowedFd<'_>) -> Result<(), Failure> {
+        self.path.clear();
+        self.path.extend_from_slice(name.as_bytes());
+        let size = fstat(file).map_err(|errno| self.failed(errno))?.st_size.unsigned_abs();
+        let kind = Kind::File(size);
+        self.head(&Header { name: name.as_bytes(), kind, mode: 0o600, uid: 0, gid: 0, mtime: (0, 0), attributes: &[] })?;
+        self.content(file, 0, size)?;
+        self.sink.pad(size)
+    }
+
     /// Writes an empty directory that belongs to root.
     pub(super) fn directory(&mut self, name: &str) -> Result<(), Failure> {
         let name = format!("{}/", name.trim_end_matches('/'));

@@ -18,15 +18,23 @@ use crate::unpack::worker::Job;
 pub(crate) struct PackJob {
     plan: OwnedFd,
     output: OwnedFd,
+    open: Vec<OwnedFd>,
     directories: Vec<OwnedFd>,
     compressor: Compressor,
     reproducible: Option<i64>,
 }
 
 impl PackJob {
-    /// Takes the plan, the file to write and the directories to read.
-    pub(crate) fn new(compressor: Compressor, reproducible: Option<i64>, mut files: std::vec::IntoIter<OwnedFd>) -> Option<Self> {
-        Some(Self { plan: files.next()?, output: files.next()?, directories: files.collect(), compressor, reproducible })
+    /// Takes the plan, the file to write, so many files and the directories to read.
+    pub(crate) fn new(
+        compressor: Compressor,
+        reproducible: Option<i64>,
+        open: usize,
+        mut files: std::vec::IntoIter<OwnedFd>,
+    ) -> Option<Self> {
+        let (plan, output) = (files.next()?, files.next()?);
+        let open = files.by_ref().take(open).collect();
+        Some(Self { plan, output, open, directories: files.collect(), compressor, reproducible })
     }
 }
 
@@ -36,7 +44,7 @@ impl Job for PackJob {
     }
 
     fn files(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.plan.as_fd(), self.output.as_fd()]
+        [&self.plan, &self.output].into_iter().chain(&self.open).map(AsFd::as_fd).collect()
     }
 
     fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {
@@ -46,7 +54,7 @@ impl Job for PackJob {
         let mut sink = sink.map_err(|error| Failure::confine("starting the compressor", error))?;
         let mut trees = Trees::new(&mut sink, self.reproducible);
         for member in &members {
-            put(&mut trees, member, &directories)?;
+            put(&mut trees, member, &directories, &self.open)?;
         }
         let (files, skipped_sockets) = (trees.files, trees.skipped_sockets);
         let (bytes, size) = sink.finish()?;
@@ -54,10 +62,14 @@ impl Job for PackJob {
     }
 }
 
-fn put(trees: &mut Trees<'_, '_>, member: &Member, directories: &[OwnedFd]) -> Result<(), Failure> {
+fn put(trees: &mut Trees<'_, '_>, member: &Member, directories: &[OwnedFd], open: &[OwnedFd]) -> Result<(), Failure> {
     match member {
         Member::Text { name, text } => trees.text(name, text.as_bytes()),
         Member::Directory { name } => trees.directory(name),
+        Member::Open { name, file } => match open.get(*file) {
+            Some(file) => trees.open(name, file.as_fd()),
+            None => Err(Failure::refused(name.as_bytes(), "it is not there")),
+        },
         Member::Tree { name, directory, entry, ids, optional } => {
             let missing = || Failure::refused(name.as_bytes(), "it is not there");
             let directory = directories.get(*directory).ok_or_else(missing)?;

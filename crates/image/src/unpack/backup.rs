@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::confine::Sight;
 use super::custom::CustomVolume;
 use super::devices::Device;
-use super::entry::{Content, Entry, Kind, Piece};
+use super::entry::{Content, Entry, Kind, Piece, Visit};
 use super::failure::Failure;
 use super::image::{archive_of, format_of};
 use super::layout::Layout;
@@ -15,7 +15,7 @@ use super::report::Reporter;
 use super::volume::{Origin, Volume};
 use super::worker::Job;
 use crate::backup::{Form, INDEX, INDEX_LIMIT, INSTANCE, Planned};
-use crate::format::{Compression, Format};
+use crate::format::Format;
 use crate::metadata::Metadata;
 use crate::pack::read_plan;
 
@@ -45,8 +45,7 @@ impl Job for BackupIndexJob {
     fn work(&self, reporter: &Reporter, _: Confinement, _: Vec<OwnedFd>) -> Result<Line, Failure> {
         let own = format!("{INSTANCE}/backup.yaml");
         let (mut index, mut config) = (None, None);
-        let compression = compression(&self.file)?;
-        archive_of("backup", self.file.as_fd(), compression, self.limits, reporter, &mut |entry, content| {
+        of_backup(&self.file, self.limits, reporter, &mut |entry, content| {
             let place = match entry.path.as_slice() {
                 path if path == INDEX.as_bytes() => &mut index,
                 path if path == own.as_bytes() => &mut config,
@@ -101,11 +100,13 @@ impl Job for BackupJob {
 
     fn work(&self, reporter: &Reporter, confinement: Confinement, directories: Vec<OwnedFd>) -> Result<Line, Failure> {
         let plan: Vec<Planned> = read_plan(self.plan.as_fd()).map_err(|error| Failure::confine("reading the plan", error))?;
+        if plan.iter().any(|planned| planned.stream) {
+            return super::send::work(&self.file, plan, directories, self.limits, reporter, confinement);
+        }
         let parts = plan.into_iter().zip(directories).map(|(planned, directory)| Part::new(planned, directory, self.limits));
         let mut parts: Vec<Part> = parts.collect::<Result<_, _>>()?;
         let mut elsewhere = 0;
-        let compression = compression(&self.file)?;
-        archive_of("backup", self.file.as_fd(), compression, self.limits, reporter, &mut |mut entry, content| {
+        of_backup(&self.file, self.limits, reporter, &mut |mut entry, content| {
             let found = parts.iter_mut().find_map(|part| below(&entry.path, &part.name).map(|rest| (rest.to_vec(), part)));
             let Some((rest, part)) = found else {
                 elsewhere += u64::from(entry.path != INDEX.as_bytes() && entry.kind != Kind::Directory);
@@ -181,9 +182,10 @@ fn below<'p>(path: &'p [u8], name: &str) -> Option<&'p [u8]> {
     }
 }
 
-fn compression(file: &OwnedFd) -> Result<Compression, Failure> {
+/// Visits the members of a backup.
+pub(super) fn of_backup(file: &OwnedFd, limits: Limits, reporter: &Reporter, visit: Visit<'_>) -> Result<(), Failure> {
     match format_of("backup", file.as_fd())? {
-        Format::Tar(compression) => Ok(compression),
+        Format::Tar(compression) => archive_of("backup", file.as_fd(), compression, limits, reporter, visit),
         Format::Squashfs | Format::Qcow2 => Err(Failure::Format { part: "backup".into() }),
     }
 }

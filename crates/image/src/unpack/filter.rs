@@ -70,6 +70,9 @@ const WRITES: &[libc::c_long] = &[
     libc::SYS_fchownat,
     libc::SYS_utimensat,
     libc::SYS_fsetxattr,
+    // A stream of btrfs send gives files their names last.
+    libc::SYS_renameat2,
+    libc::SYS_fremovexattr,
     // A layer takes away directories of the layers below it.
     libc::SYS_getdents64,
 ];

@@ -55,9 +55,9 @@ pub(crate) enum Task {
     UnpackBackup { limits: Limits },
     /// Make a file of at most `limit` bytes out of another: that one, the delta, the new file, which is empty.
     Patch { limit: u64 },
-    /// Write an archive: the plan, the file to write, the directories to read.
+    /// Write an archive: the plan, the file to write, so many `open` files, the directories to read.
     /// `reproducible` is the latest time that a member has, and leaves no holes.
-    Pack { compressor: Compressor, reproducible: Option<i64> },
+    Pack { compressor: Compressor, reproducible: Option<i64>, open: usize },
 }
 
 /// What the unpacker says, one line each; the last is none of the first two.

@@ -5,6 +5,8 @@
 
 mod layers;
 
+pub(super) use layers::{remove, remove_content};
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
@@ -329,7 +331,7 @@ impl Dirs {
         match unlinkat(parent, name, flags) {
             Ok(()) => {}
             Err(Errno::NOTEMPTY) if whole_directories => {
-                layers::remove(parent, name, 0).map_err(|errno| Failure::write("replacing", &whole, errno))?;
+                remove(parent, name, 0).map_err(|errno| Failure::write("replacing", &whole, errno))?;
             }
             Err(Errno::NOTEMPTY) => return Err(Failure::refused(&whole, "it would replace a directory that is not empty")),
             Err(errno) => return Err(Failure::write("replacing", &whole, errno)),
@@ -408,15 +410,18 @@ fn inherits_group_within(dir: BorrowedFd<'_>, probe: &str) -> Result<bool, Errno
 fn set_xattrs(file: BorrowedFd<'_>, xattrs: &[Xattr]) -> Result<u64, Errno> {
     let mut skipped = 0;
     for (name, value) in xattrs {
-        let capability = name == b"security.capability";
-        let known = capability || name.starts_with(b"user.") || name == acl::ACCESS || name == acl::DEFAULT;
-        match known.then(|| fsetxattr(file, name.as_slice(), value, XattrFlags::empty())) {
+        match is_kept_xattr(name).then(|| fsetxattr(file, name.as_slice(), value, XattrFlags::empty())) {
             Some(Ok(())) => {}
             Some(Err(Errno::OPNOTSUPP)) | None => skipped += 1,
             Some(Err(errno)) => return Err(errno),
         }
     }
     Ok(skipped)
+}
+
+/// Says whether an instance may have an attribute of this name.
+pub(super) fn is_kept_xattr(name: &[u8]) -> bool {
+    name == b"security.capability" || name.starts_with(b"user.") || name == acl::ACCESS || name == acl::DEFAULT
 }
 
 fn mode(bits: u32) -> Mode {

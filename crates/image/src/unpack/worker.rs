@@ -102,6 +102,6 @@ fn job(task: Task, files: Vec<OwnedFd>) -> Option<Box<dyn Job>> {
         Task::InspectBackup { limits } => Box::new(BackupIndexJob::new(limits, files)?),
         Task::UnpackBackup { limits } => Box::new(BackupJob::new(limits, files)?),
         Task::Patch { limit } => Box::new(DeltaJob::new(limit, files)?),
-        Task::Pack { compressor, reproducible } => Box::new(PackJob::new(compressor, reproducible, files)?),
+        Task::Pack { compressor, reproducible, open } => Box::new(PackJob::new(compressor, reproducible, open, files)?),
     })
 }

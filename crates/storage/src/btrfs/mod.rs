@@ -2,6 +2,7 @@
 
 mod backing;
 mod options;
+mod streams;
 mod subvolume;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +18,7 @@ pub(crate) use self::options::check as check_options;
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::place::{Place, Scratch};
-use crate::pool::{Enforcement, Fill, Found, Images, Pool, PoolSpec, Resources, Snapshots, Usage};
+use crate::pool::{Enforcement, Fill, Found, Images, Pool, PoolSpec, Resources, Snapshots, Streams, Usage};
 use crate::tree::TreeError;
 use crate::unpacking::Unpacking;
 use crate::volume::Volume;
@@ -288,6 +289,10 @@ impl Pool for BtrfsPool {
     }
 
     fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
         Some(self)
     }
 }

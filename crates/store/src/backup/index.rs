@@ -28,6 +28,23 @@ pub struct Index {
     pub config: Option<Document>,
 }
 
+/// The driver whose own format is read and written.
+const STREAMS: &str = "btrfs";
+
+/// Which streams an export holds.
+#[derive(Serialize)]
+struct Streams {
+    subvolumes: Vec<Subvolume>,
+}
+
+/// One of them, in LXD's words.
+#[derive(Serialize)]
+struct Subvolume {
+    path: &'static str,
+    snapshot: String,
+    readonly: bool,
+}
+
 /// What an export holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
@@ -81,11 +98,11 @@ impl Index {
             index.config = configuration.map(super::parse).transpose()?;
         }
         super::allow("type", &index.kind, content.word())?;
-        if index.optimized {
+        if index.optimized && index.backend != STREAMS {
             return Err(BackupError::Value {
                 key: "optimized",
-                value: "true".into(),
-                allowed: "false (export it without --optimized-storage)",
+                value: format!("true of a pool of driver {}", index.backend),
+                allowed: "that of btrfs (export it without --optimized-storage)",
             });
         }
         let config = index.config.as_ref().ok_or(BackupError::Missing("config"))?;
@@ -94,6 +111,20 @@ impl Index {
             return Err(BackupError::Value { key: "snapshots", value: listed.join(", "), allowed: "what config describes" });
         }
         Ok(index)
+    }
+
+    /// Says that the volumes are streams of `btrfs send`, each of a subvolume in which no other is nested; answers the text of the
+    /// member that says which they are.
+    ///
+    /// # Errors
+    /// [`BackupError::Compose`].
+    pub fn optimize(&mut self) -> Result<String, BackupError> {
+        self.optimized = true;
+        self.optimized_header = true;
+        let subvolume = |snapshot: &str| Subvolume { path: "/", snapshot: snapshot.to_owned(), readonly: !snapshot.is_empty() };
+        let snapshots = self.snapshots.iter().map(|snapshot| subvolume(snapshot));
+        let header = Streams { subvolumes: snapshots.chain([subvolume("")]).collect() };
+        serde_saphyr::to_string(&header).map_err(|error| BackupError::Compose(Box::new(error)))
     }
 
     /// Puts the index in text.
@@ -148,7 +179,8 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         check("", None, "has no config");
         check(&LXD.replace("type: container\nconfig", "type: virtual-machine\nconfig"), None, "only container is supported");
-        check(&LXD.replace("optimized: false\n", "optimized: true\n"), None, "export it without --optimized-storage");
+        let optimized = LXD.replace("optimized: false\n", "optimized: true\n");
+        check(&optimized.replace("backend: dir", "backend: zfs"), None, "export it without --optimized-storage");
         check("name: c1\ntype: container\n", None, "has no config");
         check(&LXD.replace("snapshots:\n- s1\n", "snapshots: [s1, s2]\n"), None, "only what config describes is supported");
         check(&LXD.replace("snapshots:\n- s1\n", ""), None, "only what config describes is supported");
@@ -158,7 +190,13 @@ mod tests {
     #[test]
     fn it_survives_its_own_text() {
         let config = Index::parse(Content::Instance, LXD, None).unwrap().config.unwrap();
-        let index = Index::of(Content::Instance, "c1", "btrfs", config);
+        let mut index = Index::of(Content::Instance, "c1", "btrfs", config);
         assert_eq!(Index::parse(Content::Instance, &index.to_yaml().unwrap(), None).unwrap(), index);
+        let header = index.optimize().unwrap();
+        assert_eq!(Index::parse(Content::Instance, &index.to_yaml().unwrap(), None).unwrap(), index);
+        let lines: Vec<&str> = header.lines().map(|line| line.trim_start_matches([' ', '-'])).collect();
+        let subvolume = |snapshot, readonly| [r#"path: /"#, snapshot, readonly];
+        let expect = [subvolume("snapshot: s1", "readonly: true"), subvolume(r#"snapshot: """#, "readonly: false")].concat();
+        assert_eq!(lines, [vec!["subvolumes:"], expect].concat());
     }
 }

@@ -42,7 +42,7 @@ impl Tree {
 }
 
 /// Removes a name with all below it. Links are removed, never followed.
-pub(super) fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> Result<(), Errno> {
+pub(in super::super) fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> Result<(), Errno> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR | Errno::PERM) => {}
@@ -54,7 +54,8 @@ pub(super) fn remove(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> Resul
     unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-fn remove_content(directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
+/// Removes all below a directory.
+pub(in super::super) fn remove_content(directory: BorrowedFd<'_>, depth: usize) -> Result<(), Errno> {
     if depth > DEEPEST {
         return Err(Errno::NAMETOOLONG);
     }
