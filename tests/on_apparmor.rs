@@ -47,6 +47,17 @@ fn every_instance_has_a_profile_of_its_own() {
     daemon.restart();
     assert_eq!(sh(&daemon, "c1", "cat /proc/self/attr/current").trim(), own, "it is under its profile whoever serves it");
     daemon.change_state("c1", "stop");
+    for length in [100, 0] {
+        // What was compiled is cut off, as when the power goes.
+        for kept in std::fs::read_dir(daemon.state_seen().join("security")).expect("compiled profiles").flatten() {
+            let file = std::fs::File::options().write(true).open(kept.path()).expect("a compiled profile");
+            file.set_len(length).expect("a shorter one");
+        }
+        daemon.restart();
+        daemon.change_state("c1", "start");
+        assert_eq!(sh(&daemon, "c1", "cat /proc/self/attr/current").trim(), own);
+        daemon.change_state("c1", "stop");
+    }
     daemon.coffer(["rename", "c1", "k1"]).ok();
     daemon.change_state("k1", "start");
     assert!(sh(&daemon, "k1", "cat /proc/self/attr/current").trim().ends_with("-k1 (enforce)"));

@@ -83,7 +83,11 @@ impl Confinement {
         }
         let _held = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
         if self.loaded().get(&name) != Some(&hash) {
-            policy.replace(&self.compiled(&name, &hash, &text)?)?;
+            if policy.replace(&self.compiled(&name, &hash, &text)?).is_err() {
+                // What was kept may have been cut off when the power went; what is compiled now was not.
+                self.drop_kept(&name, Path::new(""))?;
+                policy.replace(&self.compiled(&name, &hash, &text)?)?;
+            }
             self.loaded().insert(name.clone(), hash);
         }
         Ok(Some(name))
@@ -94,6 +98,8 @@ impl Confinement {
         let path = self.kept.join(format!("{name}.{hash}"));
         match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Writing nothing to the kernel would succeed.
+            Ok(nothing) if nothing.is_empty() => {}
             other => return other,
         }
         let making = self.kept.join(format!("{name}.new"));
