@@ -1,8 +1,8 @@
-//! The tutorial's profile: cloud-init inside makes a user with a key, and ssh lets them in.
+//! The tutorial's profile on an image of a server: cloud-init inside makes a user with a key, and ssh lets them in.
 
 use std::time::Duration;
 
-use coffer_testkit::{Daemon, can_run, images, skipped};
+use coffer_testkit::{Daemon, ImageServer, Offer, can_run, images, skipped};
 
 use crate::setting::holds;
 
@@ -29,14 +29,17 @@ fn the_tutorial_s_profile_gives_a_user_who_logs_in() {
     }
     let daemon = Daemon::start();
     daemon.initialise("btrfs");
-    daemon.import(&image.unified, "cloud");
+    let server = ImageServer::start(daemon.pen());
+    let offered = server.offer(&image, Offer { product: "ubuntu:18.04:amd64", aliases: "18.04,bionic", ..Offer::default() });
+    daemon.coffer(["remote", "add", "tree", &server.url(), "--protocol=simplestreams"]).clean();
+    holds(&daemon.coffer(["image", "list", "tree:", "18.04", "amd64"]).clean(), &["18.04 (1 more)", &offered[..12]]);
     let key = daemon.scratch().join("key").display().to_string();
     daemon.inside("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", &key]).clean();
     let public = daemon.inside("cat", [format!("{key}.pub")]).clean();
 
     daemon.coffer(["profile", "create", "myprof"]).clean();
     daemon.coffer(["profile", "edit", "myprof"]).input(profile(public.trim())).clean();
-    daemon.coffer(["launch", "cloud", "web", "--profile", "myprof"]).clean();
+    daemon.coffer(["launch", "tree:18.04", "web", "--profile", "myprof"]).clean();
     holds(&daemon.coffer(["profile", "show", "myprof"]).clean(), &["/1.0/instances/web", "#cloud-config"]);
     let address = daemon.ipv4("web", "eth0");
     let status = daemon.coffer(["exec", "web", "--", "cloud-init", "status", "--wait", "--long"]).deadline(BOOT).run();

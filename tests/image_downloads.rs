@@ -1,6 +1,6 @@
 //! Images that come in pieces: several at once, again where the connection broke, and as the difference to one that is here.
 
-use coffer_test_images::Image;
+use coffer_test_images::{Image, Release};
 use coffer_testkit::{Daemon, ImageServer, Offer, images};
 use serde_json::{Value, json};
 
@@ -124,4 +124,34 @@ fn difference(daemon: &Daemon, old: &Image, new: &Image, secondary: &str) -> Vec
     let words = ["-e", "-f", "-S", secondary, "-s", &squashfs(old), &squashfs(new), &delta.display().to_string()].map(str::to_owned);
     daemon.inside("xdelta3", words).ok();
     std::fs::read(delta).expect("a delta that was just made")
+}
+
+/// Kilobytes of a process' memory, as its status names them.
+fn memory(daemon: &Daemon, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("a daemon that runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_else(|| panic!("no {field} in {status}"));
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn the_daemon_s_memory_does_not_grow_with_an_image() {
+    let Some(image) = images::debian(Release::Bookworm) else { return };
+    let Some(squashfs) = image.squashfs.clone() else { return };
+    let Some(daemon) = ready_daemon() else { return };
+    let server = ImageServer::start(daemon.pen());
+    let offered = server.offer(&image, Offer::default());
+    let size = std::fs::metadata(&squashfs).expect("a root file system").len() >> 10;
+    let files = [&image.metadata, &squashfs].map(|file| file.display().to_string());
+    // What the daemon needs for anything at all is there after the first time.
+    let measured = |what: &str, take: &dyn Fn()| {
+        let before = memory(&daemon, "VmRSS:");
+        std::fs::write(format!("/proc/{}/clear_refs", daemon.pid()), "5").expect("a peak that is forgotten");
+        take();
+        let grown = memory(&daemon, "VmHWM:").saturating_sub(before);
+        println!("{what}: {size} KiB of an image, {grown} KiB of the daemon's memory at the peak");
+        assert!(grown < size / 2, "{what}: {size} KiB of an image took {grown} KiB of memory");
+        daemon.coffer(["image", "delete", &offered]).clean();
+    };
+    measured("import", &|| drop(daemon.coffer(["image", "import", &files[0], &files[1]]).clean()));
+    measured("download", &|| drop(fetched(&daemon, &server, &offered)));
 }
