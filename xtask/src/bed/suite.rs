@@ -143,7 +143,10 @@ pub fn of_ci() -> Vec<Suite> {
 }
 
 fn suite((name, target, words, programs, cluster): Row, word: Option<&str>) -> Suite {
-    let words = word.map_or_else(|| words.iter().map(|&word| word.to_owned()).collect(), |word| vec![word.to_owned()]);
+    // What a suite is told beside names stays.
+    let options = words.iter().copied().filter(|word| word.starts_with("--"));
+    let words = word.map_or_else(|| words.to_vec(), |word| std::iter::once(word).chain(options).collect());
+    let words = words.into_iter().map(str::to_owned).collect();
     Suite { name, target, words, programs, cluster }
 }
 
@@ -155,6 +158,7 @@ mod tests {
     fn suites_by_name_and_word() {
         assert_eq!(wanted(&[]).unwrap().len(), ALL.len());
         assert_eq!(wanted(&["lvm:lvm_thick"]).unwrap()[0].words, ["lvm_thick"]);
+        assert_eq!(wanted(&["many:on_zfs"]).unwrap()[0].words, ["on_zfs", "--nocapture"]);
         assert_eq!(wanted(&["zfs", "none"]).unwrap_err(), format!("no suite none; there are {}", names()));
     }
 
