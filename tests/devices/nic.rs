@@ -161,6 +161,14 @@ fn a_nic_carries_no_more_than_it_may() {
     daemon.lxc(["config", "device", "set", "c1", "eth0", "limits.priority", "6"]).clean();
     let rules = |daemon: &Daemon| daemon.inside("nft", ["list", "ruleset", "netdev"]).clean();
     holds(&rules(&daemon), &["limit rate over", "meta priority set"]);
+    // A NIC that does not say has the instance's.
+    daemon.lxc(["config", "device", "unset", "c1", "eth0", "limits.priority"]).clean();
+    assert!(!rules(&daemon).contains("meta priority set"), "{}", rules(&daemon));
+    daemon.lxc(["config", "set", "c1", "limits.network.priority", "7"]).clean();
+    holds(&rules(&daemon), &["meta priority set 0:7"]);
+    daemon.lxc(["config", "unset", "c1", "limits.network.priority"]).clean();
+    assert!(!rules(&daemon).contains("meta priority set"), "{}", rules(&daemon));
+    daemon.lxc(["config", "device", "set", "c1", "eth0", "limits.priority", "6"]).clean();
     // Another daemon knows them, and takes away those of an instance that ended meanwhile.
     daemon.restart();
     holds(&rules(&daemon), &["limit rate over"]);

@@ -137,6 +137,7 @@ pub const CASES: &[Case] = &[
     },
     seen("limits.memory.swap", "false", "perhaps", group!("memory", "memory.swappiness", "memory.swap.max"), &["0"]),
     seen("limits.memory.swap.priority", "4", "11", "cat /sys/fs/cgroup/memory/memory.swappiness", &["40"]),
+    kept("limits.network.priority", "5", Some("11"), "tests::devices::nic"),
     seen("limits.processes", "123", "0", group!("pids", "pids.max", "pids.max"), &["123"]),
     kept("linux.kernel_modules", "loop", Some("a module"), "a_kernel_module_that_is_not_there_fails_the_start_by_name"),
     kept("linux.kernel_modules.load", "boot", Some("ondemand"), "the only way there is"),

@@ -201,11 +201,20 @@ fn same(before: Option<&Device>, after: Option<&Device>) -> bool {
 }
 
 impl Loaded {
-    /// The devices that count.
+    /// The devices that count, with what the instance's keys say of those that do not say it themselves.
     pub(crate) fn devices(&self) -> Result<std::collections::BTreeMap<DeviceName, Device>, EngineError> {
         let expanded: Devices = self.instance.expanded_devices(&self.profiles);
         let what = format!("instance {}", self.instance.name);
-        expanded.parse().map_err(|cause| coffer_model::GateError::Device { what, cause: Box::new(cause) }.into())
+        let mut devices: std::collections::BTreeMap<DeviceName, Device> =
+            expanded.parse().map_err(|cause| coffer_model::GateError::Device { what, cause: Box::new(cause) })?;
+        if let Some(priority) = self.config.parse::<u32>("limits.network.priority").filter(|priority| *priority > 0) {
+            for device in devices.values_mut() {
+                if let Device::Nic(nic) = device {
+                    nic.limits.priority.get_or_insert(priority);
+                }
+            }
+        }
+        Ok(devices)
     }
 }
 

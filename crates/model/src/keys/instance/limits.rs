@@ -3,11 +3,8 @@
 use super::super::{LIVE, MAX, NEXT_START, VM, row};
 use crate::key::Class::Free;
 use crate::key::Key;
-use crate::key::Support::{self, No, Yes};
+use crate::key::Support::Yes;
 use crate::key::Value::{Bool, Choice, CpuAllowance, Cpus, Int, Line, Numbers, ResourceLimit, Size, SizeOrPercent};
-
-/// Source: net/ipv4/ip_forward.c of Linux: a packet that is routed gets its priority from its type of service.
-const NO_PRIORITY: Support = No("the kernel gives packets another priority when it routes them, so that it would have no effect");
 
 /// Keys of what an instance may use.
 pub(super) const KEYS: &[Key] = &[
@@ -157,6 +154,15 @@ pub(super) const KEYS: &[Key] = &[
     ),
     row("limits.memory.swap", Bool, "true", LIVE, Free, Yes, "Whether the instance's memory may be swapped out."),
     row("limits.memory.swap.priority", Int(0, 10), "10", LIVE, Free, Yes, "The higher, the later its memory is swapped out."),
-    row("limits.network.priority", Int(0, 10), "0", LIVE, Free, NO_PRIORITY, "Priority of the instance's packets."),
+    // Source: net/ipv4/ip_forward.c of Linux, for those that are routed.
+    row(
+        "limits.network.priority",
+        Int(0, 10),
+        "0",
+        LIVE,
+        Free,
+        Yes,
+        "Priority of the instance's packets in the host's queues, of NICs without `limits.priority`; packets that the host routes get theirs by their type of service.",
+    ),
     row("limits.processes", Int(1, MAX), "", LIVE, Free, Yes, "Number of processes and threads."),
 ];
