@@ -190,7 +190,9 @@ pub fn cost_about_one_image(daemon: &Daemon, driver: &str, config: &serde_json::
     let all = used();
     let (image, each) = (first - empty, (all - first) / (INSTANCES as u64 - 1));
     println!("{driver}: the image takes {image} KiB, {INSTANCES} instances of it {} KiB, each one more {each} KiB", all - empty);
-    assert!(each * 20 < image, "{driver}: an instance costs {each} KiB of an image of {image} KiB");
+    // A thin volume has a file system of its own, whose books are written anew when it is mounted: a few chunks of 64 KiB.
+    let books = if driver == "lvm" { 512 } else { 0 };
+    assert!(each < (image / 20).max(books), "{driver}: an instance costs {each} KiB of an image of {image} KiB");
 }
 
 /// What a pool holds on disk, in KiB.
