@@ -9,10 +9,12 @@ pub mod fault;
 pub mod near;
 pub mod progress;
 pub mod run;
+mod spread;
 pub mod undo;
 
 pub use architecture::Architecture;
 pub use bytes::Bytes;
 pub use chain::chain;
 pub use progress::Progress;
+pub use spread::spread;
 pub use undo::Undo;

@@ -14,6 +14,9 @@ use crate::error::EngineError;
 use crate::request::{Detail, InstanceView, Scope, SnapshotView};
 use crate::snapshot::is_whole;
 
+/// How many instances are worth a thread of their own.
+const SHARE: usize = 16;
+
 impl Engine {
     /// Lists instances by project and name. Starts no process and enters no namespace.
     ///
@@ -38,16 +41,24 @@ impl Engine {
         for owned in snapshots.into_iter().filter(|owned| is_whole(&owned.snapshot)) {
             by_instance.entry((owned.project, owned.instance)).or_default().push(owned.snapshot);
         }
-        let mut inspector = Inspector::default();
-        let view = |instance: Instance| {
-            let own = |name: &ProfileName| profiles.get(&(instance.project.clone(), name.clone())).cloned();
-            let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
+        let with_all = |instance: Instance| {
             let snapshots = by_instance.remove(&(instance.project.clone(), instance.name.clone())).unwrap_or_default();
-            let snapshots = snapshots.into_iter().map(|snapshot| SnapshotView::of(&instance, snapshot, &profiles)).collect();
             let backups = kept.remove(&of_instance(&instance)).unwrap_or_default();
-            InstanceView { snapshots, backups, ..self.view(instance, &own, detail, &mut inspector) }
+            (instance, snapshots, backups)
         };
-        Ok(instances.into_iter().map(view).collect())
+        let instances: Vec<_> = instances.into_iter().map(with_all).collect();
+        // What runs is looked at in the kernel, one call after another: several threads do that side by side.
+        let least = if detail == Detail::Full { SHARE } else { usize::MAX };
+        Ok(coffer_base::spread(instances, least, |share| {
+            let mut inspector = Inspector::default();
+            let view = |(instance, snapshots, backups): (Instance, Vec<InstanceSnapshot>, Vec<Backup>)| {
+                let own = |name: &ProfileName| profiles.get(&(instance.project.clone(), name.clone())).cloned();
+                let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
+                let snapshots = snapshots.into_iter().map(|snapshot| SnapshotView::of(&instance, snapshot, &profiles)).collect();
+                InstanceView { snapshots, backups, ..self.view(instance, &own, detail, &mut inspector) }
+            };
+            share.into_iter().map(view).collect()
+        }))
     }
 
     /// Reads one instance.

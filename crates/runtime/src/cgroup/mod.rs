@@ -154,6 +154,15 @@ pub(crate) fn read(dir: BorrowedFd<'_>, file: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Reads a file that holds one number; none if it is not there or holds a word (`max`).
+pub(crate) fn number(dir: BorrowedFd<'_>, file: &str) -> Option<u64> {
+    let fd = rustix::fs::openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    // The kernel gives all of so short a text at once.
+    let mut text = [0; 32];
+    let count = rustix::io::read(&fd, &mut text[..]).ok()?;
+    std::str::from_utf8(&text[..count]).ok()?.trim().parse().ok()
+}
+
 fn open_write(dir: BorrowedFd<'_>, file: &str) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::{Hierarchies, Version, read};
+use super::{Hierarchies, Version, number, read};
 
 /// What an instance uses. Absent where the host does not count it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +32,9 @@ pub fn stats(hierarchies: &Hierarchies, path: &str) -> io::Result<Stats> {
     let mut stats = Stats::default();
     let mut found = Err(io::Error::from(io::ErrorKind::NotFound));
     for hierarchy in hierarchies.all().iter().filter(|hierarchy| !hierarchy.controllers().is_empty()) {
-        let counts = ["memory", "cpuacct", "cpu", "pids"].into_iter().any(|name| hierarchy.controls(name));
-        if !counts {
+        // The second version counts processor time where it shares it out, the first beside that.
+        let cpu = if hierarchy.version() == Version::V1 { "cpuacct" } else { "cpu" };
+        if !["memory", cpu, "pids"].into_iter().any(|name| hierarchy.controls(name)) {
             continue;
         }
         let dir = hierarchy.group(path)?;
@@ -83,7 +84,3 @@ impl Stats {
 
 /// Version 1 says "unlimited" by the largest number of whole pages; anything near it is.
 const UNLIMITED: u64 = 1 << 62;
-
-fn number(dir: BorrowedFd<'_>, file: &str) -> Option<u64> {
-    read(dir, file).ok()?.trim().parse().ok()
-}

@@ -1,13 +1,13 @@
 //! `sysinfo`: the memory, the processes and the age of the instance, not the host's.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use coffer_sys::seccomp::listen::Answer;
 
 use super::Setting;
 use super::caller::Caller;
-use crate::cgroup::{Group, Version, read};
+use crate::cgroup::{Group, Version, number, read};
 
 /// What it tells, sizes in bytes. Source: sysinfo(2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,10 +129,6 @@ const UNLIMITED: u64 = 1 << 62;
 
 fn less(both: Option<u64>, one: Option<u64>) -> Option<u64> {
     both.zip(one).map(|(both, one)| both.saturating_sub(one))
-}
-
-fn number(dir: BorrowedFd<'_>, file: &str) -> Option<u64> {
-    read(dir, file).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
