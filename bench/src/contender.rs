@@ -52,7 +52,7 @@ impl Contender {
         api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "dir", "driver": "dir", "config": {}})));
         let plain = match self.side {
             Side::Ours => "overlay",
-            Side::Lxd | Side::Crun | Side::CrunUser | Side::Lxc => "dir",
+            Side::Lxd | Side::Runtime | Side::Crun | Side::CrunUser | Side::Lxc => "dir",
         };
         api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "host", "driver": plain, "config": {}})));
         api.expect("POST", "/1.0/storage-pools", Some(&json!({"name": "btrfs", "driver": "btrfs", "config": {"size": "12GiB"}})));

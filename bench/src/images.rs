@@ -131,7 +131,7 @@ fn list(plan: &Plan, contender: &mut Contender, samples: &mut Samples) {
     let client = |words: &[&str]| {
         let invocation = match contender.side {
             Side::Ours => contender.daemon.coffer(words),
-            Side::Lxd | Side::Crun | Side::CrunUser | Side::Lxc => contender.daemon.lxc(words),
+            Side::Lxd | Side::Runtime | Side::Crun | Side::CrunUser | Side::Lxc => contender.daemon.lxc(words),
         };
         let done = invocation.env("SSL_CERT_FILE", &authority.file()).run();
         if done.code == 0 { Ok(done) } else { Err(done.to_string()) }

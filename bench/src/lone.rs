@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use coffer_testkit::{Pen, images};
+use coffer_testkit::{Pen, images, program};
 use serde_json::{Value, json};
 
 use crate::Plan;
@@ -36,7 +36,18 @@ pub fn measure(plan: &Plan, contenders: &[Contender], samples: &mut Samples) -> 
     let unpacked = fs::create_dir_all(&root).map_err(|error| format!("creating {}: {error}", root.display())).and_then(|()| unpack(&dir));
     let outcome = unpacked.and_then(|()| rounds(plan, &dir, samples));
     let _ = fs::remove_dir_all(&dir);
+    tidy();
     outcome
+}
+
+/// Removes the control groups that monitors by hand stood in: nobody is left who could.
+fn tidy() {
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        for group in ["lone/.monitors", "lone"] {
+            // Empty ones go; there may be none.
+            let _ = fs::remove_dir(hierarchy.path().join(group));
+        }
+    }
 }
 
 /// The pools that Coffer's own steps run on.
@@ -69,7 +80,9 @@ fn rounds(plan: &Plan, dir: &Path, samples: &mut Samples) -> Result<(), String> 
     // liblxc wants to see the cgroup of process 1.
     let pen = Pen::with_host_cgroups();
     let me = std::env::current_exe().map_err(|error| format!("finding this program: {error}"))?;
-    let output = pen.daemon_command(&me.display().to_string()).arg("lone-inside").arg(dir).arg(plan.rounds.to_string()).output();
+    let mut inside = pen.daemon_command(&me.display().to_string());
+    inside.arg("lone-inside").arg(dir).arg(plan.rounds.to_string()).arg(program("coffer-monitor"));
+    let output = inside.output();
     let output = output.map_err(|error| format!("starting the inside: {error}"))?;
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let mut words = line.split('\t');
@@ -77,6 +90,7 @@ fn rounds(plan: &Plan, dir: &Path, samples: &mut Samples) -> Result<(), String> 
             let side = match side {
                 "crun" => Side::Crun,
                 "crun user" => Side::CrunUser,
+                "coffer-monitor" => Side::Runtime,
                 _ => Side::Lxc,
             };
             match figure.parse() {
@@ -90,12 +104,12 @@ fn rounds(plan: &Plan, dir: &Path, samples: &mut Samples) -> Result<(), String> 
 
 /// The inside: measures and prints a line for each figure.
 pub fn inside(args: &[String]) -> ExitCode {
-    let [dir, rounds] = args else { return ExitCode::FAILURE };
+    let [dir, rounds, monitor] = args else { return ExitCode::FAILURE };
     // crun refuses a host whose v2 hierarchy is mounted beside v1 with a controller in it: show it v1 alone.
     let _ = Command::new("umount").arg("/sys/fs/cgroup/unified").stderr(Stdio::null()).status();
     let (dir, rounds) = (Path::new(dir), rounds.parse().unwrap_or(1));
-    if prepare_crun(dir).is_none() || prepare_crun_user(dir).is_none() || prepare_lxc(dir).is_none() {
-        eprintln!("crun or lxc-start cannot be prepared");
+    if prepare_crun(dir).is_none() || prepare_crun_user(dir).is_none() || prepare_monitor(dir).is_none() || prepare_lxc(dir).is_none() {
+        eprintln!("crun, coffer-monitor or lxc-start cannot be prepared");
         return ExitCode::FAILURE;
     }
     let (state, bundle, config) = (text(&dir.join("crun")), text(dir), text(&dir.join("lxc.conf")));
@@ -108,6 +122,11 @@ pub fn inside(args: &[String]) -> ExitCode {
             time(side, "exec true", crun.iter().chain(&["exec", "lone", "/bin/true"]));
             time(side, "kill", crun.iter().chain(&["delete", "--force", "lone"]));
         }
+        let (spec, socket) = (text(&dir.join(SPEC)), text(&dir.join("monitor.socket")));
+        let monitor = [monitor.as_str()];
+        time("coffer-monitor", "start", monitor.iter().chain(&["run", "--detach", "--spec", &spec, "--socket", &socket]));
+        time("coffer-monitor", "exec true", monitor.iter().chain(&["exec", "--socket", &socket, "--", "/bin/true"]));
+        time("coffer-monitor", "kill", monitor.iter().chain(&["stop", "--force", "--socket", &socket]));
         time("lxc", "start", lxc("lxc-start").iter().map(String::as_str).chain(["-f", &config]));
         time("lxc", "exec true", lxc("lxc-attach").iter().map(String::as_str).chain(["--", "/bin/true"]));
         time("lxc", "kill", lxc("lxc-stop").iter().map(String::as_str).chain(["-k"]));
@@ -153,6 +172,23 @@ fn prepare_crun_user(dir: &Path) -> Option<()> {
     let bundle = dir.join(USER_BUNDLE);
     fs::create_dir(&bundle).ok()?;
     fs::write(bundle.join("config.json"), spec.to_string()).ok()
+}
+
+/// The spec of [`prepare_monitor`].
+const SPEC: &str = "monitor.json";
+
+/// Writes a spec for our own runtime: the same root and process, with ids of its own and without a network.
+fn prepare_monitor(dir: &Path) -> Option<()> {
+    let ids = json!([{"inside": 0, "host": 1_000_000, "count": 65536}]);
+    let spec = json!({
+        "name": "lone",
+        "cgroup": "lone/hand",
+        "hostname": "lone",
+        "idmap": {"mapped": {"uids": ids, "gids": ids}},
+        "root": {"source": {"path": dir.join("rootfs")}},
+        "init": {"argv": ["/bin/sleep", "100000"]},
+    });
+    fs::write(dir.join(SPEC), spec.to_string()).ok()
 }
 
 fn prepare_lxc(dir: &Path) -> Option<()> {

@@ -36,7 +36,7 @@ fn monitors(contender: &Contender) -> Vec<u32> {
                         && (line.contains(&state) || read("environ").contains(&state) || in_pen(contender, *number))
                 }
                 Side::Lxd => line.starts_with("[lxc monitor]") && line.contains(&state),
-                Side::Crun | Side::CrunUser | Side::Lxc => false,
+                Side::Runtime | Side::Crun | Side::CrunUser | Side::Lxc => false,
             }
         })
         .collect()

@@ -128,20 +128,21 @@ fn beside_tools(samples: &Samples, text: &mut String) {
     );
     let _ = writeln!(
         text,
-        "| what | pool | Coffer, client | Coffer, API | crun | crun, user namespace | lxc tools | client not slower than crun | API not slower |\n|---|---|--:|--:|--:|--:|--:|---|---|"
+        "| what | pool | Coffer, client | Coffer, API | coffer-monitor by hand | crun | crun, user namespace | lxc tools | client not slower than crun | API not slower | by hand not slower |\n|---|---|--:|--:|--:|--:|--:|--:|---|---|---|"
     );
     for (what, step) in [("start", "API: start"), ("exec true", "API: exec true"), ("kill", "API: stop, force")] {
         for pool in lone::POOLS {
             let ours = samples.median(&format!("{what}, {pool}"), lone::PLACE, Side::Ours);
             let bare = samples.median(step, &format!("{} {pool}", lone::PLACE), Side::Ours);
-            let [crun, crun_user, lxc] = [Side::Crun, Side::CrunUser, Side::Lxc].map(|side| samples.median(what, lone::PLACE, side));
+            let [hand, crun, crun_user, lxc] =
+                [Side::Runtime, Side::Crun, Side::CrunUser, Side::Lxc].map(|side| samples.median(what, lone::PLACE, side));
             let verdict = |figure: Option<f64>| match figure.zip(crun) {
                 Some((figure, crun)) if figure <= crun => "holds",
                 Some(_) => "**missed**",
                 None => "",
             };
-            let figures = [ours, bare, crun, crun_user, lxc].map(number).join(" | ");
-            let _ = writeln!(text, "| {what} | {pool} | {figures} | {} | {} |", verdict(ours), verdict(bare));
+            let figures = [ours, bare, hand, crun, crun_user, lxc].map(number).join(" | ");
+            let _ = writeln!(text, "| {what} | {pool} | {figures} | {} | {} | {} |", verdict(ours), verdict(bare), verdict(hand));
         }
     }
 }

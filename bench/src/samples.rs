@@ -8,6 +8,8 @@ use std::time::Duration;
 pub enum Side {
     /// Coffer.
     Ours,
+    /// Coffer's runtime by hand, without the daemon: `coffer-monitor`.
+    Runtime,
     /// LXD.
     Lxd,
     /// crun, by hand: its own default.

@@ -40,7 +40,7 @@ impl Nursery {
     /// Makes a nursery for instances whose control groups lie below `cgroup_parent`. Starts nothing yet.
     #[must_use]
     pub fn new(program: MonitorProgram, cgroup_parent: &str) -> Self {
-        Self { program, group: format!("{cgroup_parent}/.monitors"), kept: Mutex::default() }
+        Self { program, group: monitors_below(cgroup_parent), kept: Mutex::default() }
     }
 
     /// Takes a monitor: the one that is ready, or a new one. It waits for its first request on the connection; when that
@@ -98,6 +98,11 @@ impl Nursery {
     }
 }
 
+/// The group of the monitors of instances below this one, which may be the top.
+fn monitors_below(parent: &str) -> String {
+    if parent.is_empty() { ".monitors".into() } else { format!("{parent}/.monitors") }
+}
+
 impl Nurse {
     /// Has a monitor made.
     fn bear(&self) -> io::Result<Monitor> {
@@ -138,3 +143,15 @@ pub(crate) const QUESTION: usize = 64 << 10;
 
 /// How long the answer is: the number of the process, with its pidfd, or of an error, alone. A namespace has none.
 const ANSWER: usize = size_of::<u32>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn monitors_stand_beside_their_instances() {
+        assert_eq!(monitors_below("coffer/by-hand"), "coffer/by-hand/.monitors");
+        // Never in the group of an instance at the top, which would be theirs then and could not be made.
+        assert_eq!(monitors_below(""), ".monitors");
+    }
+}

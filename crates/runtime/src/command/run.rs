@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, CommandError> {
         return Err(CommandError::Usage(format!("spec {path} names descriptors; from a file only paths can be meant")));
     }
     let program = MonitorProgram::load(Path::new("/proc/self/exe")).map_err(CommandError::Spawn)?;
-    let beside = spec.cgroup.rsplit_once('/').map_or(spec.cgroup.as_str(), |(above, _)| above);
+    let beside = spec.cgroup.rsplit_once('/').map_or("", |(above, _)| above);
     let monitor = Nursery::new(program, beside).take().map_err(CommandError::Spawn)?;
     let mut client = MonitorClient::new(monitor.connection);
     if !arguments.detach {
