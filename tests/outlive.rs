@@ -95,6 +95,8 @@ fn a_shutdown_stops_the_instances_too() {
     daemon.coffer(["admin", "shutdown", "--timeout", "60"]).ok();
     assert!(daemon.wait_end(std::time::Duration::from_secs(30)), "{}", daemon.log());
     assert!(daemon.world().about("coffer-monitor").is_empty(), "{:?}", daemon.world().about("coffer-monitor"));
+    let left: Vec<_> = daemon.pen().cgroups().into_iter().map(|group| group.join("coffer")).filter(|group| group.exists()).collect();
+    assert!(left.is_empty(), "control groups stay: {left:?}");
     daemon.launch();
     // What ran before the shutdown runs again after it, as after a reboot of the host.
     let state = daemon.instance_state("c1")["status"].clone();

@@ -70,6 +70,7 @@ impl Engine {
         self.close_networks();
         self.close_pools();
         self.release_runtime_files();
+        self.inner.nursery.close();
     }
 
     /// Stops one instance cleanly, and kills it if that takes too long.

@@ -8,12 +8,17 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use coffer_runtime_spec::{Connection, IdMap};
 use coffer_sys::process::{self, Child};
 use coffer_sys::socket::PacketSocket;
 
+use crate::cgroup;
 use crate::spawn::{Monitor, MonitorProgram};
+
+/// How long monitors whose instances have ended may take to end themselves before their group is left behind.
+const LAST_MONITORS: Duration = Duration::from_secs(2);
 
 /// Starts monitors, and keeps one ready for the next start.
 #[derive(Debug)]
@@ -76,6 +81,22 @@ impl Nursery {
     pub fn user_namespace(&self, map: &IdMap) -> io::Result<OwnedFd> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         self.ask(&mut kept, |nurse| nurse.map(map))
+    }
+
+    /// Ends the nurse and the monitor that is ready, and removes the group that they stood in once nobody is left in it. To be
+    /// called where nothing runs any more; what is asked for later is made anew.
+    pub fn close(&self) {
+        let Kept { nurse, spare } = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        // Each ends when its connection does.
+        if let Some(Monitor { connection, process }) = spare {
+            drop(connection);
+            let _ = process::wait(process.pidfd.as_fd());
+        }
+        if let Some(Nurse { socket, process }) = nurse {
+            drop(socket);
+            let _ = process::wait(process.pidfd.as_fd());
+        }
+        cgroup::remove_when_empty(&self.group, LAST_MONITORS);
     }
 
     fn spawn(&self, kept: &mut Kept) -> io::Result<Monitor> {

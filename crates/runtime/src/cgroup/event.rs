@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 
-use super::{Group, Version, read, write};
+use super::{Group, Hierarchies, Version, read, write};
 
 /// More than `cgroup.events` has. Source: cgroup-v2.rst; two keys with one digit each.
 const LONGEST_EVENTS: usize = 256;
@@ -52,12 +54,7 @@ impl Freezer {
     /// Says whether all processes stand.
     pub(crate) fn is_frozen(&self) -> io::Result<bool> {
         match self {
-            // By the very descriptor that is polled: it stays ready until it is read itself.
-            Self::Unified { events, .. } => {
-                let mut text = [0; LONGEST_EVENTS];
-                let count = rustix::io::retry_on_intr(|| rustix::io::pread(events, &mut text[..], 0))?;
-                Ok(text[..count].split(|byte| *byte == b'\n').any(|line| line == b"frozen 1"))
-            }
+            Self::Unified { events, .. } => has_event(events, "frozen 1"),
             // FREEZING is as good as it gets here: the kernel has marked them all and none comes back to its program.
             Self::Legacy { dir } => Ok(read(dir.as_fd(), "freezer.state")?.trim() != "THAWED"),
         }
@@ -70,6 +67,36 @@ impl Freezer {
             Self::Legacy { .. } => None,
         }
     }
+}
+
+/// Removes a group in every hierarchy, and those above it that are empty, as soon as nobody is in it; leaves it where that
+/// takes too long. Where there is no version 2 tree to tell, it is tried once.
+pub(crate) fn remove_when_empty(path: &str, patience: Duration) {
+    let Ok(hierarchies) = Hierarchies::find() else { return };
+    let deadline = Instant::now() + patience;
+    let unified = hierarchies.all().iter().find(|hierarchy| hierarchy.version() == Version::V2);
+    let dir = unified.and_then(|hierarchy| hierarchy.group(path).ok());
+    let events = dir.and_then(|dir| rustix::fs::openat(dir, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok());
+    if let Some(events) = events {
+        while has_event(&events, "populated 1").unwrap_or(false) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(left) = Timespec::try_from(left) else { break };
+            let mut polled = [PollFd::new(&events, PollFlags::PRI)];
+            if rustix::event::poll(&mut polled, Some(&left)).unwrap_or(0) == 0 {
+                break;
+            }
+        }
+    }
+    for hierarchy in hierarchies.all() {
+        hierarchy.remove(path);
+    }
+}
+
+/// Says whether `cgroup.events` has a line. By the very descriptor that is polled: it stays ready until it is read itself.
+fn has_event(events: &OwnedFd, wanted: &str) -> io::Result<bool> {
+    let mut text = [0; LONGEST_EVENTS];
+    let count = rustix::io::retry_on_intr(|| rustix::io::pread(events, &mut text[..], 0))?;
+    Ok(text[..count].split(|byte| *byte == b'\n').any(|line| line == wanted.as_bytes()))
 }
 
 /// Counts the processes of a group that the out-of-memory killer ended.

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use crate::failed::{At, Failed};
 
 pub(crate) use devices::{DeviceRules, Rule};
-pub(crate) use event::{Freezer, oom_kills};
+pub(crate) use event::{Freezer, oom_kills, remove_when_empty};
 pub use figures::{DiskTraffic, Figures, ProcessorTime, figures};
 pub(crate) use hierarchy::leave_callers;
 pub use hierarchy::{Hierarchies, Hierarchy, Version};
