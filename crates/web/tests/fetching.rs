@@ -145,3 +145,19 @@ async fn a_server_that_falls_silent_is_given_up_and_named() {
     let sent = patient().post(&url, &[], vec![Part::Bytes("<>".into())], |_| {}).await;
     assert_eq!(sent.err().unwrap().to_string(), word(&url));
 }
+
+#[tokio::test]
+async fn who_asks_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url: Url = format!("http://{}/list", listener.local_addr().expect("the address of a listener")).parse().expect("a URL");
+    let heard = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client");
+        let (mut stream, mut head) = (BufReader::new(stream), String::new());
+        while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).await.is_ok_and(|count| count > 0) {}
+        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("a client that listens");
+        head.to_ascii_lowercase()
+    });
+    fetcher(Proxies::default()).get(&url, &[]).await.unwrap();
+    let head = heard.await.expect("a head");
+    assert!(head.contains("\r\nuser-agent: test\r\n"), "{head}");
+}
