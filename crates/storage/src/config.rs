@@ -25,8 +25,35 @@ pub(crate) const ID: Value = Value::Int(0, 4_294_967_294);
 
 pub(crate) const RECOVER: &str = "a pool that is there already is taken over by coffer admin recover";
 
+/// The keys of a pool: its driver's own, and behind them those that pools of every driver have. What rows are written with is in
+/// scope in them.
+macro_rules! keys_of_pool {
+    ($($own:expr,)*) => {{
+            use coffer_model::key::Value;
+            use $crate::config::{ID, RECOVER, refused, row};
+            &[
+                $($own,)*
+                row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
+                row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+                row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
+                row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
+                row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
+                row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
+                row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
+                row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
+                row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
+                row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
+                row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
+                refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
+                row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
+            ]
+        }};
+}
+
+pub(crate) use keys_of_pool;
+
 /// The keys of a `dir` pool.
-pub static DIR_POOL: &[Key] = &[
+pub static DIR_POOL: &[Key] = keys_of_pool![
     row(
         "source",
         Value::Line,
@@ -34,24 +61,11 @@ pub static DIR_POOL: &[Key] = &[
         "An empty directory of the host, owned by root, that holds the volumes.",
     ),
     row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.size", Value::Size, "", "The size of new volumes. Enforced where the file system has project quotas."),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
-    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
-    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
-    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
-    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys of an `overlay` pool.
-pub static OVERLAY_POOL: &[Key] = &[
+pub static OVERLAY_POOL: &[Key] = keys_of_pool![
     row(
         "source",
         Value::Line,
@@ -59,29 +73,16 @@ pub static OVERLAY_POOL: &[Key] = &[
         "An empty directory of the host, owned by root, that holds the volumes.",
     ),
     row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row(
         "volume.size",
         Value::Size,
         "",
         "The size of new volumes: of an instance, what it may change on top of its image. Enforced where the file system has project quotas.",
     ),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
-    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
-    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
-    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
-    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys of a `btrfs` pool.
-pub static BTRFS_POOL: &[Key] = &[
+pub static BTRFS_POOL: &[Key] = keys_of_pool![
     row(
         "source",
         Value::Line,
@@ -103,24 +104,11 @@ pub static BTRFS_POOL: &[Key] = &[
         "user_subvol_rm_allowed",
         "Mount options, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them. An option that is taken away lasts until the pool is mounted anew.",
     ),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.size", Value::Size, "", "The size of new volumes."),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
-    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
-    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
-    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
-    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys of an `lvm` pool.
-pub static LVM_POOL: &[Key] = &[
+pub static LVM_POOL: &[Key] = keys_of_pool![
     row(
         "source",
         Value::Line,
@@ -145,8 +133,6 @@ pub static LVM_POOL: &[Key] = &[
     row("lvm.thinpool_metadata_size", Value::Size, "0 (LVM chooses)", "The size of the thin pool's own data."),
     row("lvm.vg_name", Value::Line, "the pool's name", "The name of the volume group."),
     row("lvm.vg.force_reuse", Value::Bool, "false", "Whether a volume group is used that is not empty or that another pool stands on."),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.block.filesystem", Value::Choice(FileSystem::NAMES), "ext4", "The file system of new volumes."),
     row(
         "volume.block.mount_options",
@@ -162,16 +148,10 @@ pub static LVM_POOL: &[Key] = &[
         "How much of a striped volume lies on one device before it goes on on the next.",
     ),
     row("volume.size", Value::Size, "10GiB", "The size of new volumes."),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys of a `zfs` pool.
-pub static ZFS_POOL: &[Key] = &[
+pub static ZFS_POOL: &[Key] = keys_of_pool![
     row(
         "source",
         Value::Line,
@@ -194,8 +174,6 @@ pub static ZFS_POOL: &[Key] = &[
     ),
     row("zfs.export", Value::Bool, "true", "Whether the ZFS pool that was made for this pool is exported when the server ends."),
     row("zfs.pool_name", Value::Line, "the pool's name", "The name of the ZFS pool, or of the dataset in it."),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.size", Value::Size, "", "The size of new volumes."),
     refused(
         "volume.zfs.block_mode",
@@ -223,17 +201,6 @@ pub static ZFS_POOL: &[Key] = &[
         "false",
         "Whether the size of volumes limits all that they hold. Without it, it limits what they do not share: their own data and their snapshots'.",
     ),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
-    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
-    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
-    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
-    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys of the root volume of an instance and of an image volume.
@@ -538,6 +505,9 @@ mod tests {
 
     #[test]
     fn pools() {
+        for driver in DriverKind::ALL {
+            check(driver, &[("volume.initial.uid", "7"), ("rsync.compression", "false"), ("user.note", "x")], "fine");
+        }
         check(DriverKind::Dir, &[("source", "/srv/p"), ("rsync.bwlimit", "1MiB"), ("user.note", "x\ny")], "fine");
         check(
             DriverKind::Dir,

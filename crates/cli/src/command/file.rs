@@ -2,6 +2,7 @@
 
 mod create;
 mod mount;
+mod owner;
 mod pull;
 mod push;
 mod transfer;

@@ -1,14 +1,14 @@
 //! The configuration keys of `ceph` pools.
 
 use coffer_model::Config;
-use coffer_model::key::{Key, Value};
+use coffer_model::key::Key;
 
 use super::{check_features, is_name};
 use crate::block::FileSystem;
-use crate::config::{ID, RECOVER, refused, row};
+use crate::config::keys_of_pool;
 
 /// The keys of a `ceph` pool.
-pub static CEPH_POOL: &[Key] = &[
+pub static CEPH_POOL: &[Key] = keys_of_pool![
     row("source", Value::Line, "the pool's name", "The OSD pool that holds the volumes: one that is there and empty, or a new one."),
     row("volatile.initial_source", Value::Line, "", "The source as it was given when the pool was made."),
     row("volatile.pool.pristine", Value::Bool, "", "Whether the OSD pool was made for this pool and goes with it."),
@@ -37,8 +37,6 @@ pub static CEPH_POOL: &[Key] = &[
         "layering",
         "What new images can do, separated by commas: `layering`, `exclusive-lock`, `object-map`, `fast-diff`, `deep-flatten`.",
     ),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.block.filesystem", Value::Choice(FileSystem::NAMES), "ext4", "The file system of new volumes."),
     row(
         "volume.block.mount_options",
@@ -47,17 +45,6 @@ pub static CEPH_POOL: &[Key] = &[
         "Mount options of volumes, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
     ),
     row("volume.size", Value::Size, "10GiB", "The size of new volumes."),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
-    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
-    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
-    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
-    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys that say what a pool is made of.

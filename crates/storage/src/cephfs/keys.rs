@@ -1,16 +1,16 @@
 //! The configuration keys of `cephfs` pools.
 
 use coffer_model::Config;
-use coffer_model::key::{Key, Value};
+use coffer_model::key::Key;
 
 use crate::ceph;
-use crate::config::{ID, RECOVER, refused, row};
+use crate::config::keys_of_pool;
 
 /// Why nothing of the cluster is made here.
 const MAKE: &str = "make the file system with Ceph's own program: ceph fs volume create NAME";
 
 /// The keys of a `cephfs` pool.
-pub static CEPHFS_POOL: &[Key] = &[
+pub static CEPHFS_POOL: &[Key] = keys_of_pool![
     row(
         "source",
         Value::Line,
@@ -33,20 +33,7 @@ pub static CEPHFS_POOL: &[Key] = &[
     refused("cephfs.meta_pool", Value::Line, MAKE, "The OSD pool for names and attributes of a new file system."),
     refused("cephfs.osd_pg_num", Value::Int(1, 65_536), MAKE, "How many placement groups the OSD pools of a new file system have."),
     refused("cephfs.osd_pool_size", Value::Int(1, 10), MAKE, "How many copies the OSD pools of a new file system keep."),
-    row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
-    row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
     row("volume.size", Value::Size, "", "The size of new volumes."),
-    row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
-    row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
-    row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
-    row("volume.snapshots.pattern", Value::Line, "snap%d", "The value of `snapshots.pattern` for new volumes."),
-    row("volume.snapshots.schedule", Value::Line, "", "The value of `snapshots.schedule` for new volumes."),
-    row("volume.initial.gid", ID, "0", "The value of `initial.gid` for new volumes."),
-    row("volume.initial.mode", Value::Line, "711", "The value of `initial.mode` for new volumes."),
-    row("volume.initial.uid", ID, "0", "The value of `initial.uid` for new volumes."),
-    row("volume.snapshots.expiry.manual", Value::Line, "", "The value of `snapshots.expiry.manual` for new volumes."),
-    refused("source.recover", Value::Bool, RECOVER, "Whether what is at the source is taken over."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the pool."),
 ];
 
 /// The keys that say what a pool is made of, which `ceph` does not have too.

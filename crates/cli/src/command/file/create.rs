@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use coffer_client::{FileKind, FileOwner, NewFile, Part, Upload};
 
-use super::push::{create_parents, parse_mode};
+use super::owner::Owner;
+use super::push::create_parents;
 use super::split;
 use crate::app::App;
 use crate::error::CliError;
@@ -32,15 +33,8 @@ pub(crate) struct Create {
     /// Make missing directories
     #[arg(short = 'p', long)]
     create_dirs: bool,
-    /// User id inside
-    #[arg(long)]
-    uid: Option<u32>,
-    /// Group id inside
-    #[arg(long)]
-    gid: Option<u32>,
-    /// Permissions, octal
-    #[arg(long, value_parser = parse_mode)]
-    mode: Option<u32>,
+    #[command(flatten)]
+    owner: Owner,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -69,16 +63,15 @@ impl Create {
         let client = app.client(&self.file)?;
         let mut sftp = client.sftp(instance).await?;
         if self.create_dirs {
-            let owner = (self.uid.unwrap_or(0), self.gid.unwrap_or(0));
-            create_parents(&mut sftp, path.rsplit_once('/').map_or("", |(parent, _)| parent), owner)?;
+            create_parents(&mut sftp, path.rsplit_once('/').map_or("", |(parent, _)| parent), self.owner.of_directories())?;
         }
         let overwrites = self.force && kind == FileKind::File;
         if !overwrites && sftp.look(path.as_bytes(), false).is_ok() {
             return Err(CliError::AlreadyThere { object: instance.to_owned(), what: "file", name: path.to_owned() });
         }
         // The API's own default for directories lets no others in.
-        let mode = self.mode.or((kind == FileKind::Directory).then_some(0o755));
-        let owner = FileOwner { uid: self.uid, gid: self.gid, mode };
+        let mode = self.owner.mode.or((kind == FileKind::Directory).then_some(0o755));
+        let owner = FileOwner { uid: self.owner.uid, gid: self.owner.gid, mode };
         Ok(client.create_file(instance, path, NewFile { kind, owner, content: Upload::new(content) }).await?)
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use coffer_client::sftp::{Sftp, Uploads};
 use coffer_sftp::{Attributes, Flags, Kind, MOST_DATA, Request, SessionError, Writing};
 
+use super::owner::Owner;
 use super::{inside_error, split, transfer::Transfer};
 use crate::app::App;
 use crate::error::CliError;
@@ -27,19 +28,8 @@ pub(crate) struct Push {
     /// Copy directories with all that is in them
     #[arg(short, long)]
     recursive: bool,
-    /// User id of the files inside
-    #[arg(long)]
-    uid: Option<u32>,
-    /// Group id of the files inside
-    #[arg(long)]
-    gid: Option<u32>,
-    /// Permissions of the files, octal
-    #[arg(long, value_parser = parse_mode)]
-    mode: Option<u32>,
-}
-
-pub(super) fn parse_mode(text: &str) -> Result<u32, String> {
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| "permissions are octal, such as 0644".to_owned())
+    #[command(flatten)]
+    owner: Owner,
 }
 
 impl Push {
@@ -53,7 +43,7 @@ impl Push {
         };
         if self.create_dirs {
             let directory = if is_directory { path.trim_end_matches('/') } else { path.rsplit_once('/').map_or("", |(parent, _)| parent) };
-            create_parents(&mut sftp, directory, (self.uid.unwrap_or(0), self.gid.unwrap_or(0)))?;
+            create_parents(&mut sftp, directory, self.owner.of_directories())?;
         }
         for source in sources {
             if source == "-" {
@@ -77,8 +67,8 @@ impl Push {
     }
 
     fn attributes(&self, owner: (u32, u32), mode: u32) -> Attributes {
-        let owner = (self.uid.unwrap_or(owner.0), self.gid.unwrap_or(owner.1));
-        Attributes { owner: Some(owner), mode: Some(self.mode.unwrap_or(mode)), ..Attributes::default() }
+        let owner = (self.owner.uid.unwrap_or(owner.0), self.owner.gid.unwrap_or(owner.1));
+        Attributes { owner: Some(owner), mode: Some(self.owner.mode.unwrap_or(mode)), ..Attributes::default() }
     }
 
     /// Without --recursive a file is a new one of root's; a tree keeps whose it was.
