@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use coffer_sys::netlink::{Address, Counters, Link, Namespace, RouteSocket, Scope};
 
@@ -146,12 +147,18 @@ pub struct Inspector {
     /// Opened when first needed.
     routes: Option<RouteSocket>,
     /// Names of the host's links by number, read when first needed.
-    names: Option<HashMap<u32, String>>,
+    names: Arc<Mutex<HashMap<u32, String>>>,
     /// Our own namespace's number, if it has one.
     own: Option<i32>,
 }
 
 impl Inspector {
+    /// Another one for another thread: what is read of the host is read once for both.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { routes: None, names: self.names.clone(), own: self.own }
+    }
+
     /// Lists the links in the network namespace behind `namespace` (`/proc/PID/ns/net`, say).
     ///
     /// # Errors
@@ -187,11 +194,14 @@ impl Inspector {
         if self.own != Some(namespace) {
             return Ok(None);
         }
-        if !self.names.as_ref().is_some_and(|names| names.contains_key(&peer)) {
+        let names = self.names.clone();
+        // Whoever comes second waits for the first one's reading.
+        let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains_key(&peer) {
             let links = self.routes()?.links(Namespace::Own)?;
-            self.names = Some(links.into_iter().map(|link| (link.index, link.name)).collect());
+            *names = links.into_iter().map(|link| (link.index, link.name)).collect();
         }
-        Ok(self.names.as_ref().and_then(|names| names.get(&peer)).cloned())
+        Ok(names.get(&peer).cloned())
     }
 }
 

@@ -49,8 +49,9 @@ impl Engine {
         let instances: Vec<_> = instances.into_iter().map(with_all).collect();
         // What runs is looked at in the kernel, one call after another: several threads do that side by side.
         let least = if detail == Detail::Full { SHARE } else { usize::MAX };
+        let inspector = Inspector::default();
         Ok(coffer_base::spread(instances, least, |share| {
-            let mut inspector = Inspector::default();
+            let mut inspector = inspector.beside();
             let view = |(instance, snapshots, backups): (Instance, Vec<InstanceSnapshot>, Vec<Backup>)| {
                 let own = |name: &ProfileName| profiles.get(&(instance.project.clone(), name.clone())).cloned();
                 let own: Vec<Profile> = instance.profiles.iter().filter_map(own).collect();
