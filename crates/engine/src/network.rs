@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use coffer_base::{Undo, chain, fault};
 use coffer_model::{Config, DeviceName, InstanceName, Network, NetworkName, ProjectName, WarningKind};
@@ -260,7 +261,10 @@ impl Engine {
         // The ports first: a NIC is known before it is on its bridge.
         let found = strays(&bridge, &[])?;
         let (running, _) = self.inner.networks.occupants(&network.name);
-        Ok(found.into_iter().filter(|port| !running.iter().any(|plan| plan.host_name.as_str() == port)).collect())
+        let strays = found.into_iter().filter(|port| !running.iter().any(|plan| plan.host_name.as_str() == port)).collect();
+        // What the kernel is taking away with an instance that has just ended is nobody's to mend.
+        let stay = coffer_network::links::that_stay(strays, LAST_LINKS);
+        stay.map_err(|cause| EngineError::system(format!("looking at the ports of network {}", network.name), cause))
     }
 
     /// Takes all networks out of the kernel; their files stay.
@@ -314,6 +318,9 @@ fn remove_strays(bridge: &BridgeNetwork, running: &[NicPlan]) -> Result<(), Engi
 }
 
 /// The ports of a bridge that no running instance has. Only what this server would have named so counts.
+/// How long the kernel may take to remove the link of an instance that has ended.
+const LAST_LINKS: Duration = Duration::from_secs(1);
+
 fn strays(bridge: &BridgeNetwork, running: &[NicPlan]) -> Result<Vec<String>, EngineError> {
     let ports = bridge.state()?.and_then(|link| link.bridge).map(|bridge| bridge.upper_devices).unwrap_or_default();
     let ours = |port: &&String| {

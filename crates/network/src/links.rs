@@ -5,8 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use coffer_sys::netlink::{Address, Counters, Link, Namespace, RouteSocket, Scope};
+use coffer_sys::netlink::{Address, Counters, Link, Namespace, News, RouteSocket, Scope, link_index};
 
 use crate::hwaddr::HwAddr;
 
@@ -202,6 +203,30 @@ impl Inspector {
             *names = links.into_iter().map(|link| (link.index, link.name)).collect();
         }
         Ok(names.get(&peer).cloned())
+    }
+}
+
+/// Those of some of the host's links that are still there after a while. A container's end of a pair takes the host's end with it,
+/// but the kernel does that a moment after the last process has ended.
+///
+/// # Errors
+/// What the kernel reports.
+pub fn that_stay(mut names: Vec<String>, patience: Duration) -> io::Result<Vec<String>> {
+    // Listening comes before looking: what goes in between is told.
+    let news = News::of_links()?;
+    let deadline = Instant::now() + patience;
+    loop {
+        let mut there = Vec::new();
+        for name in names {
+            if link_index(&name)?.is_some() {
+                there.push(name);
+            }
+        }
+        names = there;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if names.is_empty() || left.is_zero() || !news.wait(left)? {
+            return Ok(names);
+        }
     }
 }
 

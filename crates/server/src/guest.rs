@@ -22,7 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::app::App;
-use crate::short_body;
+use crate::unread;
 use answer::GuestRefusal;
 
 /// Connections of one instance at a time. Who comes then waits; other instances do not.
@@ -91,7 +91,7 @@ async fn converse(stream: UnixStream, guest: &Guest, router: Router) {
         let router = trusted.then(|| router.clone());
         async move {
             Ok::<Response, Infallible>(match router {
-                Some(router) => short_body::answer(&router, request).await,
+                Some(router) => unread::answer(&router, request).await,
                 None => GuestRefusal::unauthorized().into_response(),
             })
         }

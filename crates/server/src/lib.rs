@@ -19,11 +19,11 @@ mod network;
 mod notify;
 mod refusal;
 mod route;
-mod short_body;
 mod show;
 mod state_dir;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod ws;
 
 pub use daemon::{DaemonError, Options, run};

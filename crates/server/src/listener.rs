@@ -28,7 +28,7 @@ use crate::app::Phase;
 use crate::extract::{Peer, Trust};
 use crate::identity;
 use crate::refusal::Refusal;
-use crate::short_body;
+use crate::unread;
 
 /// The socket's name in the state directory.
 const NAME: &str = "unix.socket";
@@ -169,7 +169,7 @@ where
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer());
         let router = router.clone();
-        let answer = AssertUnwindSafe(async move { short_body::answer(&router, request).await }).catch_unwind();
+        let answer = AssertUnwindSafe(async move { unread::answer(&router, request).await }).catch_unwind();
         async move { Ok::<Response, Infallible>(answer.await.unwrap_or_else(|_| panicked())) }
     });
     let connection = http1::Builder::new()
@@ -256,6 +256,25 @@ mod tests {
         let mut answers = String::new();
         stream.read_to_string(&mut answers).await.unwrap();
         assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+        phase.send_replace(Phase::Ending);
+        serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_sends_much_that_is_refused_unread_hears_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = Listener::bind(dir.path(), None).unwrap();
+        let router = Router::new().route("/", axum::routing::post(async || (axum::http::StatusCode::FORBIDDEN, "because")));
+        let phase = watch::Sender::new(Phase::Serving);
+        let serving = tokio::spawn(listener.serve(router, phase.subscribe()));
+        let mut stream = UnixStream::connect(dir.path().join(NAME)).await.unwrap();
+        let body = vec![7; 8 << 20];
+        let head = format!("POST / HTTP/1.1\r\nHost: lxd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("because"), "{answer}");
         phase.send_replace(Phase::Ending);
         serving.await.unwrap();
     }

@@ -22,7 +22,7 @@ pub use address::{Address, Scope};
 pub use link::{BridgeFacts, Counters, Link, LinkChange, NewBridge, NewVeth, link_index};
 pub use message::{Attributes, Batch};
 pub use namespace::Namespace;
-pub use news::AddressNews;
+pub use news::News;
 pub use over::{NewOver, OverMode};
 pub use policing::Policing;
 pub use route::{Destination, Route};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 
 use coffer_model::{InstanceName, ProjectName};
-use coffer_sys::netlink::{AddressNews, Namespace, RouteSocket, Scope};
+use coffer_sys::netlink::{Namespace, News, RouteSocket, Scope};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -22,7 +22,7 @@ impl Engine {
         let failed = |cause| EngineError::system(format!("instance {name}: listening to its addresses"), cause);
         let running = self.inner.cells.get(project, name).running()?;
         // Listening begins before the first look, so that nothing is missed between.
-        let news = coffer_sys::ns::in_network(running.netns.as_fd(), AddressNews::open).map_err(failed)?;
+        let news = coffer_sys::ns::in_network(running.netns.as_fd(), News::of_addresses).map_err(failed)?;
         #[expect(
             deprecated,
             reason = "the other constructor is unsafe for what owning the socket promises anyway: it stays open and the same"

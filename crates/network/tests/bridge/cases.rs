@@ -4,12 +4,12 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coffer_model::device::{Address, NicParent};
 use coffer_network::bridge::{detach_from_bridge, make_link, plan_on_bridge, prepare_on_bridge, remove_link};
 use coffer_network::firewall::Firewall;
-use coffer_network::links::{Reach, host_link, host_links, host_networks};
+use coffer_network::links::{Reach, host_link, host_links, host_networks, that_stay};
 use coffer_network::{BridgeNetwork, HwAddr, Inspector, LeaseKind, NicPlan, NicRequest};
 
 use crate::frames;
@@ -492,6 +492,11 @@ fn inspect() {
     assert!(addresses.contains(&IpAddr::V4(guest.ipv4())) && addresses.contains(&IpAddr::V6(guest.ipv6())), "{addresses:?}");
     let file = fs::File::open("/proc/self/status").unwrap();
     assert!(inspector.links_in(file.as_fd()).is_err());
+    // The host's end goes with the namespace that nobody is in any more, a while later.
+    let link = || vec!["vethweb".to_owned()];
+    assert_eq!(that_stay(link(), Duration::from_millis(50)).unwrap(), link());
+    drop(guest);
+    assert!(that_stay(link(), Duration::from_secs(10)).unwrap().is_empty());
 }
 
 fn host_is_deaf() {
