@@ -387,6 +387,6 @@ pub(crate) const SHIFTED: &str = "volatile.last_state.idmap";
 fn open_rootfs(directory: &OwnedFd, instance: &Instance) -> Result<OwnedFd, EngineError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(directory, "rootfs", flags, Mode::empty(), resolve)
+    coffer_sys::path::openat2(directory, "rootfs", flags, Mode::empty(), resolve)
         .map_err(|cause| EngineError::system(format!("instance {}: opening its root directory", instance.name), cause))
 }

@@ -63,7 +63,7 @@ fn open_as(volume: BorrowedFd<'_>, mode: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     // What is no file must not make the opening wait.
     let flags = mode | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat2(volume.as_fd(), NAME, flags, Mode::empty(), resolve)?;
+    let file = coffer_sys::path::openat2(volume.as_fd(), NAME, flags, Mode::empty(), resolve)?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
         FileType::RegularFile => Ok(file),
         _ => Err(io::ErrorKind::InvalidInput.into()),

@@ -458,7 +458,7 @@ pub(crate) fn rename_new(from: BorrowedFd<'_>, name: &str, to: BorrowedFd<'_>, n
 pub(crate) fn open_directory(directory: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve)?)
+    Ok(coffer_sys::path::openat2(directory, name, flags, Mode::empty(), resolve)?)
 }
 
 /// The names in a directory, sorted, without `.` and `..`.

@@ -432,14 +432,7 @@ impl Root {
     fn walk(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
-        // Somebody who renames directories meanwhile makes the kernel unsure (EAGAIN); give up when it goes on.
-        for _ in 0..1000 {
-            match rustix::fs::openat2(&self.dir, &path, flags | OFlags::CLOEXEC, mode, self.resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return Ok(other?),
-            }
-        }
-        Err(Errno::AGAIN.into())
+        Ok(openat2(&self.dir, &path, flags | OFlags::CLOEXEC, mode, self.resolve)?)
     }
 }
 
@@ -447,6 +440,29 @@ impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
+}
+
+/// Opens a path below a directory, asking again where the kernel is unsure.
+///
+/// A `..` (or a link with one) in a walk that must not leave its directory fails with `EAGAIN` when anybody on the whole
+/// machine renamed a directory or mounted something during the walk. That says nothing of this path, so everything of ours
+/// opens by this function.
+///
+/// # Errors
+/// Those of openat2(2); `EAGAIN` when the machine does not come to rest in a thousand walks.
+///
+/// Source: openat2(2), "ERRORS".
+pub fn openat2(dir: impl AsFd, path: impl rustix::path::Arg, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    path.into_with_c_str(|path| {
+        for _ in 0..1000 {
+            #[expect(clippy::disallowed_methods, reason = "the place that asks again")]
+            match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::AGAIN)
+    })
 }
 
 /// Opens again what a handle (`O_PATH`) stands for, with other access.
@@ -633,5 +649,28 @@ mod tests {
         root.remove_all("deep").unwrap();
         assert!(!root.exists("deep"));
         assert!(place.0.join("secret").exists());
+    }
+
+    #[test]
+    fn renames_elsewhere_do_not_make_a_walk_fail() {
+        let place = Place::new("renames");
+        let root = place.root();
+        root.symlink("../../..", "up").unwrap();
+        let (one, other) = (place.0.join("one"), place.0.join("other"));
+        std::fs::create_dir_all(one.join("moving")).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(relaxed) {
+                    std::fs::rename(one.join("moving"), other.join("moving")).unwrap();
+                    std::fs::rename(other.join("moving"), one.join("moving")).unwrap();
+                }
+            });
+            let results: Vec<_> = (0..20_000).map(|_| root.handle("up/etc/../up/etc").map(drop)).collect();
+            done.store(true, relaxed);
+            assert_eq!(results.iter().filter_map(|result| result.as_ref().err()).map(ToString::to_string).next(), None);
+        });
     }
 }

@@ -9,7 +9,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coffer_model::IdRange;
-use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Stat, fstat, openat2, readlinkat, seek};
+use coffer_sys::path::openat2;
+use rustix::fs::{FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Stat, fstat, readlinkat, seek};
 use rustix::io::Errno;
 
 use super::attributes::{self, Record};

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use coffer_sys::path::openat2;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
-use rustix::fs::{chownat, fstat, futimens, makedev, mknodat, openat2, utimensat};
+use rustix::fs::{chownat, fstat, futimens, makedev, mknodat, utimensat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 

@@ -82,6 +82,6 @@ pub(crate) fn enter(cwd: &str, root: &Root) -> Result<(), Failed> {
     use std::os::fd::AsFd;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let dir = rustix::fs::openat2(root.as_fd(), cwd, flags, Mode::empty(), resolve);
+    let dir = coffer_sys::path::openat2(root.as_fd(), cwd, flags, Mode::empty(), resolve);
     dir.and_then(rustix::process::fchdir).at(Stage::WorkingDirectory, || format!("entering {cwd}"))
 }

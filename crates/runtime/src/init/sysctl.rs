@@ -40,7 +40,7 @@ pub(super) fn set(inside: &Inside<'_>, proc: &OwnedFd) -> Result<(), Failed> {
         }
         let path = format!("sys/{}", path(name));
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let file = rustix::fs::openat2(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve);
+        let file = coffer_sys::path::openat2(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve);
         let written = file.and_then(|file| rustix::io::write(file, value.as_bytes()));
         written.at(Stage::Sysctl, || format!("setting {name} to {value:?}"))?;
     }

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use coffer_runtime_spec::IdMap;
 use coffer_sys::cred;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, openat2};
+use coffer_sys::path::openat2;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::caller::{Caller, Rights};

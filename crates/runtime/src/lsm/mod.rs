@@ -29,7 +29,8 @@ pub(crate) fn set_for_exec(label: &Label, proc: &OwnedFd) -> Result<(), String> 
         Label::Selinux(context) => (&["attr/exec"][..], context.clone()),
     };
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let open = |file: &&str| rustix::fs::openat2(proc, format!("{pid}/{file}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let open =
+        |file: &&str| coffer_sys::path::openat2(proc, format!("{pid}/{file}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve);
     let file = files.iter().map(open).reduce(|one, other| one.or(other)).unwrap_or(Err(rustix::io::Errno::NOENT));
     let written = file.and_then(|file| rustix::io::write(file, text.as_bytes()));
     written.map(drop).map_err(|error| format!("setting {text:?}: {error}"))

@@ -117,5 +117,5 @@ fn open_below(directory: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let path = if path.as_os_str().is_empty() { b"." } else { path.as_os_str().as_bytes() };
-    Ok(rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve)?)
+    Ok(coffer_sys::path::openat2(directory, path, flags, Mode::empty(), resolve)?)
 }

@@ -196,7 +196,7 @@ fn open_below(top: BorrowedFd<'_>, names: &[CString]) -> io::Result<OwnedFd> {
     let mut path: Vec<u8> = Vec::new();
     let open = |from: &Option<OwnedFd>, path: &[u8], flags| {
         let from = from.as_ref().map_or(top, AsFd::as_fd);
-        rustix::fs::openat2(from, path, flags, Mode::empty(), resolve)
+        coffer_sys::path::openat2(from, path, flags, Mode::empty(), resolve)
     };
     for name in names {
         if !path.is_empty() && path.len() + name.as_bytes().len() >= PATH {
@@ -211,5 +211,5 @@ fn open_below(top: BorrowedFd<'_>, names: &[CString]) -> io::Result<OwnedFd> {
     // A symbolic link can have several names as well; it is opened itself, for it is the last component.
     let parent_flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     let from = reached.as_ref().map_or(top, AsFd::as_fd);
-    Ok(rustix::fs::openat2(from, &path[..], flags, Mode::empty(), parent_flags)?)
+    Ok(coffer_sys::path::openat2(from, &path[..], flags, Mode::empty(), parent_flags)?)
 }

@@ -44,7 +44,7 @@ impl Descent {
     /// Goes into a directory of the current one. `EXDEV` if something is mounted there.
     pub(crate) fn descend(&mut self, name: &CStr) -> io::Result<()> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let directory = rustix::fs::openat2(self.current(), name, FLAGS, Mode::empty(), resolve)?;
+        let directory = coffer_sys::path::openat2(self.current(), name, FLAGS, Mode::empty(), resolve)?;
         let identity = identity(directory.as_fd())?;
         self.levels.push(Level { directory: Some(directory), identity, name: name.to_owned() });
         if let Some(far) = self.levels.len().checked_sub(OPEN + 1) {

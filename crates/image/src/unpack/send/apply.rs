@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use coffer_sys::path::openat2;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod,
-    fchown, fremovexattr, fsetxattr, fstat, ftruncate, futimens, linkat, mkdirat, mknodat, openat, openat2, renameat_with, statat,
-    symlinkat, unlinkat, utimensat,
+    fchown, fremovexattr, fsetxattr, fstat, ftruncate, futimens, linkat, mkdirat, mknodat, openat, renameat_with, statat, symlinkat,
+    unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
