@@ -1,5 +1,6 @@
 //! Publishing, exporting and importing: what comes back is what went, and nothing else.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use coffer_testkit::{Daemon, can_run};
@@ -55,6 +56,58 @@ fn the_genuine_client_publishes_and_launches_what_it_published() {
     daemon.lxc(["launch", "zstd", "c3"]).clean();
     assert_eq!(look(&daemon, "c3"), before);
     holds(&daemon.lxc(["publish", "c1/s1", "--compression", "sh -c id"]).fails(), &["is not supported: use none, gzip"]);
+}
+
+#[test]
+fn a_file_of_this_host_is_written_by_the_server_and_has_its_name_once_it_is_whole() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    daemon.coffer(["exec", "c1", "--", "sh", "-c", PLANT]).ok();
+    let before = look(&daemon, "c1");
+    let scratch = daemon.scratch().join("exports");
+    std::fs::create_dir(&scratch).expect("a directory");
+    let path = text(&scratch.join("c1.tar"));
+    std::fs::write(&path, "an older one").expect("room for a file");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).expect("our own file");
+    let same = |path: &str| {
+        daemon.coffer(["import", path, "back"]).ok();
+        daemon.coffer(["start", "back"]).ok();
+        assert_eq!(look(&daemon, "back"), before, "{path}");
+        daemon.coffer(["delete", "--force", "back"]).ok();
+    };
+    // One request, by which the file is handed over; nothing is kept that would have to be deleted.
+    let done = daemon.coffer(["export", "c1", &path, "--compression", "none", "--debug"]).run();
+    assert_eq!(done.code, 0, "{done}");
+    let requests: Vec<_> = done.stderr.lines().map(|line| line.split(['?', ':']).next().unwrap_or_default()).collect();
+    assert_eq!(requests.first(), Some(&"POST /1.0/instances/c1/backups"), "{done}");
+    assert!(requests[1..].iter().all(|request| request.ends_with("/wait")), "{done}");
+    assert_eq!(std::fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o640);
+    same(&path);
+    // Through a link, into what is no file, and where descriptors do not pass.
+    let link = text(&scratch.join("link"));
+    std::os::unix::fs::symlink("c1.tar", &link).expect("a link");
+    daemon.coffer(["export", "c1", &link]).ok();
+    assert!(std::fs::symlink_metadata(&link).expect("the link").is_symlink());
+    same(&path);
+    daemon.coffer(["export", "c1", "/dev/null"]).ok();
+    let relayed = text(&scratch.join("relayed.tar.gz"));
+    daemon.client_outside(["export", "c1", &relayed]).env("COFFER_SOCKET", &crate::exec::relayed_socket(&daemon)).ok();
+    same(&relayed);
+    let output = daemon.coffer(["export", "c1", "-"]).run();
+    std::fs::write(&relayed, &output.stdout).expect("room for a file");
+    same(&relayed);
+    // What fails leaves the file that was there, and nothing beside it.
+    daemon.coffer(["export", "nobody", &path]).fails();
+    daemon.coffer(["export", "c1", &path, "--compression", "sh"]).fails();
+    daemon.coffer(["export", "c1", &text(&scratch.join("missing/c1.tar"))]).fails();
+    same(&path);
+    let mut names: Vec<_> = std::fs::read_dir(&scratch).expect("the directory").flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["c1.tar", "link", "relayed.tar.gz"]);
+    assert_eq!(daemon.api().get("/1.0/instances/c1/backups"), json!([]));
+    // The server takes nothing but a file it can write to, and says so in the operation.
+    let asked = daemon.api().request("POST", "/1.0/instances/c1/backups", Some(&json!({"local_file": true}))).expect("an answer").json();
+    assert!(asked["metadata"]["metadata"]["fds"]["file"].is_string(), "{asked}");
 }
 
 #[test]

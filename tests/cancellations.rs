@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use coffer_testkit::{Daemon, ImageServer, Offer};
 use serde_json::{Value, json};
@@ -71,6 +72,38 @@ fn an_unpacking_that_is_cancelled_leaves_nothing() {
     daemon.expect_nothing_since(&before);
     // The name is free, and the image as good as before.
     daemon.coffer(["init", "slow", "new"]).ok();
+}
+
+/// Whether a process has a handler for SIGINT. Source: proc_pid_status(5), `SigCgt`.
+fn catches_interrupts(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigCgt:")?.trim(), 16).ok());
+    caught.is_some_and(|caught| caught & 0b10 != 0)
+}
+
+#[test]
+fn a_client_that_is_interrupted_has_its_operation_cancelled() {
+    let Some(daemon) = ready_daemon() else { return };
+    plant_large(&daemon, 24_000_000);
+    let images = daemon.api().get("/1.0/images");
+    let mut listener = daemon.api().events("type=operation");
+    let mut client = daemon.client_outside(["publish", "c1", "--alias", "never", "--compression", "bzip2"]).into_command();
+    let client = client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("our client");
+    let id = loop {
+        let event = listener.one();
+        if event["metadata"]["metadata"]["create_image_from_container_pack_progress"].is_string() {
+            break event["metadata"]["id"].as_str().expect("an identity").to_owned();
+        }
+    };
+    // It has heard that the operation runs once it listens for the signal.
+    assert!(daemon.eventually(|| catches_interrupts(client.id())), "it does not listen");
+    daemon.inside("kill", ["-INT", &client.id().to_string()]).ok();
+    let ended = client.wait_with_output().expect("its end");
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("cancelled"), "{told}");
+    assert_eq!(daemon.api().get(&format!("/1.0/operations/{id}"))["status"], "Cancelled");
+    assert_eq!(daemon.api().get("/1.0/images"), images);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 use std::time::Duration;
 
+use coffer_testkit::Daemon;
+
 use crate::setting::{holds, ready_daemon};
 
 #[test]
@@ -120,17 +122,16 @@ fn streams_live_on_without_the_daemon() {
     assert_eq!(client.wait().unwrap().code(), Some(4));
 }
 
-#[test]
-fn a_relayed_socket_carries_commands_too() {
-    let Some(daemon) = ready_daemon() else { return };
-    daemon.run_instance("small", "c1");
-    // As ssh does when it forwards a socket: bytes pass, descriptors do not.
+/// A socket that leads to the daemon's, as ssh does when it forwards one: bytes pass, descriptors do not.
+pub fn relayed_socket(daemon: &Daemon) -> String {
     let socket = daemon.scratch().join("relay");
-    let (listener, real) = (UnixListener::bind(&socket).unwrap(), daemon.state_seen().join("unix.socket"));
+    let path = socket.display().to_string();
+    let (listener, real) = (UnixListener::bind(&socket).expect("a socket"), daemon.state_seen().join("unix.socket"));
     std::thread::spawn(move || {
         for near in listener.incoming().map_while(Result::ok) {
-            let far = UnixStream::connect(&real).unwrap();
-            for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+            let far = UnixStream::connect(&real).expect("the daemon's socket");
+            let (near_too, far_too) = (near.try_clone().expect("a descriptor"), far.try_clone().expect("a descriptor"));
+            for (mut from, mut to) in [(near_too, far_too), (far, near)] {
                 std::thread::spawn(move || {
                     let _ = std::io::copy(&mut from, &mut to);
                     let _ = to.shutdown(std::net::Shutdown::Write);
@@ -138,8 +139,15 @@ fn a_relayed_socket_carries_commands_too() {
             }
         }
     });
+    path
+}
+
+#[test]
+fn a_relayed_socket_carries_commands_too() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
     let words = ["exec", "c1", "--", "sh", "-c", "cat; exit 7"];
-    let done = daemon.client_outside(words).env("COFFER_SOCKET", socket.to_str().unwrap()).input("through the relay").run();
+    let done = daemon.client_outside(words).env("COFFER_SOCKET", &relayed_socket(&daemon)).input("through the relay").run();
     assert_eq!((done.code, done.text().as_str()), (7, "through the relay"), "{}", done.stderr);
 }
 

@@ -47,6 +47,50 @@ fn who_had_what_done_is_found_again() {
 }
 
 #[test]
+fn who_would_wait_anyway_gets_the_end_in_the_first_answer() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    let put = |action: &str, headers: &[(&str, &str)]| {
+        let body = json!({"action": action, "timeout": -1}).to_string();
+        daemon.api().send("PUT", "/1.0/instances/c1/state", headers, body.as_bytes()).expect("an answer")
+    };
+    let held = put("start", &[("Prefer", "respond-async, wait=20")]);
+    assert_eq!((held.status, held.header("preference-applied")), (202, Some("wait")));
+    assert_eq!((&held.json()["type"], &held.json()["metadata"]["status"]), (&"async".into(), &"Success".into()));
+    assert_eq!(held.header("location"), held.json()["operation"].as_str());
+    let failed = put("freeze", &[("Prefer", "wait=20")]);
+    assert_eq!(failed.json()["metadata"]["status"], "Success", "{}", failed.json());
+    // Nobody connects to the sockets of this one: it is told of at once.
+    let exec = json!({"command": ["true"], "wait-for-websocket": true}).to_string();
+    assert_eq!(put("unfreeze", &[("Prefer", "wait=20")]).json()["metadata"]["status"], "Success");
+    let socket = daemon.api().send("POST", "/1.0/instances/c1/exec", &[("Prefer", "wait=3600")], exec.as_bytes()).expect("an answer");
+    assert_eq!((socket.json()["metadata"]["status"].as_str(), socket.header("preference-applied")), (Some("Running"), None));
+    // What takes longer than the client would wait is told of as ever.
+    daemon.coffer(["exec", "c1", "--", "sh", "-c", "kill -STOP 1"]).ok();
+    let slow = put("stop", &[("Prefer", "wait=1")]);
+    assert_eq!((slow.status, slow.json()["metadata"]["status"].as_str()), (202, Some("Running")));
+    assert_eq!(put("stop", &[]).header("preference-applied"), None);
+}
+
+#[test]
+fn our_client_starts_and_resumes_in_one_request() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    let requests = |words: &[&str]| {
+        let done = daemon.coffer([words, &["--debug"]].concat()).run();
+        assert_eq!(done.code, 0, "{done}");
+        done.stderr
+    };
+    let one = "PUT /1.0/instances/c1/state: 202\n";
+    assert_eq!(requests(&["start", "c1"]), one);
+    assert_eq!(requests(&["pause", "c1"]), one);
+    assert_eq!(requests(&["start", "c1"]), one);
+    assert_eq!(daemon.api().get("/1.0/instances/c1")["status"], "Running");
+    assert_eq!(requests(&["stop", "--force", "c1"]), one);
+    assert_eq!(requests(&["snapshot", "c1", "s1"]), "POST /1.0/instances/c1/snapshots: 202\n");
+}
+
+#[test]
 fn an_operation_that_died_with_the_daemon_is_said_to_be_cancelled() {
     let Some(mut daemon) = ready_daemon() else { return };
     let fingerprint = daemon.api().get("/1.0/images")[0].as_str().expect("an image").to_owned();

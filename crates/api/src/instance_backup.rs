@@ -33,6 +33,9 @@ wire! {
         pub optimized_storage: bool,
         /// Compressor; empty means the server's default.
         pub compression_algorithm: String,
+        /// Ours alone: whether the backup goes into a file that the client, on the same host, hands over. It is not kept then,
+        /// and name and expiry count for nothing.
+        pub local_file: bool,
     }
 
     /// `POST /1.0/instances/{name}/backups/{backup}`: rename.

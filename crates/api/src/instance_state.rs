@@ -113,7 +113,7 @@ wire! {
 
     /// `PUT /1.0/instances/{name}/state`.
     pub struct InstanceStatePut {
-        /// `start`, `stop`, `restart`, `freeze` or `unfreeze`.
+        /// `start`, `stop`, `restart`, `freeze` or `unfreeze`. Ours alone: `start-or-unfreeze`, for whichever of the two it needs.
         pub action: String,
         /// Seconds until a stop is forced; -1 waits for ever, 0 kills at once.
         pub timeout: i64,

@@ -1,4 +1,4 @@
-//! What the standard library should have: undo guards, error chains, running a program, sizes, failure points.
+//! What the standard library should have: undo guards, error chains, running a program, sizes, locks, failure points.
 //!
 //! Never: anything that knows what an instance, a pool or a daemon is; any `unsafe`.
 
@@ -6,6 +6,7 @@ pub mod architecture;
 pub mod bytes;
 pub mod chain;
 pub mod fault;
+pub mod lock;
 pub mod near;
 pub mod progress;
 pub mod run;

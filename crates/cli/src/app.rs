@@ -10,6 +10,7 @@ use coffer_client::{Client, Endpoint, Family, Pending};
 use coffer_remote::Server;
 
 use crate::error::CliError;
+use crate::interrupt::Interrupts;
 use crate::progress::Progress;
 use crate::remotes::Remotes;
 use crate::target::Target;
@@ -43,6 +44,7 @@ pub(crate) struct App {
     remotes: Remotes,
     /// A client for each remote, made when it is first needed.
     clients: BTreeMap<String, OnceCell<Client>>,
+    interrupts: Interrupts,
 }
 
 impl App {
@@ -56,7 +58,7 @@ impl App {
         let of_remote = remotes.named("local").map(|(_, remote)| remote.project.clone()).unwrap_or_default();
         let project = if globals.project.is_empty() { &of_remote } else { &globals.project };
         let local = traced(Client::new(Endpoint::local(family), project), &globals);
-        Ok(App { globals, program, local, remotes, clients })
+        Ok(App { globals, program, local, remotes, clients, interrupts: Interrupts::default() })
     }
 
     /// Returns the client of the local server.
@@ -123,13 +125,20 @@ impl App {
 
     /// Waits for a change and shows its progress on one line behind `prefix`.
     pub(crate) async fn finish(&self, pending: Pending, prefix: &str) -> Result<Operation, CliError> {
+        let canceller = pending.canceller();
         if self.globals.quiet || !io::stderr().is_terminal() {
-            return Ok(pending.wait().await?);
+            let waiting = async { Ok(pending.wait().await?) };
+            return self.interrupts.guard(canceller, |line| self.complain(line), waiting).await;
         }
         let progress = Progress::new(prefix);
-        let done = pending.watch(&|operation| progress.show_operation(operation)).await;
+        let watching = async { Ok(pending.watch(&|operation| progress.show_operation(operation)).await?) };
+        let complain = |line: &str| {
+            progress.clear();
+            self.complain(line);
+        };
+        let done = self.interrupts.guard(canceller, complain, watching).await;
         progress.clear();
-        Ok(done?)
+        done
     }
 
     /// Reads all of standard input, if it comes from a file or pipe; `None` on a terminal.

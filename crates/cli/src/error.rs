@@ -14,6 +14,9 @@ pub(crate) enum CliError {
     /// A call failed and there is something the user may look at.
     #[error("{cause}\n{hint}")]
     Hinted { cause: ClientError, hint: String },
+    /// The user does not wait for an operation that cannot be cancelled.
+    #[error("operation {operation} can't be cancelled and goes on; 'operation show {operation}' tells how it fares")]
+    LeftBehind { operation: String },
     /// Some of several instances failed; each was reported before.
     #[error("some instances failed to {action}")]
     SomeFailed { action: &'static str },

@@ -11,6 +11,7 @@ mod error;
 mod grammar;
 #[cfg(test)]
 mod grammar_table;
+mod interrupt;
 mod key_value;
 mod object;
 mod personality;

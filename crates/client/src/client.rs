@@ -18,6 +18,7 @@ use crate::{Answer, ApiPath, ClientError, Endpoint, Pending, Tagged};
 pub struct Client {
     transport: Arc<Transport>,
     project: String,
+    waits: bool,
 }
 
 /// An answer as it came: status and body.
@@ -32,13 +33,21 @@ pub struct RawReply {
 impl Client {
     /// Makes a client; an empty project leaves the choice to the server (default).
     pub fn new(endpoint: Endpoint, project: &str) -> Client {
-        Client { transport: Arc::new(Transport::new(endpoint)), project: project.to_owned() }
+        Client { transport: Arc::new(Transport::new(endpoint)), project: project.to_owned(), waits: false }
     }
 
     /// Returns a client of the same server for another project.
     #[must_use]
     pub fn with_project(&self, project: &str) -> Client {
-        Client { transport: self.transport.clone(), project: project.to_owned() }
+        Client { transport: self.transport.clone(), project: project.to_owned(), waits: self.waits }
+    }
+
+    /// Returns a client of the same server and project that asks for the end of a change in the answer to the request that
+    /// begins it (`Prefer: wait`), which spares a request. Nothing is heard of the change before it is over or a second has
+    /// passed: for single changes that are over in a moment.
+    #[must_use]
+    pub fn waiting(&self) -> Client {
+        Client { waits: true, ..self.clone() }
     }
 
     /// Lets `trace` hear of every request from now on, those of clones included. Only the first call counts.
@@ -114,6 +123,9 @@ impl Client {
         let mut headers = vec![(CONTENT_TYPE, "application/json")];
         if !etag.is_empty() {
             headers.push((IF_MATCH, etag));
+        }
+        if self.waits {
+            headers.push((HeaderName::from_static("prefer"), "wait=1"));
         }
         self.request(method, path, body, &headers)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use coffer_api::{EventKind, Operation, OperationLogEntry};
+use coffer_api::{EventKind, Operation, OperationLogEntry, StatusCode};
 use hyper::Method;
 
 use crate::{Answer, ApiPath, Client, ClientError};
@@ -69,15 +69,31 @@ impl Pending {
         }
     }
 
+    /// Returns what cancels the operation while it is waited for; `None` if it is over.
+    pub fn canceller(&self) -> Option<Canceller> {
+        let operation = self.operation.as_ref().filter(|operation| !operation.status_code.is_final())?;
+        Some(Canceller { client: self.client.clone(), operation: operation.id.clone() })
+    }
+}
+
+/// Cancels an operation that somebody waits for.
+pub struct Canceller {
+    client: Client,
+    operation: String,
+}
+
+impl Canceller {
+    /// Returns the operation's identity.
+    pub fn operation(&self) -> &str {
+        &self.operation
+    }
+
     /// Asks the server to cancel the operation.
     ///
     /// # Errors
     /// If the operation can't be cancelled or the server can't be reached.
     pub async fn cancel(&self) -> Result<(), ClientError> {
-        match &self.operation {
-            Some(operation) => self.client.delete_operation(&operation.id).await,
-            None => Ok(()),
-        }
+        self.client.delete_operation(&self.operation).await
     }
 }
 
@@ -99,7 +115,11 @@ fn settle(operation: Operation) -> Result<Operation, ClientError> {
     if operation.err.is_empty() && operation.status_code.0 < 400 {
         return Ok(operation);
     }
-    let text = if operation.err.is_empty() { operation.status } else { operation.err };
+    let text = match operation.err {
+        text if !text.is_empty() => text,
+        _ if operation.status_code == StatusCode::CANCELLED => "the operation was cancelled".to_owned(),
+        _ => operation.status,
+    };
     Err(ClientError::OperationFailed { text })
 }
 

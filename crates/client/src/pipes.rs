@@ -1,11 +1,13 @@
 //! Commands on pipes that are handed over to a server on the same host: its streams then pass through nobody.
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use coffer_api::{ControlMessage, InstanceExecPost, Operation, PipesMessage};
+use hyper::Method;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pipe::PipeFlags;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Interest};
@@ -13,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::websocket::upgrade;
-use crate::{ApiPath, Client, ClientError, Ended, ExecSession};
+use crate::{Answer, ApiPath, Client, ClientError, Ended, ExecSession, Pending};
 
 /// What a pipe is made to hold: the largest that the kernel allows without more rights.
 ///
@@ -56,6 +58,14 @@ pub struct PipeEnd {
     id: String,
 }
 
+/// A change whose result was to go into a file.
+pub enum WithFile {
+    /// The server writes into it.
+    Filled(Pending),
+    /// The server knows nothing of files of clients: it keeps the result.
+    Kept(Pending),
+}
+
 /// A command's three pipes: our ends and its ends.
 struct Pipes {
     ours: [OwnedFd; 3],
@@ -89,7 +99,7 @@ impl Client {
         let (_, dialled) = upgrade(self.endpoint(), &path, "Upgrade: coffer-pipes\r\nConnection: Upgrade\r\n").await?;
         let broken = |cause| ClientError::Pipes { cause };
         let Pipes { ours: [stdin, stdout, stderr], theirs } = pipes().map_err(broken)?;
-        give(&dialled.stream, &theirs).await.map_err(broken)?;
+        give(&dialled.stream, &theirs.each_ref().map(AsFd::as_fd)).await.map_err(broken)?;
         drop(theirs);
         let (reader, writer) = dialled.stream.into_split();
         let mut end = PipeEnd { reader: BufReader::new(reader), client: self.clone(), id: operation.id.clone() };
@@ -98,6 +108,39 @@ impl Client {
         }
         // Without a word the server has closed: waiting for the end will tell why.
         Ok(Some(PipeSession { stdin, stdout, stderr, signals: Signals(writer), end }))
+    }
+}
+
+impl Client {
+    /// Begins a change whose result goes into a file of this host that the server is handed: `path` and `request` ask for it.
+    /// Servers that know nothing of it answer as they always do, and it is not handed over.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub(crate) async fn begin_with_file<B: serde::Serialize>(
+        &self,
+        path: ApiPath,
+        request: &B,
+        file: &File,
+    ) -> Result<Option<WithFile>, ClientError> {
+        let answer = self.change(Method::POST, path, Some(request), "").await?;
+        let secret = match &answer {
+            Answer::Accepted(operation) => operation.metadata_value("fds").and_then(|fds| fds.get("file")?.as_str().map(str::to_owned)),
+            Answer::Done => None,
+        };
+        let pending = Pending::new(self.clone(), answer);
+        let Some((secret, operation)) = secret.zip(pending.operation()) else { return Ok(Some(WithFile::Kept(pending))) };
+        let path = ApiPath::new("/1.0/operations").segment(&operation.id).then("pipes").query("secret", &secret);
+        let (_, dialled) = upgrade(self.endpoint(), &path, "Upgrade: coffer-pipes\r\nConnection: Upgrade\r\n").await?;
+        let broken = |cause| ClientError::Pipes { cause };
+        give(&dialled.stream, &[file.as_fd()]).await.map_err(broken)?;
+        let mut line = String::new();
+        BufReader::new(dialled.stream).read_line(&mut line).await.map_err(broken)?;
+        match serde_json::from_str(&line) {
+            // The socket is a relay's, which carries bytes and nothing else.
+            Ok(PipesMessage::Refused(_)) => Ok(None),
+            _ => Ok(Some(WithFile::Filled(pending))),
+        }
     }
 }
 
@@ -163,15 +206,14 @@ fn pipes() -> io::Result<Pipes> {
     Ok(Pipes { ours: [stdin, stdout, stderr], theirs: [input, output, error] })
 }
 
-/// Sends the command's ends along with one byte.
+/// Sends descriptors along with one byte.
 ///
 /// Source: `SCM_RIGHTS`, unix(7).
-async fn give(stream: &UnixStream, theirs: &[OwnedFd; 3]) -> io::Result<()> {
-    let fds = [theirs[0].as_fd(), theirs[1].as_fd(), theirs[2].as_fd()];
+async fn give(stream: &UnixStream, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let send = || {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&fds));
+        control.push(SendAncillaryMessage::ScmRights(fds));
         Ok(rustix::net::sendmsg(stream, &[io::IoSlice::new(b"\n")], &mut control, SendFlags::NOSIGNAL).map(drop)?)
     };
     stream.async_io(Interest::WRITABLE, send).await

@@ -4,7 +4,7 @@ use coffer_api::{InstanceBackupsPost, InstanceSnapshot, InstanceSnapshotPost, In
 use hyper::Method;
 
 use crate::instances::instance_path;
-use crate::{ApiPath, Client, ClientError, Download, Pending, Tagged};
+use crate::{ApiPath, Client, ClientError, Download, Pending, Tagged, WithFile};
 
 impl Client {
     /// Reads a snapshot.
@@ -60,6 +60,20 @@ impl Client {
     /// If the server refuses or can't be reached.
     pub async fn create_backup(&self, instance: &str, request: &InstanceBackupsPost) -> Result<Pending, ClientError> {
         self.begin(Method::POST, instance_path(instance).then("backups"), Some(request), "").await
+    }
+
+    /// Makes a backup in a file, where the server is on this host and can; `None` if the file cannot reach it.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn back_up_to(
+        &self,
+        instance: &str,
+        request: &InstanceBackupsPost,
+        file: &std::fs::File,
+    ) -> Result<Option<WithFile>, ClientError> {
+        let request = InstanceBackupsPost { local_file: true, ..request.clone() };
+        self.begin_with_file(instance_path(instance).then("backups"), &request, file).await
     }
 
     /// Downloads a backup.

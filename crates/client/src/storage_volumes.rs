@@ -8,7 +8,7 @@ use hyper::Method;
 use hyper::header::HeaderName;
 
 use crate::storage::pool_path;
-use crate::{ApiPath, Client, ClientError, Download, Pending, Tagged, Upload};
+use crate::{ApiPath, Client, ClientError, Download, Pending, Tagged, Upload, WithFile};
 
 impl Client {
     /// Lists the volumes of a pool.
@@ -157,6 +157,21 @@ impl Client {
         request: &StorageVolumeBackupsPost,
     ) -> Result<Pending, ClientError> {
         self.begin(Method::POST, volume_path(pool, "custom", name).then("backups"), Some(request), "").await
+    }
+
+    /// Makes a backup of a volume in a file, where the server is on this host and can; `None` if the file cannot reach it.
+    ///
+    /// # Errors
+    /// If the server refuses or can't be reached.
+    pub async fn back_up_storage_volume_to(
+        &self,
+        pool: &str,
+        name: &str,
+        request: &StorageVolumeBackupsPost,
+        file: &std::fs::File,
+    ) -> Result<Option<WithFile>, ClientError> {
+        let request = StorageVolumeBackupsPost { local_file: true, ..request.clone() };
+        self.begin_with_file(volume_path(pool, "custom", name).then("backups"), &request, file).await
     }
 
     /// Downloads a backup of a volume.

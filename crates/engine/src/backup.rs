@@ -74,13 +74,18 @@ impl Engine {
 
 /// An operation on a backup.
 fn operation(description: &'static str, owner: &BackupOwner, name: &BackupName) -> NewOperation {
-    let mut new = match owner {
-        BackupOwner::Instance { project, name } => NewOperation::instance(description, project, name.as_str()),
-        BackupOwner::Volume { key, .. } => NewOperation::task(description, &key.project, [("storage_volumes", vec![owner.url()])].into()),
-    };
+    let mut new = operation_on(description, owner);
     // Without its owner's name: this is where clients look for the backup's.
     new.resources.insert("backups", vec![format!("/1.0/backups/{name}")]);
     new
+}
+
+/// An operation on what backups are of.
+fn operation_on(description: &'static str, owner: &BackupOwner) -> NewOperation {
+    match owner {
+        BackupOwner::Instance { project, name } => NewOperation::instance(description, project, name.as_str()),
+        BackupOwner::Volume { key, .. } => NewOperation::task(description, &key.project, [("storage_volumes", vec![owner.url()])].into()),
+    }
 }
 
 /// Whose backups those of an instance are.

@@ -208,6 +208,8 @@ pub enum Action {
 pub struct StateChange {
     /// What to do.
     pub action: Action,
+    /// Whether a frozen instance is unfrozen where others are started.
+    pub or_unfreeze: bool,
     /// How long a clean stop may take; `None` waits for ever.
     pub timeout: Option<Duration>,
     /// Whether to kill instead of asking.

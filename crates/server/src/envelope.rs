@@ -7,6 +7,7 @@ use coffer_api::Response as Envelope;
 use coffer_engine::OperationView;
 use serde::Serialize;
 
+use crate::prefer::Accepted;
 use crate::refusal::Refusal;
 use crate::show;
 
@@ -57,6 +58,7 @@ pub fn accepted(view: &OperationView) -> Answer {
     let url = show::operation_url(view);
     let mut response = json(StatusCode::ACCEPTED, &Envelope::accepted(url.clone(), show::operation(view)));
     set(&mut response, header::LOCATION, &url);
+    response.extensions_mut().insert(Accepted(view.id));
     Ok(response)
 }
 

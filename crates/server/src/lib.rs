@@ -17,6 +17,7 @@ mod logging;
 mod metrics;
 mod network;
 mod notify;
+mod prefer;
 mod refusal;
 mod route;
 mod show;

@@ -47,6 +47,7 @@ use axum::middleware::from_fn_with_state;
 
 use crate::access;
 use crate::app::App;
+use crate::prefer;
 use crate::refusal::Refusal;
 
 /// All routes, with the gate before them. Paths are matched as they came: no redirects, no cleaning, `%2F` is no slash.
@@ -76,6 +77,7 @@ pub fn router(app: App) -> Router {
         .merge(unsupported::routes())
         .merge(internal::routes())
         .merge(recover::routes())
+        .route_layer(from_fn_with_state(app.clone(), prefer::hold))
         .route_layer(from_fn_with_state(app.clone(), access::gate))
         .method_not_allowed_fallback(async || Refusal::no_method())
         .fallback(async || Refusal::not_found("not found"))

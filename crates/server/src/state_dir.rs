@@ -4,8 +4,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
+use std::time::Duration;
 
 /// The directories, with their modes. Those that an instance's own ids must pass through let others through, but show
 /// them nothing.
@@ -59,6 +58,9 @@ pub enum StateDirError {
     },
 }
 
+/// How long the lock of a daemon that was killed a moment ago may outlive it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The state directory, as long as it is ours.
 pub struct StateDir {
     path: PathBuf,
@@ -106,11 +108,8 @@ fn lock(directory: &Path) -> Result<File, StateDirError> {
     let path = directory.join(LOCK);
     let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = opened.map_err(|cause| StateDirError::Lock { path: path.clone(), cause })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::Used { path: directory.to_owned() }),
-        Err(errno) => Err(StateDirError::Lock { path, cause: errno.into() }),
-    }
+    let taken = coffer_base::lock::exclusive(file, PATIENCE).map_err(|cause| StateDirError::Lock { path, cause })?;
+    taken.ok_or_else(|| StateDirError::Used { path: directory.to_owned() })
 }
 
 #[cfg(test)]

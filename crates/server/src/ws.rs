@@ -18,6 +18,6 @@ mod writer;
 pub use console::attach as attach_console;
 pub use exec::{Client, Plan, run as run_exec};
 pub use feed::feed;
-pub use handover::{Handover, HandoverUpgrade};
+pub use handover::{FILE, Handover, HandoverUpgrade, file as handed_file};
 pub use handshake::{Socket, Upgrade};
 pub use session::{Doors, Sessions};

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::FlockOperation;
 
 use crate::conn::Conn;
 use crate::error::StoreError;
@@ -27,6 +26,9 @@ const ALWAYS_CHECKED: u64 = 8 << 20;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
+/// How long the lock of a server that was killed a moment ago may outlive it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Makes the directory where it is missing, and takes it for this server. The returned file holds the lock.
 pub(crate) fn take_directory(directory: &Path) -> Result<File, StoreError> {
     let failed = |doing, path: &Path| {
@@ -41,11 +43,8 @@ pub(crate) fn take_directory(directory: &Path) -> Result<File, StoreError> {
     }
     let path = directory.join("lock");
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed("opening", &path))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Taken { directory: directory.to_owned() }),
-        Err(error) => Err(file_error("locking", path, error.into())),
-    }
+    let taken = coffer_base::lock::exclusive(lock, PATIENCE).map_err(|cause| file_error("locking", path, cause))?;
+    taken.ok_or_else(|| StoreError::Taken { directory: directory.to_owned() })
 }
 
 /// Opens the connection that writes, on a database that is sound and up to date.

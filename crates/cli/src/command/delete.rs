@@ -29,7 +29,7 @@ impl Delete {
             if self.interactive && !prompt::ask_bool(&format!("Delete {}?", target.name), false)? {
                 return Err(CliError::Declined);
             }
-            let client = app.client(target)?;
+            let client = &app.client(target)?.waiting();
             target.required("the instance's name")?;
             match target.split() {
                 (instance, Some(snapshot)) => {

@@ -1,18 +1,15 @@
 //! `export`: backups of instances as files.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use coffer_api::{InstanceBackupsPost, Operation, Timestamp};
-use coffer_client::Download;
+use coffer_client::WithFile;
 
+use super::destination::Destination;
 use crate::app::App;
 use crate::error::CliError;
-use crate::progress::Progress;
-use crate::render::decimal_size;
 use crate::target::Target;
 
 /// Write a backup of an instance to a file
@@ -34,6 +31,9 @@ pub(crate) struct Export {
     compression: String,
 }
 
+/// What stands before the progress.
+const WORKING: &str = "Backing up instance";
+
 /// How long the server keeps a backup whose download was cut.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
@@ -49,16 +49,27 @@ impl Export {
             compression_algorithm: self.compression,
             ..Default::default()
         };
-        let done = app.finish(client.create_backup(instance, &request).await?, "Backing up instance").await?;
-        let backup = backup_of(&done)?;
-        let target = self.target.unwrap_or_else(|| PathBuf::from(format!("{instance}.tar.gz")));
+        let mut target = Destination::open(self.target.unwrap_or_else(|| PathBuf::from(format!("{instance}.tar.gz"))))?;
+        let begun = match target.to_hand_over(client) {
+            Some(file) => client.back_up_to(instance, &request, file).await?,
+            None => None,
+        };
+        let pending = match begun {
+            Some(WithFile::Filled(pending)) => {
+                app.finish(pending, WORKING).await?;
+                return target.complete(app);
+            }
+            Some(WithFile::Kept(pending)) => pending,
+            None => client.create_backup(instance, &request).await?,
+        };
+        let backup = backup_of(&app.finish(pending, WORKING).await?)?;
         let fetched = match client.export_backup(instance, &backup).await {
-            Ok(body) => save(app, body, &target).await,
+            Ok(body) => target.fill(app, body).await,
             Err(error) => Err(error.into()),
         };
         app.finish(client.delete_backup(instance, &backup).await?, "").await?;
         fetched?;
-        told(app, &target)
+        target.complete(app)
     }
 }
 
@@ -72,30 +83,4 @@ pub(crate) fn backup_of(done: &Operation) -> Result<String, CliError> {
 /// When a backup that is made to be fetched goes by itself, should the download be cut.
 pub(crate) fn expiry() -> Timestamp {
     (SystemTime::now() + KEPT).into()
-}
-
-/// Says that a backup was written, unless it went to standard output.
-pub(crate) fn told(app: &App, target: &Path) -> Result<(), CliError> {
-    if target.as_os_str() == "-" { Ok(()) } else { app.note("Backup exported successfully!") }
-}
-
-/// Writes a backup that is downloaded to a file, or to standard output.
-pub(crate) async fn save(app: &App, mut body: Download, target: &Path) -> Result<(), CliError> {
-    let failed = |cause| CliError::File { file: target.to_owned(), cause };
-    let mut file: Box<dyn Write> = match target.as_os_str() == "-" {
-        true => Box::new(std::io::stdout()),
-        false => Box::new(File::create(target).map_err(failed)?),
-    };
-    let progress = Progress::new("Exporting the backup");
-    let shown = !app.globals.quiet && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let mut count = 0_i64;
-    while let Some(chunk) = body.chunk().await? {
-        file.write_all(&chunk).map_err(failed)?;
-        count += i64::try_from(chunk.len()).unwrap_or(0);
-        if shown {
-            progress.show(&decimal_size(count));
-        }
-    }
-    progress.clear();
-    file.flush().map_err(failed)
 }

@@ -9,6 +9,7 @@ mod console;
 mod copy;
 mod create;
 mod delete;
+mod destination;
 mod devices;
 mod exec;
 mod export;

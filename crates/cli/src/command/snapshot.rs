@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
-        let client = app.client(&self.instance)?;
+        let client = app.client(&self.instance)?.waiting();
         let instance = self.instance.required("the instance's name")?;
         let name = self.name.unwrap_or_default();
         if self.reuse {

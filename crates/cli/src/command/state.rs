@@ -2,7 +2,7 @@
 
 use clap::Args;
 use coffer_api::{InstanceStatePut, StatusCode};
-use coffer_client::{Client, ClientError};
+use coffer_client::{Client, ClientError, Pending};
 
 use super::console;
 use super::wait::Waiting;
@@ -91,7 +91,7 @@ impl Start {
     pub(crate) async fn run(self, app: &App) -> Result<i32, CliError> {
         let request = InstanceStatePut { action: "start".into(), timeout: -1, ..Default::default() };
         let stateless = self.stateless;
-        self.which.change(app, "start", request, async |client, name, request| awake(client, name, request, stateless).await).await?;
+        self.which.change(app, "start", request, async |client, name, request| wake(client, name, request, stateless).await).await?;
         let mut code = 0;
         for target in &self.which.instances {
             code = code.max(self.waiting.wait(app, app.client(target)?, &target.name).await?);
@@ -100,15 +100,21 @@ impl Start {
     }
 }
 
-/// Turns a start into what the instance needs: a paused one is woken, a stored state is restored.
-async fn awake(client: &Client, name: &str, request: &InstanceStatePut, stateless: bool) -> Result<InstanceStatePut, ClientError> {
+/// Starts an instance or wakes it. Our servers see what it needs; of others it is asked first: a paused one is woken, a
+/// stored state is restored.
+async fn wake(client: &Client, name: &str, request: &InstanceStatePut, stateless: bool) -> Result<Pending, ClientError> {
+    let wanted = InstanceStatePut { action: "start-or-unfreeze".into(), ..request.clone() };
+    match client.change_state(name, &wanted).await {
+        Err(ClientError::Refused { code: 400, .. }) => {}
+        begun => return begun,
+    }
     let instance = client.instance(name).await?.value;
     let mut request = request.clone();
     if instance.status_code == StatusCode::FROZEN {
         "unfreeze".clone_into(&mut request.action);
     }
     request.stateful = instance.stateful && !stateless;
-    Ok(request)
+    client.change_state(name, &request).await
 }
 
 impl Stop {
@@ -142,8 +148,8 @@ impl Resume {
     }
 }
 
-async fn same(_: &Client, _: &str, request: &InstanceStatePut) -> Result<InstanceStatePut, ClientError> {
-    Ok(request.clone())
+async fn same(client: &Client, name: &str, request: &InstanceStatePut) -> Result<Pending, ClientError> {
+    client.change_state(name, request).await
 }
 
 impl Which {
@@ -153,23 +159,23 @@ impl Which {
         app: &App,
         action: &'static str,
         request: InstanceStatePut,
-        fit: impl AsyncFn(&Client, &str, &InstanceStatePut) -> Result<InstanceStatePut, ClientError>,
+        begin: impl AsyncFn(&Client, &str, &InstanceStatePut) -> Result<Pending, ClientError>,
     ) -> Result<(), CliError> {
         if self.all {
             return app.finish(app.client(&Target::default())?.change_all_states(request).await?, "").await.map(drop);
         }
         // All changes are begun before the first is waited for, so they run side by side.
+        let single = self.instances.len() == 1;
         let mut begun = Vec::new();
         for target in &self.instances {
-            let begin = async {
+            let pending = async {
                 let client = app.client(target)?;
                 let name = target.required("the instance's name")?;
-                let request = fit(client, name, &request).await?;
-                Ok::<_, CliError>(client.change_state(name, &request).await?)
+                let begun = if single { begin(&client.waiting(), name, &request).await } else { begin(client, name, &request).await };
+                Ok::<_, CliError>(begun?)
             };
-            begun.push((target, begin.await));
+            begun.push((target, pending.await));
         }
-        let single = begun.len() == 1;
         let mut failed = false;
         for (target, pending) in begun {
             let done = match pending {

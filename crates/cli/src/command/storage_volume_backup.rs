@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use coffer_api::StorageVolumeBackupsPost;
+use coffer_client::WithFile;
 
+use super::destination::Destination;
 use super::{export, import};
 use crate::app::App;
 use crate::error::CliError;
@@ -52,6 +54,9 @@ enum Kind {
     Iso,
 }
 
+/// What stands before the progress.
+const WORKING: &str = "Backing up storage volume";
+
 impl Export {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         let client = app.client(&self.pool)?;
@@ -64,16 +69,27 @@ impl Export {
             compression_algorithm: self.compression,
             ..Default::default()
         };
-        let done = client.create_storage_volume_backup(pool, volume, &request).await?;
-        let backup = export::backup_of(&app.finish(done, "Backing up storage volume").await?)?;
-        let target = self.target.unwrap_or_else(|| PathBuf::from("backup.tar.gz"));
+        let mut target = Destination::open(self.target.unwrap_or_else(|| PathBuf::from("backup.tar.gz")))?;
+        let begun = match target.to_hand_over(client) {
+            Some(file) => client.back_up_storage_volume_to(pool, volume, &request, file).await?,
+            None => None,
+        };
+        let pending = match begun {
+            Some(WithFile::Filled(pending)) => {
+                app.finish(pending, WORKING).await?;
+                return target.complete(app);
+            }
+            Some(WithFile::Kept(pending)) => pending,
+            None => client.create_storage_volume_backup(pool, volume, &request).await?,
+        };
+        let backup = export::backup_of(&app.finish(pending, WORKING).await?)?;
         let fetched = match client.export_storage_volume_backup(pool, volume, &backup).await {
-            Ok(body) => export::save(app, body, &target).await,
+            Ok(body) => target.fill(app, body).await,
             Err(error) => Err(error.into()),
         };
         app.finish(client.delete_storage_volume_backup(pool, volume, &backup).await?, "").await?;
         fetched?;
-        export::told(app, &target)
+        target.complete(app)
     }
 }
 

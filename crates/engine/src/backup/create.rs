@@ -1,12 +1,13 @@
 //! Making a backup: a file in the state directory that holds all of an instance or volume.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use coffer_base::fault;
 use coffer_image::{Compressor, PackRequest, Packed};
 use coffer_model::{Backup, BackupName, BackupOwner, Time};
 use coffer_storage::Pool;
+use rustix::fs::{FileType, OFlags};
 
 use super::content::Room;
 use super::keep::News;
@@ -16,7 +17,7 @@ use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
 use crate::image::publish::shifted;
-use crate::operations::{OperationHandle, OperationView};
+use crate::operations::{NewOperation, OperationHandle, OperationView};
 use crate::request::CreateBackup;
 
 /// The stage under which packing reports its progress.
@@ -35,11 +36,7 @@ impl Engine {
             Some(name) => name.clone(),
             None => next_name(&taken)?,
         };
-        let words = match owner {
-            BackupOwner::Instance { .. } => "Backing up instance",
-            BackupOwner::Volume { .. } => "Backing up storage volume",
-        };
-        let new = super::operation(words, owner, &name);
+        let new = super::operation(words(owner), owner, &name);
         let (engine, caller, owner) = (self.clone(), caller.clone(), owner.clone());
         Ok(self.operations().spawn(new.by(&caller), move |operation| {
             engine.back_up(&owner, &name, &request, compressor, operation)?;
@@ -57,18 +54,9 @@ impl Engine {
         operation: &OperationHandle,
     ) -> Result<(), EngineError> {
         let cut = |cause| EngineError::system(format!("{owner}: backing it up"), cause);
-        let held = self.hold_to_pack(owner)?;
         let directory = self.ensure_backup_directory(owner)?;
         let file = files::unnamed(directory.as_fd()).map_err(cut)?;
-        let driver = self.driver_of(&held)?;
-        // Where the driver has no format of its own, a backup is as good as one in it.
-        let power = if request.optimized { driver.streams() } else { None };
-        let power = power.filter(|_| !ids_are_shifted(&held));
-        let room = power.map(|power| Room { power, directory: directory.as_fd() });
-        let packed = self.pack_held(held, request, compressor, file.as_fd(), room.as_ref(), operation)?;
-        if packed.skipped_sockets > 0 {
-            tracing::debug!("left {} sockets out of the backup of {owner}", packed.skipped_sockets);
-        }
+        let (packed, optimized) = self.pack_backup(owner, request, compressor, Some(directory.as_fd()), file.as_fd(), operation)?;
         rustix::fs::fdatasync(&file).map_err(|errno| cut(errno.into()))?;
         fault::point("backup.packed").map_err(cut)?;
         files::name(directory.as_fd(), file.as_fd(), name).map_err(cut)?;
@@ -78,7 +66,7 @@ impl Engine {
             created_at: Time::now(),
             expires_at: request.expires_at,
             without_snapshots: request.without_snapshots,
-            optimized: room.is_some(),
+            optimized,
             size: packed.size,
         };
         let recorded = self.inner.store.write(|tx| coffer_store::kept_backup::insert(tx, owner, &backup));
@@ -88,6 +76,61 @@ impl Engine {
         }
         self.inner.expiry.notify_one();
         fault::point("backup.recorded").map_err(cut)
+    }
+
+    /// Says what an operation needs to know that writes a backup into a file of the client's.
+    ///
+    /// # Errors
+    /// If there is no such instance or volume.
+    pub fn new_backup_to_file(&self, caller: &Caller, owner: &BackupOwner) -> Result<NewOperation, EngineError> {
+        self.backups(owner)?;
+        Ok(super::operation_on(words(owner), owner).by(caller))
+    }
+
+    /// Writes a backup into a file of the client's, also while an instance runs. It is not kept.
+    ///
+    /// # Errors
+    /// If that is no file open for writing, or the backup cannot be made; the file then holds its beginning.
+    pub fn back_up_to_file(
+        &self,
+        owner: &BackupOwner,
+        request: &CreateBackup,
+        file: &OwnedFd,
+        operation: &OperationHandle,
+    ) -> Result<(), EngineError> {
+        let cut = |errno: rustix::io::Errno| EngineError::system(format!("{owner}: backing it up"), errno);
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(file).map_err(cut)?.st_mode);
+        let access = rustix::fs::fcntl_getfl(file).map_err(cut)? & OFlags::ACCMODE;
+        // Whatever else it was could make the packer wait for somebody, while it holds the instance.
+        if kind != FileType::RegularFile || access == OFlags::RDONLY {
+            return Err(EngineError::Refused("what was handed over is no regular file that is open for writing".into()));
+        }
+        let compressor = self.compressor(request.compressor, "backups.compression_algorithm")?;
+        let directory = if request.optimized { Some(self.ensure_backup_directory(owner)?) } else { None };
+        self.pack_backup(owner, request, compressor, directory.as_ref().map(AsFd::as_fd), file.as_fd(), operation).map(drop)
+    }
+
+    /// Packs a backup; answers also whether it is in the storage driver's own format.
+    fn pack_backup(
+        &self,
+        owner: &BackupOwner,
+        request: &CreateBackup,
+        compressor: Compressor,
+        directory: Option<BorrowedFd<'_>>,
+        output: BorrowedFd<'_>,
+        operation: &OperationHandle,
+    ) -> Result<(Packed, bool), EngineError> {
+        let held = self.hold_to_pack(owner)?;
+        let driver = self.driver_of(&held)?;
+        // Where the driver has no format of its own, a backup is as good as one in it.
+        let power = if request.optimized { driver.streams() } else { None };
+        let power = power.filter(|_| !ids_are_shifted(&held));
+        let room = power.zip(directory).map(|(power, directory)| Room { power, directory });
+        let packed = self.pack_held(held, request, compressor, output, room.as_ref(), operation)?;
+        if packed.skipped_sockets > 0 {
+            tracing::debug!("left {} sockets out of the backup of {owner}", packed.skipped_sockets);
+        }
+        Ok((packed, room.is_some()))
     }
 
     fn driver_of(&self, held: &Held<'_>) -> Result<Arc<dyn Pool>, EngineError> {
@@ -124,6 +167,13 @@ impl Engine {
         drop(still);
         packed
         // The views go before the moment does.
+    }
+}
+
+fn words(owner: &BackupOwner) -> &'static str {
+    match owner {
+        BackupOwner::Instance { .. } => "Backing up instance",
+        BackupOwner::Volume { .. } => "Backing up storage volume",
     }
 }
 

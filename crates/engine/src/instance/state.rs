@@ -8,7 +8,7 @@ use crate::error::EngineError;
 use crate::events::Caller;
 use crate::operations::{NewOperation, OperationView};
 use crate::request::{Action, Scope, StateChange};
-use crate::{Detail, Engine};
+use crate::{Detail, Engine, InstanceView};
 
 impl Engine {
     /// Changes an instance's state in an operation.
@@ -23,6 +23,7 @@ impl Engine {
         change: StateChange,
     ) -> Result<OperationView, EngineError> {
         let loaded = self.load(project, name)?;
+        let change = suited(change, self.inner.cells.get(project, name).status());
         self.may_change(&loaded.instance, change.action)?;
         if matches!(change.action, Action::Start | Action::Restart) {
             loaded.may_start()?;
@@ -39,13 +40,18 @@ impl Engine {
     /// If the instances cannot be read.
     pub fn change_all_states(&self, caller: &Caller, project: &ProjectName, change: StateChange) -> Result<OperationView, EngineError> {
         let all = self.instances(&Scope::Project(project.clone()), Detail::Plain)?;
-        let fit: Vec<Instance> = all.into_iter().filter(|view| fits(view.status, change.action)).map(|view| view.instance).collect();
-        let urls = fit.iter().map(|instance| format!("/1.0/instances/{}", instance.name)).collect();
+        let suit = |view: InstanceView| {
+            let change = suited(change, view.status);
+            fits(view.status, change.action).then_some((view.instance, change))
+        };
+        let fit: Vec<(Instance, StateChange)> = all.into_iter().filter_map(suit).collect();
+        let urls = fit.iter().map(|(instance, _)| format!("/1.0/instances/{}", instance.name)).collect();
         let new = NewOperation::task(description(change.action), project, [("instances", urls)].into());
         let (engine, caller) = (self.clone(), caller.clone());
         Ok(self.operations().spawn(new.by(&caller), move |_| {
             let failed: Vec<String> = std::thread::scope(|scope| {
-                let changes: Vec<_> = fit.iter().map(|instance| scope.spawn(|| engine.apply_state(instance, change, &caller))).collect();
+                let changes: Vec<_> =
+                    fit.iter().map(|(instance, change)| scope.spawn(|| engine.apply_state(instance, *change, &caller))).collect();
                 let results = changes.into_iter().filter_map(|change| change.join().ok());
                 results.filter_map(|result| result.err().map(|error| coffer_base::chain(&error))).collect()
             });
@@ -102,6 +108,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Turns a start into what an instance in this state needs to run.
+fn suited(change: StateChange, status: Status) -> StateChange {
+    if change.or_unfreeze && status == Status::Frozen { StateChange { action: Action::Unfreeze, ..change } } else { change }
 }
 
 fn fits(status: Status, action: Action) -> bool {

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::header;
 use axum::routing::get;
 use coffer_api::Timestamp;
-use coffer_engine::{CreateBackup, Engine, EngineError};
+use coffer_engine::{Class, CreateBackup, Engine, EngineError};
 use coffer_model::{Backup, BackupName, BackupOwner};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{Named, Parameters, Peer, Recursion, Wire};
 use crate::refusal::Refusal;
+use crate::ws::{FILE, handed_file};
 
 /// Of what the backups of a path are.
 pub trait Owner: FromRequestParts<App, Rejection = Refusal> + Send + 'static {
@@ -34,6 +35,9 @@ pub trait Owner: FromRequestParts<App, Rejection = Refusal> + Send + 'static {
 
     /// Reads what is to be made.
     fn wanted(body: &Self::Post) -> Result<CreateBackup, Refusal>;
+
+    /// Whether the client hands over the file that it goes into.
+    fn to_file(body: &Self::Post) -> bool;
 
     /// Reads a new name.
     fn renamed(body: &Self::Rename) -> &str;
@@ -77,7 +81,39 @@ async fn list<O: Owner>(State(app): State<App>, of: O, parameters: Parameters) -
 /// `POST …/backups`.
 async fn create<O: Owner>(State(app): State<App>, peer: Peer, of: O, Wire(body): Wire<O::Post>) -> Answer {
     let wanted = O::wanted(&body)?;
+    if O::to_file(&body) && peer.is_local() {
+        return to_file(app, peer, of, wanted).await;
+    }
     let view = app.run(move |engine| engine.create_backup(&peer.caller, &of.owner(engine)?, wanted)).await?;
+    envelope::accepted(&view)
+}
+
+/// Makes a backup in the file that the client hands over, which spares it the download and the server the room.
+async fn to_file<O: Owner>(app: App, peer: Peer, of: O, wanted: CreateBackup) -> Answer {
+    let doors = app.handovers.open(&[FILE])?;
+    let (owner, mut new) = app
+        .run(move |engine| {
+            let owner = of.owner(engine)?;
+            let new = engine.new_backup_to_file(&peer.caller, &owner)?;
+            Ok((owner, new))
+        })
+        .await?;
+    new.class = Class::Websocket;
+    new.metadata.insert("fds".to_owned(), doors.secrets().into());
+    let operation = app.engine.operations().begin(new);
+    let view = operation.view();
+    tokio::spawn(async move {
+        let file = match handed_file(doors).await {
+            Ok(file) => file,
+            Err(error) => return operation.finish(Err(error)),
+        };
+        let engine = app.engine.clone();
+        tokio::task::spawn_blocking(move || {
+            let done = engine.back_up_to_file(&owner, &wanted, &file, &operation);
+            drop(file);
+            operation.finish(done);
+        });
+    });
     envelope::accepted(&view)
 }
 

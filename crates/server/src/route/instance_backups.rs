@@ -61,6 +61,10 @@ impl Owner for OfInstance {
         backups::wanted(&body.name, body.expires_at, without_snapshots, body.optimized_storage, &body.compression_algorithm)
     }
 
+    fn to_file(body: &InstanceBackupsPost) -> bool {
+        body.local_file
+    }
+
     fn renamed(body: &InstanceBackupPost) -> &str {
         &body.name
     }

@@ -39,19 +39,22 @@ async fn replace(
     envelope::accepted(&view)
 }
 
+/// The action by which our client says "let it run" without asking first what the instance does.
+const START_OR_UNFREEZE: &str = "start-or-unfreeze";
+
 /// Reads a change of state. A stop that may take no time at all is a kill.
 ///
 /// # Errors
 /// If there is no such action, or state is to be kept or restored.
 pub fn change(body: &InstanceStatePut) -> Result<StateChange, Refusal> {
     let action = match body.action.as_str() {
-        "start" => Action::Start,
+        "start" | START_OR_UNFREEZE => Action::Start,
         "stop" => Action::Stop,
         "restart" => Action::Restart,
         "freeze" => Action::Freeze,
         "unfreeze" => Action::Unfreeze,
         other => {
-            let words = "start, stop, restart, freeze or unfreeze";
+            let words = "start, stop, restart, freeze, unfreeze or start-or-unfreeze";
             return Err(Refusal::bad_request(format!("invalid action {other:?}: it must be {words}")));
         }
     };
@@ -60,7 +63,8 @@ pub fn change(body: &InstanceStatePut) -> Result<StateChange, Refusal> {
     }
     let stops = matches!(action, Action::Stop | Action::Restart);
     let timeout = u64::try_from(body.timeout).ok().map(Duration::from_secs);
-    Ok(StateChange { action, timeout, force: body.force || (stops && timeout == Some(Duration::ZERO)) })
+    let or_unfreeze = body.action == START_OR_UNFREEZE;
+    Ok(StateChange { action, or_unfreeze, timeout, force: body.force || (stops && timeout == Some(Duration::ZERO)) })
 }
 
 #[cfg(test)]
@@ -71,6 +75,7 @@ mod tests {
     fn check(body: &str, expect: &str) {
         let body = serde_json::from_str(body).unwrap();
         let got = match change(&body) {
+            Ok(change) if change.or_unfreeze => format!("{:?} or unfreeze", change.action),
             Ok(change) => format!("{:?} {:?} {}", change.action, change.timeout, change.force),
             Err(refusal) => refusal.to_string(),
         };
@@ -84,7 +89,8 @@ mod tests {
         check(r#"{"action":"stop","timeout":0}"#, "Stop Some(0ns) true");
         check(r#"{"action":"stop","timeout":30}"#, "Stop Some(30s) false");
         check(r#"{"action":"freeze","timeout":0}"#, "Freeze Some(0ns) false");
+        check(r#"{"action":"start-or-unfreeze"}"#, "Start or unfreeze");
         check(r#"{"action":"start","stateful":true}"#, "stateful starts and stops are not supported yet");
-        check(r#"{"action":"jump"}"#, "invalid action \"jump\": it must be start, stop, restart, freeze or unfreeze");
+        check(r#"{"action":"jump"}"#, "invalid action \"jump\": it must be start, stop, restart, freeze, unfreeze or start-or-unfreeze");
     }
 }

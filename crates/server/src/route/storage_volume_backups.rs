@@ -66,6 +66,10 @@ impl Owner for OfVolume {
         backups::wanted(&body.name, body.expires_at, body.volume_only, body.optimized_storage, &body.compression_algorithm)
     }
 
+    fn to_file(body: &StorageVolumeBackupsPost) -> bool {
+        body.local_file
+    }
+
     fn renamed(body: &StorageVolumeBackupPost) -> &str {
         &body.name
     }

@@ -1,5 +1,5 @@
-//! Running a command on pipes that the client hands over: then no byte of its streams passes through the daemon, and the
-//! command lives on without it.
+//! What clients on the same host hand over: the pipes of a command, no byte of whose streams then passes through the daemon, so
+//! that it lives on without it; and the file that a backup goes into.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -25,6 +25,9 @@ use crate::refusal::Refusal;
 
 /// The protocol's name in the `Upgrade` header.
 const PROTOCOL: &str = "coffer-pipes";
+
+/// The name of the door that a single file comes through.
+pub const FILE: &str = "file";
 
 /// The longest control message.
 const LONGEST_LINE: u64 = 4096;
@@ -89,6 +92,24 @@ pub async fn run(
     Ok(code)
 }
 
+/// Takes the one file that a client hands over.
+///
+/// # Errors
+/// If it does not come in time, or the connection cannot carry it.
+pub async fn file(mut doors: Doors<Handover>) -> Result<OwnedFd, EngineError> {
+    let refused = |text: String| EngineError::Refused(text);
+    let [Handover(stream)] = doors.wait_for([FILE]).await.map_err(|error| refused(error.to_string()))?;
+    let received = tokio::time::timeout(PATIENCE, receive(&stream)).await;
+    let (_, mut writer) = stream.into_split();
+    let Some([file]) = received.ok().flatten() else {
+        let text = "no file came over the connection".to_owned();
+        tell(&mut writer, &PipesMessage::Refused(text.clone())).await;
+        return Err(refused(text));
+    };
+    tell(&mut writer, &PipesMessage::Running).await;
+    Ok(file)
+}
+
 /// Waits for the command's end and does meanwhile what the client says.
 async fn follow(
     target: &Target,
@@ -112,8 +133,8 @@ async fn follow(
     }
 }
 
-/// Takes the three pipes off the connection; `None` if it brings none.
-async fn receive(stream: &UnixStream) -> Option<[OwnedFd; 3]> {
+/// Takes so many descriptors off the connection; `None` if it brings none, or others.
+async fn receive<const N: usize>(stream: &UnixStream) -> Option<[OwnedFd; N]> {
     let mut byte = [0];
     let received = stream.async_io(Interest::READABLE, || coffer_sys::socket::receive_with(stream.as_fd(), &mut byte)).await;
     received.ok().and_then(|(_, fds)| fds.try_into().ok())
