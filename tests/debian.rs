@@ -28,7 +28,7 @@ fn boots(release: Release, driver: &str) -> Option<Daemon> {
 
 /// Waits for the end of the boot and returns what systemd thinks of it.
 #[track_caller]
-fn boot(daemon: &Daemon, name: &str) -> Done {
+pub fn boot(daemon: &Daemon, name: &str) -> Done {
     // systemctl waits for the boot's end, but not for the bus that it asks by.
     let bus = || daemon.coffer(["exec", name, "--", "test", "-S", "/run/dbus/system_bus_socket"]).run().code == 0;
     assert!(daemon.eventually(bus), "no bus: {}", daemon.coffer(["console", name, "--show-log"]).run());

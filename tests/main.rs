@@ -40,6 +40,7 @@ mod limits;
 mod lxcfs;
 mod lxd_archives;
 mod metrics;
+mod nesting;
 mod network;
 mod network_projects;
 mod oci;

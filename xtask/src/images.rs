@@ -1,6 +1,6 @@
 //! Making test images by hand.
 
-use coffer_test_images::{Image, Release, busybox, cloud, debian, have_cloud, have_debian};
+use coffer_test_images::{Image, Release, busybox, cloud, debian, have_cloud, have_debian, have_nesting, nesting};
 
 use crate::Outcome;
 use crate::run::build_directory;
@@ -10,7 +10,7 @@ use crate::run::build_directory;
 /// # Errors
 /// An unknown name, or a tool's failure.
 pub fn make(names: &[&str]) -> Outcome {
-    let all = ["busybox", "bookworm", "trixie", "cloud"];
+    let all = ["busybox", "bookworm", "trixie", "cloud", "nesting"];
     let cache = build_directory()?.join("images");
     for name in if names.is_empty() { &all[..] } else { names } {
         let image = match *name {
@@ -20,6 +20,12 @@ pub fn make(names: &[&str]) -> Outcome {
                     println!("Making the image cloud; mmdebstrap takes about a minute.");
                 }
                 cloud(&cache)
+            }
+            "nesting" => {
+                if !have_nesting(&cache) {
+                    println!("Making the image nesting; mmdebstrap takes a minute or two.");
+                }
+                nesting(&cache)
             }
             other => {
                 let release = Release::ALL.into_iter().find(|release| release.name() == other);

@@ -51,7 +51,7 @@ fn make_images() {
     if !installed("mmdebstrap") {
         println!("No mmdebstrap: the Debian images are not made, and tests that need them will be skipped.");
     }
-    for name in ["busybox", "bookworm", "trixie", "cloud"] {
+    for name in ["busybox", "bookworm", "trixie", "cloud", "nesting"] {
         if let Err(error) = images::make(&[name]) {
             println!("{error}\nTests that need the image {name} will be skipped.");
         }

@@ -7,6 +7,7 @@ mod busybox;
 mod cache;
 mod cloud;
 mod debian;
+mod nesting;
 mod tool;
 
 use std::path::{Path, PathBuf};
@@ -70,6 +71,20 @@ pub fn cloud(cache: &Path) -> Result<Image, ImageError> {
 #[must_use]
 pub fn have_cloud(cache: &Path) -> bool {
     cache::find(cache, "cloud", &cloud::recipe()).is_some()
+}
+
+/// Makes the Debian image with Docker and Podman, or finds it made; takes a minute or two and the distribution's mirrors.
+///
+/// # Errors
+/// A missing tool or a failed one, by name.
+pub fn nesting(cache: &Path) -> Result<Image, ImageError> {
+    cache::ensure(cache, "nesting", &nesting::recipe(), nesting::make)
+}
+
+/// Says whether [`nesting`] would find its image made.
+#[must_use]
+pub fn have_nesting(cache: &Path) -> bool {
+    cache::find(cache, "nesting", &nesting::recipe()).is_some()
 }
 
 /// Finds the folder where images are kept: `images` in the build directory that the running program was built into.

@@ -46,6 +46,16 @@ pub fn cloud() -> Option<Image> {
     coffer_test_images::cloud(&cache()).ok()
 }
 
+/// Returns the Debian image with Docker and Podman if it is made already; else says that the test is skipped.
+#[must_use]
+pub fn nesting() -> Option<Image> {
+    if !coffer_test_images::have_nesting(&cache()) {
+        skipped("the image nesting is not made; `cargo xtask images nesting` makes it");
+        return None;
+    }
+    coffer_test_images::nesting(&cache()).ok()
+}
+
 /// The folder where images are kept.
 fn cache() -> PathBuf {
     match std::env::var_os("COFFER_TEST_IMAGES") {

@@ -64,7 +64,7 @@ impl Plan {
         let intercept = seccomp::intercepted(&spec.security, &spec.idmap);
         let code = seccomp::filter(&spec.security, intercept).map_err(|error| Failed::new(Stage::Seccomp, error.to_string()))?;
         let (filter, arrivals) = Filter::new(code, intercept.any())?;
-        let view = CgroupView::choose(group, &looked_at);
+        let view = CgroupView::choose(group, &looked_at, spec);
         let halt_signal = spec.halt_signal.unwrap_or_else(|| halt_signal(&looked_at, &spec.init.argv));
         if let Some(label) = &spec.security.label {
             crate::lsm::check(label).map_err(|text| Failed::new(Stage::Label, text))?;

@@ -1,5 +1,6 @@
 //! How control groups are shown inside.
 
+use coffer_runtime_spec::{IdMap, Spec};
 use coffer_sys::path::Root;
 
 use crate::cgroup::{Group, Version};
@@ -33,13 +34,22 @@ pub(crate) enum Shown {
 /// The first systemd that does not run on version 1.
 const NO_VERSION_1: u32 = 256;
 
+/// The first systemd whose private library tells its version and that runs on version 2 alone, as `systemd-nspawn` has it.
+const VERSION_2: u32 = 231;
+
+/// Where systemd's program is.
+const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
+
 impl CgroupView {
-    /// Chooses by what the host has, and by what the root's systemd can do.
-    pub(crate) fn choose(group: &Group, root: &Root) -> Self {
+    /// Chooses by what the host has, by what the root's systemd can do, and by whether containers run inside.
+    pub(crate) fn choose(group: &Group, root: &Root, spec: &Spec) -> Self {
         let hierarchies = || group.members().iter().map(|member| &member.hierarchy);
         let unified = group.unified().is_some();
         let alone = hierarchies().all(|hierarchy| hierarchy.version() == Version::V2);
-        if unified && (alone || systemd_version(root).is_some_and(|version| version >= NO_VERSION_1)) {
+        // The controllers of version 1 are not the instance's to make groups in, and whatever runs containers wants to in each
+        // that it sees: so it sees the one tree that can be handed to it. Host's root writes to those of version 1 anyway.
+        let runs_containers = spec.security.nesting && matches!(spec.idmap, IdMap::Mapped { .. });
+        if unified && (alone || Systemd::of(root).wants_version_2(runs_containers)) {
             return Self::Unified;
         }
         let shown = hierarchies().map(|hierarchy| match hierarchy.version() {
@@ -47,6 +57,36 @@ impl CgroupView {
             Version::V2 => Shown::V2 { directory: "unified".to_owned() },
         });
         Self::Each(shown.collect())
+    }
+}
+
+/// The systemd of a root file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Systemd {
+    /// There is none.
+    Absent,
+    /// One from before its version could be told.
+    Old,
+    /// One of this version.
+    Version(u32),
+}
+
+impl Systemd {
+    fn of(root: &Root) -> Self {
+        match systemd_version(root) {
+            Some(version) => Self::Version(version),
+            None if SYSTEMD.iter().any(|path| root.handle(path).is_ok()) => Self::Old,
+            None => Self::Absent,
+        }
+    }
+
+    /// Says whether the version 2 tree alone is shown where the host has both.
+    fn wants_version_2(self, runs_containers: bool) -> bool {
+        match self {
+            Self::Absent => runs_containers,
+            Self::Old => false,
+            Self::Version(version) => version >= if runs_containers { VERSION_2 } else { NO_VERSION_1 },
+        }
     }
 }
 
@@ -74,6 +114,16 @@ fn library_version(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn version_2_alone_is_for_those_who_need_it_and_can() {
+        let answers = |systemd: Systemd| (systemd.wants_version_2(false), systemd.wants_version_2(true));
+        assert_eq!(answers(Systemd::Absent), (false, true));
+        assert_eq!(answers(Systemd::Old), (false, false));
+        assert_eq!(answers(Systemd::Version(230)), (false, false));
+        assert_eq!(answers(Systemd::Version(252)), (false, true));
+        assert_eq!(answers(Systemd::Version(257)), (true, true));
+    }
 
     #[test]
     fn versions_are_in_library_names() {
