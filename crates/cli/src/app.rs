@@ -48,8 +48,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(globals: Globals, family: Family) -> Result<App, CliError> {
-        let remotes = Remotes::load(family)?;
+    pub(crate) fn new(globals: Globals, family: Family, remotes: Remotes) -> App {
         let clients = remotes.all().keys().map(|name| (name.clone(), OnceCell::new())).collect();
         let program = match family {
             Family::Coffer => "coffer",
@@ -58,7 +57,7 @@ impl App {
         let of_remote = remotes.named("local").map(|(_, remote)| remote.project.clone()).unwrap_or_default();
         let project = if globals.project.is_empty() { &of_remote } else { &globals.project };
         let local = traced(Client::new(Endpoint::local(family), project), &globals);
-        Ok(App { globals, program, local, remotes, clients, interrupts: Interrupts::default() })
+        App { globals, program, local, remotes, clients, interrupts: Interrupts::default() }
     }
 
     /// Returns the client of the local server.

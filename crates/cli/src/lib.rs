@@ -30,6 +30,7 @@ use coffer_base::chain::chain;
 use crate::app::App;
 use crate::error::CliError;
 use crate::personality::Personality;
+use crate::remotes::Remotes;
 
 /// Runs the command with the process's arguments and exits with its code.
 pub fn main() -> ! {
@@ -43,7 +44,9 @@ pub fn main() -> ! {
 }
 
 fn run(arguments: &[OsString], family: coffer_client::Family) -> i32 {
-    let arguments = aliases::expand(arguments, &command::known_aliases(family));
+    // A configuration that cannot be read has no words of the user's own; the error is told when the words are understood.
+    let remotes = Remotes::load(family);
+    let arguments = aliases::expand(arguments, &remotes.as_ref().map(Remotes::aliases).unwrap_or_default());
     let cli = match grammar::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -55,7 +58,7 @@ fn run(arguments: &[OsString], family: coffer_client::Family) -> i32 {
         Ok(runtime) => runtime,
         Err(cause) => return report_code(Err(CliError::Terminal { cause })),
     };
-    let app = match App::new(cli.globals, family) {
+    let app = match remotes.map(|remotes| App::new(cli.globals, family, remotes)) {
         Ok(app) => app,
         Err(error) => return report_code(Err(error)),
     };

@@ -7,7 +7,6 @@ use clap::Subcommand;
 use crate::app::App;
 use crate::editor::edit;
 use crate::error::CliError;
-use crate::remotes::Remotes;
 use crate::render::{Format, Table, render_list, yaml};
 
 /// Your own words for commands
@@ -110,9 +109,4 @@ fn free(aliases: &BTreeMap<String, String>, alias: &str) -> Result<(), CliError>
 fn take(aliases: &mut BTreeMap<String, String>, alias: &str) -> Result<String, CliError> {
     let missing = || CliError::NoSuch { object: "your configuration".into(), what: "alias", name: alias.to_owned() };
     aliases.remove(alias).ok_or_else(missing)
-}
-
-/// The aliases of whoever calls, for the first look at a command line. A file that cannot be read is complained of by who needs it.
-pub(crate) fn known(family: coffer_client::Family) -> BTreeMap<String, String> {
-    Remotes::load(family).map(|remotes| remotes.aliases()).unwrap_or_default()
 }

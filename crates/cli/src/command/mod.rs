@@ -51,8 +51,6 @@ mod warning;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 
-pub(crate) use alias::known as known_aliases;
-
 use crate::app::App;
 use crate::error::CliError;
 
