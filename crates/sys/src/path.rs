@@ -3,15 +3,22 @@
 //! Paths that a container, an image, a backup or a caller of the API chose are always a [`Root`] and a path in it. A
 //! leading `/` and `..` end at the root, symbolic links are resolved inside it, and magic links of `/proc` are refused.
 
+mod handle;
+mod remove;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timestamps, Uid};
 use rustix::io::Errno;
+
+pub use handle::{kind_of, openat2, own_link, reopen};
 
 /// A directory that no walk leaves.
 #[derive(Debug)]
@@ -319,7 +326,7 @@ impl Root {
     /// `EBUSY` if something in it is a mount point, `EROFS`, `EPERM` for immutable files.
     pub fn remove_all(&self, path: impl AsRef<Path>) -> io::Result<()> {
         match self.parent(path.as_ref()) {
-            Ok((dir, name)) => remove_tree(dir.as_fd(), name),
+            Ok((dir, name)) => remove::tree(dir.as_fd(), name),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
@@ -439,238 +446,5 @@ impl Root {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
-    }
-}
-
-/// Opens a path below a directory, asking again where the kernel is unsure.
-///
-/// A `..` (or a link with one) in a walk that must not leave its directory fails with `EAGAIN` when anybody on the whole
-/// machine renamed a directory or mounted something during the walk. That says nothing of this path, so everything of ours
-/// opens by this function.
-///
-/// # Errors
-/// Those of openat2(2); `EAGAIN` when the machine does not come to rest in a thousand walks.
-///
-/// Source: openat2(2), "ERRORS".
-pub fn openat2(dir: impl AsFd, path: impl rustix::path::Arg, flags: OFlags, mode: Mode, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    path.into_with_c_str(|path| {
-        for _ in 0..1000 {
-            #[expect(clippy::disallowed_methods, reason = "the place that asks again")]
-            match rustix::fs::openat2(&dir, path, flags, mode, resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return other,
-            }
-        }
-        Err(Errno::AGAIN)
-    })
-}
-
-/// Opens again what a handle (`O_PATH`) stands for, with other access.
-///
-/// # Errors
-/// `EACCES`, `EROFS`; `ELOOP` for a link.
-///
-/// Source: proc(5), `/proc/self/fd`.
-pub fn reopen(handle: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(own_link(handle), access | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?)
-}
-
-/// Says what kind of file this is.
-#[must_use]
-pub fn kind_of(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode)
-}
-
-/// The path by which this process reaches what a descriptor is open on, whatever its name means by now.
-///
-/// Source: proc(5), `/proc/self/fd`.
-#[must_use]
-pub fn own_link(handle: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", handle.as_raw_fd())
-}
-
-/// How deep a tree is removed in place; what is deeper is first moved up, so that descriptors do not run out.
-const DEEP: usize = 100;
-
-fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // Linux says EISDIR for a directory, other systems and some file systems EPERM.
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let top = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    let mut moved = 0;
-    loop {
-        let before = moved;
-        empty_dir(top.as_fd(), top.as_fd(), 0, &mut moved)?;
-        // What was moved up lies in the top directory under new names; it may itself be deep again.
-        if moved == before {
-            break;
-        }
-    }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn empty_dir(top: BorrowedFd<'_>, dir: BorrowedFd<'_>, depth: usize, moved: &mut u64) -> io::Result<()> {
-    let names: Vec<CString> =
-        Dir::read_from(dir)?.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>()?;
-    for name in names.iter().filter(|name| name.as_c_str() != c"." && name.as_c_str() != c"..") {
-        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => continue,
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if depth >= DEEP {
-            move_up(dir, name, top, moved)?;
-            continue;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let below = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-        empty_dir(top, below.as_fd(), depth + 1, moved)?;
-        match rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Moves `name` to the top directory under a name that is free there.
-fn move_up(dir: BorrowedFd<'_>, name: &CString, top: BorrowedFd<'_>, moved: &mut u64) -> io::Result<()> {
-    loop {
-        *moved += 1;
-        match rustix::fs::renameat_with(dir, name, top, format!(".coffer-removed-{moved}"), RenameFlags::NOREPLACE) {
-            Err(Errno::EXIST) => {}
-            other => return Ok(other?),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("coffer-path-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(path.join("root/etc")).unwrap();
-            std::fs::write(path.join("secret"), "outside").unwrap();
-            Self(path)
-        }
-
-        fn root(&self) -> Root {
-            Root::open(self.0.join("root")).unwrap()
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    #[track_caller]
-    fn check_errno<T>(result: io::Result<T>, expect: i32) {
-        let got = result.map(|_| 0).unwrap_or_else(|error| error.raw_os_error().unwrap_or(-1));
-        assert_eq!(got, expect);
-    }
-
-    #[test]
-    fn nothing_leads_out() {
-        let place = Place::new("out");
-        let root = place.root();
-        root.symlink("../secret", "up").unwrap();
-        root.symlink(place.0.join("secret"), "absolute").unwrap();
-        root.symlink("/proc/self/root/etc/hostname", "magic").unwrap();
-        for path in ["../secret", "/../secret", "up", "absolute", "etc/../../secret", "magic"] {
-            check_errno(root.read(path, 100), libc::ENOENT);
-        }
-        std::fs::write(place.0.join("root/secret"), "inside").unwrap();
-        assert_eq!(root.read("../secret", 100).unwrap(), b"inside");
-        assert_eq!(root.read("up", 100).unwrap(), b"inside");
-        check_errno(root.strict().unwrap().read("up", 100), libc::ELOOP);
-        check_errno(Root::open("/proc/self").unwrap().read("cwd/x", 1), libc::ELOOP);
-    }
-
-    #[test]
-    fn files_are_made_read_replaced_renamed_and_removed() {
-        let place = Place::new("files");
-        let root = place.root();
-        root.create_dir_all("a/b/c", 0o755).unwrap();
-        root.create_file("a/b/f", 0o600).unwrap().write_all(b"one").unwrap();
-        check_errno(root.create_file("a/b/f", 0o600), libc::EEXIST);
-        root.replace_file("a/b/f", b"two", 0o640).unwrap();
-        assert_eq!(root.read("a/b/f", 3).unwrap(), b"two");
-        check_errno(root.read("a/b/f", 2), libc::EFBIG);
-        assert_eq!(root.metadata("a/b/f").unwrap().st_mode & 0o777, 0o640);
-        root.rename("a/b/f", "g").unwrap();
-        root.create_file("h", 0o600).unwrap();
-        check_errno(root.rename_new("g", "h"), libc::EEXIST);
-        root.exchange("g", "h").unwrap();
-        assert_eq!(root.read("h", 9).unwrap(), b"two");
-        root.change_mode("h", 0o400).unwrap();
-        let mut names: Vec<_> = root.entries("/").unwrap().into_iter().map(|entry| entry.name).collect();
-        names.sort();
-        assert_eq!(names, ["a", "etc", "g", "h"]);
-        root.remove_all("a").unwrap();
-        root.remove_all("nothing/there").unwrap();
-        assert!(!root.exists("a"));
-    }
-
-    #[test]
-    fn pipes_and_directories_are_not_opened_as_files() {
-        let place = Place::new("kinds");
-        let root = place.root();
-        root.make_node("pipe", FileType::Fifo, 0o600, 0, 0).unwrap();
-        check_errno(root.open_file("pipe"), libc::EINVAL);
-        check_errno(root.open_file("etc"), libc::EINVAL);
-        check_errno(root.create_dir("..", 0o755), libc::EINVAL);
-        check_errno(root.remove_dir("/"), libc::EINVAL);
-    }
-
-    #[test]
-    fn very_deep_trees_are_removed_and_links_are_not_followed() {
-        let place = Place::new("deep");
-        let root = place.root();
-        root.create_dir("deep", 0o755).unwrap();
-        let mut at = root.dir("deep").unwrap();
-        for _ in 0..700 {
-            at.create_dir("d", 0o755).unwrap();
-            at = at.dir("d").unwrap();
-        }
-        at.symlink(place.0.as_path(), "link").unwrap();
-        root.remove_all("deep").unwrap();
-        assert!(!root.exists("deep"));
-        assert!(place.0.join("secret").exists());
-    }
-
-    #[test]
-    fn renames_elsewhere_do_not_make_a_walk_fail() {
-        let place = Place::new("renames");
-        let root = place.root();
-        root.symlink("../../..", "up").unwrap();
-        let (one, other) = (place.0.join("one"), place.0.join("other"));
-        std::fs::create_dir_all(one.join("moving")).unwrap();
-        std::fs::create_dir(&other).unwrap();
-        let done = std::sync::atomic::AtomicBool::new(false);
-        let relaxed = std::sync::atomic::Ordering::Relaxed;
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(relaxed) {
-                    std::fs::rename(one.join("moving"), other.join("moving")).unwrap();
-                    std::fs::rename(other.join("moving"), one.join("moving")).unwrap();
-                }
-            });
-            let results: Vec<_> = (0..20_000).map(|_| root.handle("up/etc/../up/etc").map(drop)).collect();
-            done.store(true, relaxed);
-            assert_eq!(results.iter().filter_map(|result| result.as_ref().err()).map(ToString::to_string).next(), None);
-        });
     }
 }
