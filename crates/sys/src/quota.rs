@@ -131,7 +131,11 @@ pub fn set_project(file: BorrowedFd<'_>, project: u32, inherit: bool) -> io::Res
 pub fn project_usage(any: BorrowedFd<'_>, project: u32) -> io::Result<ProjectUsage> {
     let mut block = Block::default();
     // SAFETY: Q_GETQUOTA writes one if_dqblk, which `block` is.
-    unsafe { quotactl(any, GET_QUOTA, project, &mut block) }?;
+    match unsafe { quotactl(any, GET_QUOTA, project, &mut block) } {
+        // xfs says so of a project that it has never heard of.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ProjectUsage::default()),
+        read => read?,
+    }
     let limit = (block.hard_limit != 0).then_some(block.hard_limit * LIMIT_UNIT);
     Ok(ProjectUsage { used: block.space, limit })
 }

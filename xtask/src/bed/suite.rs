@@ -19,9 +19,10 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], bool);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 11] = [
+const ALL: [Row; 12] = [
     ("lvm", "conformance", LVM, &[], false),
     ("zfs", "conformance", ZFS, &[], false),
+    ("quotas", "conformance", QUOTAS, &[], false),
     ("instances", "end_to_end", &["on_drivers::an_instance", "on_drivers::a_"], PRODUCT, false),
     ("recovery", "end_to_end", &["on_drivers::everything_comes_back"], PRODUCT, false),
     // They say how much that is.
@@ -80,6 +81,9 @@ const LVM: &[&str] = &[
     "lvm_thin_in_file_with_btrfs::delete_pool",
     "killed::lvm",
 ];
+
+/// Directories on file systems that enforce project quotas, which takes a kernel that has them.
+const QUOTAS: &[&str] = &["dir_on_ext4_with_quotas::", "overlay_on_ext4_with_quotas::", "overlay_on_xfs_with_quotas::"];
 
 /// The programs of the product, and the one that holds a test's daemon.
 const PRODUCT: &[&str] = &["cofferd", "coffer", "coffer-monitor", "coffer-unpack", "coffer-files", "coffer-test-pen"];

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coffer_base::{Bytes, Progress, chain};
@@ -467,7 +467,7 @@ fn sizes_are_enforced_or_said_to_be_ignored(pool: &dyn Pool, _: &PoolSpec) {
         }
     }
     let big = path(pool, &volume).join("big");
-    let error = fs::write(&big, noise()).and_then(|()| fs::File::open(&big)?.sync_all()).unwrap_err();
+    let error = write_within_limits(&big).unwrap_err();
     assert!(matches!(error.kind(), std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::StorageFull), "{error}");
     fs::remove_file(&big).unwrap();
     // Nobody else is hurt, and the limit stays through a restore and goes when asked.
@@ -485,6 +485,20 @@ fn sizes_are_enforced_or_said_to_be_ignored(pool: &dyn Pool, _: &PoolSpec) {
     assert!(limit.is_none_or(|limit| limit > 96 << 20), "{limit:?}");
     fs::write(path(pool, &volume).join("big"), noise()).unwrap();
     delete(pool, &[&volume.snapshot(&name("s0")), &volume, &other]);
+}
+
+/// Writes [`noise`] to disk as a process of an instance would: whoever has `CAP_SYS_RESOURCE` on the host is above the limits
+/// of ext4.
+///
+/// Source: `ignore_hardlimit` in the kernel's fs/quota/dquot.c.
+pub fn write_within_limits(path: &Path) -> std::io::Result<()> {
+    let bound = || {
+        let mut own = rustix::thread::capabilities(None)?;
+        own.effective.remove(rustix::thread::CapabilitySet::SYS_RESOURCE);
+        rustix::thread::set_capabilities(None, own)?;
+        fs::write(path, noise()).and_then(|()| fs::File::open(path)?.sync_all())
+    };
+    std::thread::scope(|scope| scope.spawn(bound).join().expect("no panic"))
 }
 
 /// 64 MiB in which no file system finds anything to compress.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use coffer_base::{Bytes, Progress};
 use coffer_storage::{DriverKind, Enforcement, Pool, PoolSpec, Volume, create_from_image};
 
-use crate::cases::{Case, delete, fingerprint, instance, name, noise, path};
+use crate::cases::{Case, delete, fingerprint, instance, name, path, write_within_limits};
 use crate::sample::{self, check_same, describe_names_alone as describe, path_of};
 
 /// Every rule.
@@ -169,7 +169,7 @@ fn a_size_limits_what_a_root_changes(pool: &dyn Pool, _: &PoolSpec) {
     if let Ok(Enforcement::Enforced) = pool.set_quota(&volume, Some(Bytes(32 << 20))) {
         let fill = |volume: &Volume| {
             let path = path(pool, volume).join("rootfs/big");
-            let written = fs::write(&path, noise()).and_then(|()| fs::File::open(&path)?.sync_all());
+            let written = write_within_limits(&path);
             fs::remove_file(&path).unwrap();
             written
         };
