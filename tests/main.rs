@@ -39,6 +39,7 @@ mod lifecycle_events;
 mod limits;
 mod lxcfs;
 mod lxd_archives;
+mod lxd_server;
 mod metrics;
 mod nesting;
 mod network;
