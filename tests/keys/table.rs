@@ -215,6 +215,9 @@ pub const CASES: &[Case] = &[
             &["character special file 1:3 640"],
         )
     },
+    Case { about: "seccomp", ..kept("security.syscalls.intercept.mount", "true", Some("perhaps"), "tests::interception") },
+    kept("security.syscalls.intercept.mount.allowed", "ext4,xfs", Some("btrfs"), "tests::interception"),
+    kept("security.syscalls.intercept.mount.shift", "true", Some("perhaps"), "tests::interception"),
     Case { about: "seccomp", ..kept("security.syscalls.intercept.sched_setscheduler", "true", Some("perhaps"), "tests::interception") },
     Case { about: "seccomp", ..kept("security.syscalls.intercept.setxattr", "true", Some("perhaps"), "tests::interception") },
     Case {

@@ -76,6 +76,8 @@ pub const EXTENSIONS: &[&str] = &[
     "id_map_current",
     "container_syscall_filtering",
     "container_syscall_intercept",
+    "container_syscall_intercept_mount",
+    "container_syscall_intercept_hugetlbfs",
     "container_syscall_intercept_sched_setscheduler",
     "resource_limits",
     "kernel_limits",

@@ -46,6 +46,8 @@ pub enum Value {
     Modules,
     /// Names of system calls, separated by spaces or line breaks.
     SystemCalls,
+    /// File systems that may be mounted in an instance's place, separated by commas.
+    Filesystems,
     /// Entries of an id map, a line each: `both 1000 1000`, `uid 50-60 500-510`.
     IdMapEntries,
     /// Rules of an AppArmor profile, a line each.
@@ -236,6 +238,7 @@ impl Value {
             Self::ResourceLimit => ResourceLimit::parse(text).map(drop),
             Self::Modules => text.split(',').try_for_each(|name| word(name.trim_matches(' '), "a kernel module", b"_-")),
             Self::SystemCalls => text.split_whitespace().try_for_each(|name| word(name, "a system call", b"_")),
+            Self::Filesystems => crate::filesystems::check(text),
             Self::IdMapEntries => crate::raw_idmap::parse(text).map(drop),
             Self::ApparmorRules => crate::apparmor::check(text),
             Self::Choice(words) => {

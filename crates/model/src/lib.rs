@@ -13,6 +13,7 @@ pub mod depends;
 pub mod device;
 pub mod entity;
 pub mod expiry;
+pub mod filesystems;
 pub mod filter;
 pub mod gate;
 pub mod health;

@@ -10,6 +10,7 @@ pub mod capability;
 pub mod exit;
 pub mod limits;
 pub mod mount;
+pub mod mounting;
 pub mod network;
 pub mod proxy;
 pub mod request;
@@ -23,6 +24,7 @@ pub use capability::Capability;
 pub use exit::{ExitReason, ExitRecord};
 pub use limits::{CpuAllowance, IoLimit, Limits};
 pub use mount::{CreateTarget, Device, DeviceKind, Mount, MountOwner, MountSource, Propagation, Source};
+pub use mounting::{Filesystem, Mounting};
 pub use network::{Address, LinkLimits, Nic, Over, OverKind, Route, Veth};
 pub use proxy::{Endpoint, Proxy, Side, SocketFile};
 pub use request::{

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Device, ExitReason, Limits, Mount, Nic, Proxy, Signal, Spec, Stage};
+use crate::{Device, ExitReason, Limits, Mount, Mounting, Nic, Proxy, Signal, Spec, Stage};
 
 /// A request with the caller's number for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,6 +97,11 @@ pub enum Request {
     SetLimits {
         /// All limits; absent ones become unlimited.
         limits: Box<Limits>,
+    },
+    /// Replaces what an intercepted `mount` may be of; it counts where it was intercepted from the start on.
+    SetMounting {
+        /// All there is to say.
+        mounting: Box<Mounting>,
     },
     /// Moves a network interface in.
     AttachNic {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Capability;
+use crate::{Capability, Mounting};
 
 /// The security settings of an instance; init and every exec get the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub struct Security {
     pub seccomp: Seccomp,
     /// System calls that the monitor makes in the place of their caller, in an instance with a user namespace of its own.
     pub intercept: Intercept,
+    /// What `mount` may be of where it is among those; can be changed while the instance runs.
+    pub mounting: Mounting,
     /// Label of the Linux security module.
     pub label: Option<Label>,
     /// Containers may be run inside: unmasked `/proc` and `/sys` are kept in `/dev/.lxc`.
@@ -59,6 +61,8 @@ pub struct Intercept {
     pub sysinfo: bool,
     /// Real-time scheduling up to [`Intercept::HIGHEST_PRIORITY`] is given.
     pub sched_setscheduler: bool,
+    /// File systems of [`Security::mounting`] are mounted.
+    pub mount: bool,
 }
 
 impl Intercept {

@@ -81,6 +81,23 @@ pub struct Change<'a> {
     pub idmap: Option<BorrowedFd<'a>>,
     /// Mounts below are changed too.
     pub recursive: bool,
+    /// When it is noted that something was read; absent: as before.
+    pub access_times: Option<AccessTimes>,
+    /// Reading a directory is never noted.
+    pub no_directory_times: bool,
+    /// Symbolic links on it are not followed.
+    pub no_symlinks: bool,
+}
+
+/// When a mount notes that something was read. Source: mount(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTimes {
+    /// Once after each change, and once a day.
+    Relative,
+    /// Never.
+    Never,
+    /// Always.
+    Always,
 }
 
 /// Source: linux/mount.h, `struct mount_attr`, version 0.
@@ -101,7 +118,20 @@ struct MountAttr {
 /// Source: mount_setattr(2); Linux 5.12.
 pub fn change(mount: BorrowedFd<'_>, change: Change<'_>) -> io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+    const NODIRATIME: u64 = 0x80;
+    const NOSYMFOLLOW: u64 = 0x0020_0000;
+    const ATIME: u64 = 0x70;
     let mut attr = MountAttr { set: change.restrict.bits().into(), clear: 0, propagation: 0, userns: 0 };
+    if let Some(times) = change.access_times {
+        attr.clear |= ATIME;
+        attr.set |= match times {
+            AccessTimes::Relative => 0,
+            AccessTimes::Never => 0x10,
+            AccessTimes::Always => 0x20,
+        };
+    }
+    attr.set |= if change.no_directory_times { NODIRATIME } else { 0 };
+    attr.set |= if change.no_symlinks { NOSYMFOLLOW } else { 0 };
     attr.propagation = match change.propagation {
         None => 0,
         Some(Propagation::Private) => libc::MS_PRIVATE,
@@ -161,11 +191,20 @@ pub enum FsOption<'a> {
 ///
 /// Source: fsopen(2), fsconfig(2), fsmount(2); Linux 5.2.
 pub fn new_filesystem(kind: &str, options: &[FsOption<'_>], restrict: Restrictions) -> Result<OwnedFd, NewError> {
+    // What stands in the first column of /proc/mounts; nothing else looks at it.
+    filesystem_of(kind, kind, options, restrict)
+}
+
+/// Mounts a file system of the kernel that is on `source`, a path where our root is, attached nowhere.
+///
+/// # Errors
+/// As [`new_filesystem`]; `EBUSY` if somebody else uses the device.
+pub fn filesystem_of(kind: &str, source: &str, options: &[FsOption<'_>], restrict: Restrictions) -> Result<OwnedFd, NewError> {
     let plain = |error: rustix::io::Errno| NewError { error: error.into(), log: String::new() };
     let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(plain)?;
     let logged = |error: rustix::io::Errno| NewError { error: error.into(), log: read_log(context.as_fd()) };
-    // What stands in the first column of /proc/mounts; nothing else looks at it, so one that is not taken does not matter.
-    let _ = rustix::mount::fsconfig_set_string(&context, "source", kind);
+    // One that is not taken does not matter: what needs it says so when it is made.
+    let _ = rustix::mount::fsconfig_set_string(&context, "source", source);
     for option in options {
         match *option {
             FsOption::Flag(key) => rustix::mount::fsconfig_set_flag(&context, key),

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::BitOr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A set of kinds of namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,23 @@ pub fn join(target: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
     // SAFETY: no pointers are passed; the descriptor is open for the whole call.
     let result = unsafe { libc::setns(target.as_raw_fd(), namespaces.0 as libc::c_int) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Opens the user namespace that a namespace belongs to: capabilities there are what counts for it.
+///
+/// # Errors
+/// `EPERM` if that is outside of our own user namespace.
+///
+/// Source: ioctl_ns(2), `NS_GET_USERNS`; Linux 4.9.
+pub fn owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: the request takes no argument, and the descriptor is open for the whole call.
+    let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS as _) };
+    if owner < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(owner) })
 }
 
 /// Sets the host name of the current UTS namespace.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coffer_base::Bytes;
-use coffer_model::{Config, IdMap, Instance, key, raw_idmap};
+use coffer_model::{Config, IdMap, Instance, filesystems, key, raw_idmap};
 use coffer_runtime_spec as spec;
 
 use crate::device::RunConfig;
@@ -154,8 +154,19 @@ fn security(config: &Config) -> spec::Security {
         setxattr: intercepts("setxattr"),
         sysinfo: intercepts("sysinfo"),
         sched_setscheduler: intercepts("sched_setscheduler"),
+        mount: intercepts("mount"),
     };
-    spec::Security { seccomp, intercept, nesting: config.flag("security.nesting", false), ..Default::default() }
+    let nesting = config.flag("security.nesting", false);
+    spec::Security { seccomp, intercept, mounting: mounting(config), nesting, ..Default::default() }
+}
+
+/// What an intercepted `mount` may be of.
+pub(super) fn mounting(config: &Config) -> spec::Mounting {
+    let allowed = config.get("security.syscalls.intercept.mount.allowed").unwrap_or_default();
+    spec::Mounting {
+        allowed: filesystems::names(allowed).filter_map(spec::Filesystem::named).collect(),
+        shift: config.flag("security.syscalls.intercept.mount.shift", false),
+    }
 }
 
 /// The environment of init: what its devices want, under the instance's `environment.*`.
@@ -188,6 +199,16 @@ mod tests {
         let config = config.iter().copied().collect();
         let limits = limits(&config, cpus, &host());
         assert!(expect(limits.clone()), "{limits:?}");
+    }
+
+    #[test]
+    fn what_may_be_mounted_is_known_at_both_ends() {
+        let names: Vec<&str> = spec::Filesystem::ALL.iter().map(|filesystem| filesystem.name()).collect();
+        assert_eq!(names, filesystems::MOUNTABLE);
+        let keys = [("security.syscalls.intercept.mount.allowed", "xfs, ext4"), ("security.syscalls.intercept.mount.shift", "true")];
+        let config: Config = keys.into_iter().collect();
+        let allowed = [spec::Filesystem::Ext4, spec::Filesystem::Xfs].into();
+        assert_eq!(mounting(&config), spec::Mounting { allowed, shift: true });
     }
 
     #[test]

@@ -62,6 +62,9 @@ impl Engine {
             let limits = self.live_limits(&loaded, self.cpus_of(loaded.id).as_deref())?;
             let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "settling its limits", cause };
             running.monitor.tell(Request::SetLimits { limits: Box::new(limits) }, &[]).map_err(failed)?;
+            let mounting = Box::new(super::resolve::mounting(&loaded.config));
+            let failed = |cause| EngineError::Monitor { instance: instance.name.clone(), doing: "settling what it may mount", cause };
+            running.monitor.tell(Request::SetMounting { mounting }, &[]).map_err(failed)?;
             tracing::info!(instance = %instance.name, "settled a change in which an earlier daemon ended");
         }
         self.forget_change(instance)?;

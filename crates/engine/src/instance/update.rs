@@ -146,6 +146,7 @@ impl Engine {
                 Ok::<_, EngineError>(())
             });
         }
+        let again = running.clone();
         let (before, after) = (self.live_limits(old, cpus_before.as_deref()), self.live_limits(new, cpus.as_deref())?);
         if before.as_ref().ok() != Some(&after) {
             let failed = |cause| EngineError::Monitor { instance: new.instance.name.clone(), doing: "changing its limits", cause };
@@ -154,6 +155,13 @@ impl Engine {
             if let Ok(before) = before {
                 undo.push("going back to the earlier limits", move || running.monitor.tell(request(before), &[]));
             }
+        }
+        let (mounted_before, mounted) = (resolve::mounting(&old.config), resolve::mounting(&new.config));
+        if mounted_before != mounted {
+            let failed = |cause| EngineError::Monitor { instance: new.instance.name.clone(), doing: "changing what it may mount", cause };
+            let request = |mounting| Request::SetMounting { mounting: Box::new(mounting) };
+            again.monitor.tell(request(mounted), &[]).map_err(failed)?;
+            undo.push("going back to what it could mount", move || again.monitor.tell(request(mounted_before), &[]));
         }
         if other_cpus {
             self.rebalance_cpus();

@@ -82,6 +82,31 @@ impl Caller {
         Err(too_long.into())
     }
 
+    /// Reads a text that ends with a zero or after `most` bytes, or where its memory ends; nothing at no address.
+    pub(super) fn up_to(&self, address: u64, most: u64) -> io::Result<Vec<u8>> {
+        if address == 0 {
+            return Ok(Vec::new());
+        }
+        let memory = self.memory(OFlags::RDONLY)?;
+        let mut text = Vec::new();
+        while (text.len() as u64) < most {
+            let at = address.wrapping_add(text.len() as u64);
+            let length = (PAGE - at % PAGE).min(most - text.len() as u64);
+            let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+            match memory.read_exact_at(&mut piece, at) {
+                Err(_) if text.is_empty() => return Err(Errno::FAULT.into()),
+                Err(_) => break,
+                Ok(()) => {}
+            }
+            let end = piece.iter().position(|byte| *byte == 0);
+            text.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
+            if end.is_some() {
+                break;
+            }
+        }
+        Ok(text)
+    }
+
     /// Reads bytes from its memory.
     pub(super) fn bytes<const N: usize>(&self, address: u64) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];

@@ -7,6 +7,7 @@
 //! Never: an object reached with rights that the caller lacks, a path followed outside its root, a link of `/proc` followed for it.
 
 mod caller;
+mod mount;
 mod node;
 mod place;
 mod scheduling;
@@ -17,7 +18,7 @@ mod sysinfo;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use coffer_runtime_spec::IdMap;
+use coffer_runtime_spec::{Device, IdMap, Mounting};
 use coffer_sys::seccomp::listen::{self, Answer, Call};
 use rustix::io::Errno;
 
@@ -37,6 +38,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) proc: Option<&'a OwnedFd>,
     /// Seconds for which it runs.
     pub(crate) uptime: u64,
+    /// The devices that it was given.
+    pub(crate) devices: &'a [Device],
+    /// What may be mounted.
+    pub(crate) mounting: &'a Mounting,
 }
 
 /// A call that is answered here.
@@ -49,9 +54,10 @@ enum Known {
     Fsetxattr,
     Sysinfo,
     SchedSetscheduler,
+    Mount,
 }
 
-const KNOWN: [(&str, Known); 7] = [
+const KNOWN: [(&str, Known); 8] = [
     ("mknod", Known::Mknod),
     ("mknodat", Known::Mknodat),
     ("setxattr", Known::Setxattr),
@@ -59,6 +65,7 @@ const KNOWN: [(&str, Known); 7] = [
     ("fsetxattr", Known::Fsetxattr),
     ("sysinfo", Known::Sysinfo),
     ("sched_setscheduler", Known::SchedSetscheduler),
+    ("mount", Known::Mount),
 ];
 
 /// Answers a call. The process is of no other use afterwards: it walks in its caller's place.
@@ -86,5 +93,6 @@ fn decide(setting: &Setting<'_>, listener: BorrowedFd<'_>, call: &Call) -> io::R
         Known::Fsetxattr => xattr::set(setting, &caller, &xattr::File::Open(first), &call.arguments),
         Known::Sysinfo => sysinfo::tell(setting, &caller, first),
         Known::SchedSetscheduler => scheduling::set(setting, &caller, first, second, third),
+        Known::Mount => mount::make(setting, &caller, &call.arguments, || listen::still_waits(listener, call.id)),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 
+use coffer_runtime_spec::{Answer as Reply, Mounting, Refusal};
 use coffer_sys::process::{self, Child, CloneOptions};
 use coffer_sys::seccomp::listen::{self, Answer, Call};
 use coffer_sys::socket::PacketSocket;
@@ -85,7 +86,9 @@ impl Monitor {
         let child = process::clone(CloneOptions::default(), || {
             let proc = instance.door.as_ref().map(|door| &door.proc);
             let uptime = now().saturating_sub(instance.started_at) / 1000;
-            let setting = Setting { idmap: &instance.spec.idmap, userns, group: &instance.group, proc, uptime };
+            let spec = &instance.spec;
+            let (devices, mounting) = (&spec.devices[..], &spec.security.mounting);
+            let setting = Setting { idmap: &spec.idmap, userns, group: &instance.group, proc, uptime, devices, mounting };
             intercept::answer(&setting, listener.as_fd(), call);
             0
         });
@@ -111,6 +114,12 @@ impl Monitor {
                 self.warn(format!("listening to system calls: {error}"));
             }
         }
+    }
+
+    /// From the next call on.
+    pub(super) fn set_mounting(&mut self, mounting: Mounting) -> Result<Reply, Refusal> {
+        self.running()?.spec.security.mounting = mounting;
+        Ok(Reply::Done)
     }
 
     /// Nobody is left to be answered.

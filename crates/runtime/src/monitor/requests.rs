@@ -41,6 +41,7 @@ impl Monitor {
             Request::Kill { signal } => self.kill(signal),
             Request::Stop => self.stop(),
             Request::SetLimits { limits } => self.set_limits(*limits),
+            Request::SetMounting { mounting } => self.set_mounting(*mounting),
             Request::AttachNic { nic } => self.attach_nic(nic),
             Request::DetachNic { name, host_name } => self.detach_nic(&name, host_name.as_deref()),
             Request::AttachDevice { device } => self.attach_device(device),

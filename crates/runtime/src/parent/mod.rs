@@ -12,7 +12,7 @@ pub(crate) use dev::{make_node, owner};
 use halt::halt_signal;
 use idmap::idmapped;
 pub(crate) use idmap::{set_clocks, write_maps};
-use lock::lock_restrictions;
+pub(crate) use lock::lock_restrictions;
 pub(crate) use mount_map::user_namespace;
 pub(crate) use sources::{Fds, PlannedMount, lock_all, restrictions};
 pub(crate) use view::{CgroupView, Shown};

@@ -24,6 +24,9 @@ const CHARACTER_DEVICE: u32 = 0x2000;
 const REAL_TIME: [u32; 2] = [1, 2];
 const RESET_ON_FORK: u32 = 0x4000_0000;
 
+/// What `mount` does with something that is mounted already: change, bind, move. Source: linux/mount.h.
+const OF_MOUNTED: u32 = 0x20 | 0x1000 | 0x2000;
+
 /// Writes the filter for these ABIs.
 pub(super) fn filter(abis: &[Abi], policy: &Policy<'_>) -> Vec<Instruction> {
     let mut code = vec![load(ARCHITECTURE)];
@@ -104,6 +107,11 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
         Verdict::Ask(Ask::RealTime) => {
             let mut code = vec![load(SECOND_ARGUMENT), keep(!RESET_ON_FORK)];
             code.extend(one_of(&REAL_TIME, verdict));
+            code
+        }
+        Verdict::Ask(Ask::NewMount(flags)) => {
+            let mut code = vec![load(argument(flags)), keep(OF_MOUNTED)];
+            code.extend(one_of(&[0], verdict));
             code
         }
         Verdict::Allow | Verdict::Errno(_) | Verdict::Kill | Verdict::Ask(Ask::Always) => vec![give(verdict)],

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_monitor_is_asked_about_what_it_may_do_and_nothing_else() {
         const ASK: u32 = 0x7fc0_0000;
-        let all = Intercept { mknod: true, setxattr: true, sysinfo: true, sched_setscheduler: true };
+        let all = Intercept { mknod: true, setxattr: true, sysinfo: true, sched_setscheduler: true, mount: true };
         let native = abi::NATIVE[0];
         let number = |call| native_number(call).unwrap_or(u32::MAX);
         for seccomp in [Seccomp::default(), Seccomp::Off] {
@@ -149,9 +149,17 @@ mod tests {
             for (class, expect) in [(0, ALLOW), (1, ASK), (2, ASK), (0x4000_0001, ASK), (3, ALLOW), (6, ALLOW)] {
                 assert_eq!(verdict("sched_setscheduler", [0, class, 0, 0, 0, 0]), expect, "{class:x}");
             }
+            for (flags, expect) in
+                [(0, ASK), (1, ASK), (0xc0ed_0000, ASK), (0x20, ALLOW), (0x1001, ALLOW), (0x5000, ALLOW), (0x2000, ALLOW)]
+            {
+                assert_eq!(verdict("mount", [0, 0, 0, unset | flags, 0, 0]), expect, "{flags:x}");
+            }
+            assert_eq!(verdict("fsopen", [0; 6]), ENOSYS, "nobody could answer for it");
             assert_eq!((verdict("sysinfo", [0; 6]), verdict("lsetxattr", [0; 6]), verdict("getpid", [0; 6])), (ASK, ASK, ALLOW));
             for other in &abi::NATIVE[1..] {
                 assert_eq!(run(&code, other.audit, policy::number("sysinfo", *other).unwrap(), [0; 6]), ALLOW);
+                assert_eq!(run(&code, other.audit, policy::number("mount", *other).unwrap(), [0; 6]), ALLOW);
+                assert_eq!(run(&code, other.audit, policy::number("fsopen", *other).unwrap(), [0; 6]), ENOSYS);
             }
         }
         // Without any of it the filter is the one that there always was; without a filter there is none.

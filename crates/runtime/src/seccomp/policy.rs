@@ -36,6 +36,8 @@ pub(super) enum Ask {
     Node(u8),
     /// Those that ask for a real-time class.
     RealTime,
+    /// Those that mount something that was not mounted, by their flags, which are this argument.
+    NewMount(u8),
 }
 
 /// The native calls that the monitor may be asked about.
@@ -48,6 +50,7 @@ fn asked(intercept: Intercept) -> impl Iterator<Item = (&'static str, Ask)> {
         (intercept.setxattr, "fsetxattr", Ask::Always),
         (intercept.sysinfo, "sysinfo", Ask::Always),
         (intercept.sched_setscheduler, "sched_setscheduler", Ask::RealTime),
+        (intercept.mount, "mount", Ask::NewMount(3)),
     ];
     all.into_iter().filter(|(wanted, ..)| *wanted).map(|(_, name, ask)| (name, ask))
 }
@@ -134,6 +137,13 @@ impl<'a> Policy<'a> {
             if verdicts[at].1 == Verdict::Allow {
                 verdicts[at].1 = Verdict::Ask(ask);
             }
+        }
+        // What takes several calls could not be answered: programs that are told so go back to `mount`.
+        if self.intercept.mount
+            && let Some(at) = place(&verdicts, "fsopen", abi)
+            && verdicts[at].1 == Verdict::Allow
+        {
+            verdicts[at].1 = Verdict::Errno(ENOSYS);
         }
         verdicts
     }

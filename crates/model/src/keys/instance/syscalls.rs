@@ -4,17 +4,16 @@ use super::super::{LIVE, NEXT_START, row};
 use crate::key::Class::{Free, Interception, LowLevel};
 use crate::key::Key;
 use crate::key::Support::{self, No, Yes};
-use crate::key::Value::{Bool, Line, SystemCalls};
+use crate::key::Value::{Bool, Filesystems, Line, SystemCalls};
 
 /// A program for the kernel is its author's to answer for, and this one would decide which devices are opened.
 const NO_BPF: Support = No(
     "this server loads no program into the kernel in an instance's place; give the instance a device by a unix-char, unix-block or gpu device",
 );
 
-/// A file system is read by the kernel, which trusts what is on the disk.
-const NO_MOUNT: Support = No(
-    "this server has the kernel read no file system that an instance wrote; give it a disk device, or let it mount by FUSE, which every instance may",
-);
+/// It would be a program of the instance's for each call, and every instance may start such a program itself.
+const NO_FUSE: Support =
+    No("this server starts no program for a mount; run the FUSE program inside, which every instance may, such as fuse2fs /dev/sdb /mnt");
 
 /// Keys of the filter of system calls.
 pub(super) const KEYS: &[Key] = &[
@@ -63,20 +62,28 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         NEXT_START,
         Interception,
-        NO_MOUNT,
-        "Whether mount() is handled by the server.",
+        Yes,
+        "Whether root inside can mount the file systems of security.syscalls.intercept.mount.allowed. The new calls for mounting (fsopen) are not there then, so that programs take mount().",
     ),
-    row("security.syscalls.intercept.mount.allowed", Line, "", LIVE, Interception, NO_MOUNT, "File systems that may be mounted."),
     row(
-        "security.syscalls.intercept.mount.fuse",
-        Line,
+        "security.syscalls.intercept.mount.allowed",
+        Filesystems,
         "",
         LIVE,
         Interception,
-        NO_MOUNT,
-        "File systems that are mounted by FUSE programs.",
+        Yes,
+        "File systems that may be mounted from block devices that the instance was given (unix-block). The kernel reads what the instance wrote there: whoever is root inside may try what its drivers make of it.",
     ),
-    row("security.syscalls.intercept.mount.shift", Bool, "false", LIVE, Interception, NO_MOUNT, "Whether ids are mapped on such mounts."),
+    row("security.syscalls.intercept.mount.fuse", Line, "", LIVE, Interception, NO_FUSE, "File systems that are mounted by FUSE programs."),
+    row(
+        "security.syscalls.intercept.mount.shift",
+        Bool,
+        "false",
+        LIVE,
+        Interception,
+        Yes,
+        "Whether ids on such file systems are those inside. Without, they are the host's, and set-id bits have no effect.",
+    ),
     row(
         "security.syscalls.intercept.sched_setscheduler",
         Bool,
