@@ -31,7 +31,7 @@ fn copy(server: &ImageServer, image: &str) -> Value {
 
 /// Sends a request whose operation must fail, and returns why.
 #[track_caller]
-fn operation_fails(daemon: &Daemon, path: &str, body: &Value) -> String {
+pub fn operation_fails(daemon: &Daemon, path: &str, body: &Value) -> String {
     let answer = daemon.api().request("POST", path, Some(body)).expect("an answer").json();
     let operation = answer["operation"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
     let end = daemon.api().get(&format!("{operation}/wait?timeout=60"));

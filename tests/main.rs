@@ -30,6 +30,7 @@ mod idle;
 mod image_build;
 mod image_build_bases;
 mod image_downloads;
+mod image_imports;
 mod image_pushes;
 mod image_servers;
 mod interception;

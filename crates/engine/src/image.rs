@@ -10,6 +10,7 @@ pub mod pools;
 pub mod public;
 pub mod publish;
 pub mod pull;
+mod pull_url;
 pub mod push;
 pub mod receive;
 pub mod refresh;

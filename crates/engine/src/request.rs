@@ -343,6 +343,21 @@ pub struct PullImage {
     pub aliases: Vec<(AliasName, String)>,
 }
 
+/// An image to be fetched from an address.
+#[derive(Debug, Clone)]
+pub struct PullUrl {
+    /// The address.
+    pub url: String,
+    /// Whether clients that are not trusted may have it.
+    pub public: bool,
+    /// Properties over its own.
+    pub properties: Config,
+    /// Profiles for instances made from it.
+    pub profiles: Vec<ProfileName>,
+    /// Aliases it gets.
+    pub aliases: Vec<(AliasName, String)>,
+}
+
 /// A profile with the instances that use it, as URLs.
 #[derive(Debug, Clone)]
 pub struct ProfileView {

@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod catalogue;
+pub mod direct;
 mod download;
 pub mod error;
 pub mod image;

@@ -313,6 +313,11 @@ impl<'a> Hashing<'a> {
         self.sink.write(bytes).map_err(RemoteError::Store)
     }
 
+    /// The hash of all that went in.
+    pub(crate) fn finish(self) -> Sha256 {
+        self.whole
+    }
+
     pub(crate) fn begin_rootfs(&mut self) -> Result<(), RemoteError> {
         self.sink.begin_rootfs().map_err(RemoteError::Store)
     }

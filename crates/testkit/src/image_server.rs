@@ -26,6 +26,8 @@ pub struct ImageServer {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Lines of the head that go along with a file, by its path.
+    headers: BTreeMap<String, String>,
     files: BTreeMap<String, Vec<u8>>,
     products: BTreeMap<String, Value>,
     updated: String,
@@ -227,6 +229,18 @@ impl ImageServer {
         self.lock().files.insert(path.to_owned(), bytes);
     }
 
+    /// Puts a unified image at a path of its own and tells whoever asks for the head of another one where it is; answers the
+    /// image's fingerprint.
+    pub fn offer_directly(&self, asked: &str, path: &str, image: &Image) -> String {
+        let bytes = std::fs::read(&image.unified).expect("an image");
+        let fingerprint = hex(&[&bytes]);
+        let headers = format!("LXD-Image-Hash: {fingerprint}\r\nLXD-Image-URL: {}/{path}\r\n", self.url());
+        self.put(path, bytes);
+        self.put(asked, b"an image for people".to_vec());
+        self.lock().headers.insert(asked.to_owned(), headers);
+        fingerprint
+    }
+
     /// Flips a bit in the middle of a file.
     ///
     /// # Panics
@@ -348,11 +362,12 @@ impl ImageServer {
             }
             Some(bytes) => (200, bytes),
         };
+        let more = shared.headers.get(&path).cloned().unwrap_or_default();
         shared.requests.push(Request { path, from, status, agent: value("user-agent") });
         drop(shared);
         let range = if status == 206 { format!("Content-Range: bytes {from}-{}/*\r\n", from + body.len() - 1) } else { String::new() };
         let etag = tag.map(|tag| format!("ETag: {tag}\r\n")).unwrap_or_default();
-        let start = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n{range}{etag}\r\n", body.len());
+        let start = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n{range}{etag}{more}\r\n", body.len());
         out.write_all(start.as_bytes()).ok()?;
         let sent = cut.map_or(body.len(), |after| after.min(body.len()));
         out.write_all(if head.starts_with("HEAD") { &[] } else { &body[..sent] }).ok()?;

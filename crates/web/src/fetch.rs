@@ -169,9 +169,21 @@ impl Fetcher {
     /// # Errors
     /// See [`FetchError`].
     pub async fn get(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Reply, FetchError> {
+        self.follow(&Method::GET, url, headers).await
+    }
+
+    /// Asks for the headers alone, else like [`Fetcher::get`].
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub async fn head(&self, url: &Url, headers: &[(&str, &str)]) -> Result<Reply, FetchError> {
+        self.follow(&Method::HEAD, url, headers).await
+    }
+
+    async fn follow(&self, method: &Method, url: &Url, headers: &[(&str, &str)]) -> Result<Reply, FetchError> {
         let mut here = url.clone();
         for _ in 0..=REDIRECTS {
-            let reply = self.send(Method::GET, &here, headers, Bytes::new()).await?;
+            let reply = self.send(method.clone(), &here, headers, Bytes::new()).await?;
             let status = reply.status();
             if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
                 return Ok(reply);
@@ -200,7 +212,9 @@ impl Fetcher {
                 // A server may close a kept connection at any time: what only reads is then asked again.
                 match sender.send_request(self.request(&method, url, headers, Body::Whole(body.clone()))?).await {
                     Ok(response) => return Ok((origin, sender, response)),
-                    Err(cause) if method != Method::GET => return Err(FetchError::Broken { url: url.to_string(), cause }),
+                    Err(cause) if !matches!(method, Method::GET | Method::HEAD) => {
+                        return Err(FetchError::Broken { url: url.to_string(), cause });
+                    }
                     Err(_) => {}
                 }
             }

@@ -110,6 +110,7 @@ const CI: &[(&str, &[&str])] = &[
     ("apparmor", &["on_apparmor::"]),
     ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
     ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),
+    ("quotas", &["dir_on_ext4_with_quotas::s", "overlay_on_ext4_with_quotas::a_size", "overlay_on_xfs_with_quotas::s"]),
     // A whole life of an instance takes an emulated cluster minutes, and its waits are over before: `bed test ceph-instances`.
     ("ceph-instances", &["on_ceph::a_server"]),
     ("ceph", &["ceph_in_new_pool::what_was_copied", "ceph_in_new_pool::sizes", "ceph_in_new_pool::delete_pool"]),

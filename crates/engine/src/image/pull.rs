@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coffer_base::{Architecture, Bytes};
 use coffer_image::{Arrived, Incoming, Limits};
@@ -29,6 +29,11 @@ impl Pulls {
         pulls.retain(|_, pull| Arc::strong_count(pull) > 1);
         pulls.entry(fingerprint.to_owned()).or_default().clone()
     }
+}
+
+/// Holds what only one fetches at a time.
+pub(super) fn kept(pull: &Mutex<()>) -> MutexGuard<'_, ()> {
+    pull.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What becomes of a fetched image.
@@ -110,7 +115,7 @@ impl Engine {
         let wanted = Wanted { secret: source.secret.clone(), project: source.project.clone() };
         let found = self.inner.runtime.block_on(server.find(&source.name, self.wanted_architecture()?, &wanted))?;
         let pull = self.inner.pulls.of(&found.fingerprint);
-        let _one_at_a_time = pull.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = kept(&pull);
         let fingerprint: Fingerprint = found.fingerprint.parse()?;
         if let Some(image) = self.inner.store.read(|conn| coffer_store::image::get(conn, home, &fingerprint))? {
             return Ok(image);
@@ -138,20 +143,37 @@ impl Engine {
             Some(arrived) => arrived,
             None => self.fetch_whole(server, found, wanted, operation)?,
         };
-        let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), keep.proven, &operation.progress())?;
         let mut properties: Config = found.properties.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         properties.merge(&keep.properties);
+        let expires_at = found.expires_at.and_then(|seconds| Time::from_second(seconds).ok());
+        self.record_arrived(arrived, &found.filename, &properties, expires_at, keep, origin, home, operation)
+    }
+
+    /// Makes an image of what has arrived; `filename` is a stranger's word.
+    #[expect(clippy::too_many_arguments, reason = "one call; each is another thing")]
+    pub(super) fn record_arrived(
+        &self,
+        arrived: Arrived,
+        filename: &str,
+        properties: &Config,
+        expires_at: Option<Time>,
+        keep: &Keep,
+        origin: &Origin,
+        home: &ProjectName,
+        operation: &OperationHandle,
+    ) -> Result<Image, EngineError> {
+        let inspected = arrived.inspect(&self.inner.unpacker, Limits::default(), keep.proven, &operation.progress())?;
         let upload = ImageUpload {
-            filename: found.filename.chars().filter(|character| character.is_ascii_graphic() && *character != '/').take(255).collect(),
+            filename: filename.chars().filter(|character| character.is_ascii_graphic() && *character != '/').take(255).collect(),
             public: keep.public,
-            properties,
+            properties: properties.clone(),
             profiles: keep.profiles.clone(),
             ..ImageUpload::default()
         };
         let mut image = describe(&arrived, inspected, home.clone(), &upload);
         image.cached = keep.cached;
         image.auto_update = keep.auto_update;
-        image.expires_at = image.expires_at.or_else(|| found.expires_at.and_then(|seconds| Time::from_second(seconds).ok()));
+        image.expires_at = image.expires_at.or(expires_at);
         arrived.keep()?;
         self.record_image(&image, &keep.aliases, origin)?;
         Ok(image)
@@ -215,7 +237,7 @@ impl Engine {
     }
 
     /// What somebody copies on purpose is not only cached any more, and has the aliases that were asked for.
-    fn settle_pulled(&self, image: &Image, keep: &Keep, origin: &Origin) -> Result<(), EngineError> {
+    pub(super) fn settle_pulled(&self, image: &Image, keep: &Keep, origin: &Origin) -> Result<(), EngineError> {
         self.inner.store.try_write(|tx| {
             let now = coffer_store::image::get(tx, &image.project, &image.fingerprint)?;
             let mut new = now.ok_or_else(|| EngineError::not_found("image", &image.fingerprint))?;

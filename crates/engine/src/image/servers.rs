@@ -16,7 +16,7 @@ const TRUSTED: &str = "images.trusted";
 const KEYS: &str = "images.trusted_keys";
 
 /// The key that says whether lists must be signed.
-const REQUIRED: &str = "images.require_signature";
+pub(super) const REQUIRED: &str = "images.require_signature";
 
 /// A server of images, by the way it is spoken to.
 pub(crate) enum ImageServer {
@@ -35,11 +35,7 @@ impl Engine {
             return Err(EngineError::Refused("the source has no image: give its fingerprint or alias".into()));
         }
         let config = self.server_config()?;
-        if !permits(config.get(TRUSTED).unwrap_or_default(), &url) {
-            return Err(EngineError::Forbidden(format!(
-                "image server {url} is not one that {TRUSTED} lists: images may not come from there"
-            )));
-        }
+        permitted(&config, &url)?;
         let certificate = match source.certificate.as_str() {
             "" => None,
             text => Some(Certificate::from_text(text).map_err(|error| refuse(&error))?),
@@ -59,6 +55,14 @@ impl Engine {
         let server = Server::new(url, source.protocol, certificate, proxies, Some(cache))?;
         Ok(ImageServer::Listing(server.with_signers(signers)?))
     }
+}
+
+/// Refuses an address that images may not come from.
+pub(super) fn permitted(config: &Config, url: &Url) -> Result<(), EngineError> {
+    if permits(config.get(TRUSTED).unwrap_or_default(), url) {
+        return Ok(());
+    }
+    Err(EngineError::Forbidden(format!("image server {url} is not one that {TRUSTED} lists: images may not come from there")))
 }
 
 /// Whose lists of images are believed.

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
 use coffer_api::{ImageAlias, ImagePut, ImagesPost, Timestamp};
-use coffer_engine::{Engine, EngineError, ImageChange, ImageView, Protocol, ProtocolError, PullImage, RemoteSource, Scope};
+use coffer_engine::{Engine, EngineError, ImageChange, ImageView, Protocol, ProtocolError, PullImage, PullUrl, RemoteSource, Scope};
 use coffer_model::{AliasName, Config, ProfileName, ProjectName, Time};
 
 use super::instances::passes;
@@ -156,8 +156,13 @@ pub async fn from_source(app: App, peer: Peer, project: ProjectName, body: Image
     if publish::is_wanted(&body) {
         return publish::create(app, peer, project, &body).await;
     }
-    let wanted = source(body)?;
-    let view = app.run(move |engine| engine.pull_image(&peer.caller, &project, wanted)).await?;
+    let view = if body.source.as_ref().is_some_and(|source| source.kind == "url") {
+        let wanted = at_url(body)?;
+        app.run(move |engine| engine.pull_image_at(&peer.caller, &project, wanted)).await?
+    } else {
+        let wanted = source(body)?;
+        app.run(move |engine| engine.pull_image(&peer.caller, &project, wanted)).await?
+    };
     envelope::accepted(&view)
 }
 
@@ -168,7 +173,6 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
     };
     match source.kind.as_str() {
         "virtual-machine" => return Err(Refusal::unsupported("images made of virtual machines")),
-        "url" => return Err(Refusal::unsupported("images fetched from URLs")),
         "image" if source.mode == "push" => return Err(Refusal::unsupported("pushes of images")),
         "image" if source.server.is_empty() => return Err(Refusal::unsupported("copies of images between projects")),
         "image" => {}
@@ -188,6 +192,17 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
             project: source.project,
         },
         auto_update: body.auto_update,
+        public: body.public,
+        properties: Config(body.properties),
+        profiles: body.profiles.map(profiles).transpose()?.unwrap_or_default(),
+        aliases: aliases(body.aliases)?,
+    })
+}
+
+/// What a request asks for that has an address for a source.
+fn at_url(body: ImagesPost) -> Result<PullUrl, Refusal> {
+    Ok(PullUrl {
+        url: body.source.map(|source| source.url).unwrap_or_default(),
         public: body.public,
         properties: Config(body.properties),
         profiles: body.profiles.map(profiles).transpose()?.unwrap_or_default(),
