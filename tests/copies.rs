@@ -1,6 +1,6 @@
 //! Copies, moves and rebuilds of instances on one server.
 
-use coffer_testkit::Daemon;
+use coffer_testkit::{Daemon, ImageServer, Offer, images};
 use serde_json::{Value, json};
 
 use crate::setting::{holds, ready_daemon, ready_for_genuine_client};
@@ -148,6 +148,30 @@ fn a_root_is_made_anew() {
     daemon.coffer(["rebuild", "--empty", "c1"]).ok();
     assert_eq!(instance(&daemon, "c1")["config"].get("image.os"), None);
     daemon.coffer(["delete", "c1"]).ok();
+}
+
+#[test]
+fn a_root_is_made_anew_of_an_image_that_is_not_here() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.create_instance("small", "c1");
+    let server = ImageServer::start(daemon.pen());
+    let offered = server.offer(&images::busybox(), Offer::default());
+    daemon.coffer(["remote", "add", "there", &server.url(), "--protocol=simplestreams"]).ok();
+    // The alias is taken by nobody here, and the image is another one than that of the instance.
+    assert_ne!(instance(&daemon, "c1")["config"]["volatile.base_image"], offered.as_str());
+    daemon.coffer(["rebuild", "there:busybox", "c1"]).ok();
+    assert_eq!(instance(&daemon, "c1")["config"]["volatile.base_image"], offered.as_str());
+    assert_eq!(daemon.api().get(&format!("/1.0/images/{offered}"))["cached"], true);
+    daemon.coffer(["start", "c1"]).ok();
+    daemon.coffer(["stop", "--force", "c1"]).ok();
+    holds(&daemon.coffer(["rebuild", "there:nothing", "c1"]).fails(), &["nothing"]);
+    assert_eq!(instance(&daemon, "c1")["config"]["volatile.base_image"], offered.as_str());
+    // By what an image says of itself: the newest counts.
+    let chosen = |properties: Value| json!({"name": "c2", "source": {"type": "image", "properties": properties}});
+    daemon.api().expect("POST", "/1.0/instances", Some(&chosen(json!({"os": "Busybox", "release": "1"}))));
+    assert_eq!(instance(&daemon, "c2")["config"]["volatile.base_image"], offered.as_str());
+    let said = daemon.api().refused("POST", "/1.0/instances", Some(&chosen(json!({"os": "Plan 9"}))), 404);
+    assert!(said.contains("os=Plan 9"), "{said}");
 }
 
 #[test]

@@ -125,6 +125,8 @@ pub enum Source {
     Fingerprint(String),
     /// The image that has this alias.
     Alias(AliasName),
+    /// The newest image that has all of these properties.
+    Properties(Config),
     /// An image that a server elsewhere has.
     Remote(RemoteSource),
     /// Nothing: an empty root.

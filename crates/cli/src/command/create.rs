@@ -146,7 +146,7 @@ impl Make {
         let profiles = profiles.or_else(|| (!given.profiles.is_empty()).then_some(given.profiles));
         let devices = self.devices(client, given.devices, profiles.as_deref()).await?;
         let source = match image {
-            Some(image) => Self::source(app, client, &instance, &image).await?,
+            Some(image) => source(app, client, &instance, &image).await?,
             None => InstanceSource { kind: "none".into(), ..Default::default() },
         };
         let request = InstancesPost {
@@ -179,18 +179,6 @@ impl Make {
         }
     }
 
-    async fn source(app: &App, client: &Client, instance: &Target, image: &Target) -> Result<InstanceSource, CliError> {
-        let name = image.required("the image")?;
-        let source = InstanceSource { kind: "image".into(), ..Default::default() };
-        if app.remotes().same(&image.remote, &instance.remote)? {
-            let fingerprint = super::image::resolve(client, name).await?;
-            return Ok(InstanceSource { fingerprint, ..source });
-        }
-        let from = super::image::transfer::source(app, image).await?;
-        let coffer_api::ImagesPostSource { alias, certificate, protocol, server, mode, fingerprint, secret, .. } = from;
-        Ok(InstanceSource { alias, certificate, protocol, server, mode, fingerprint, secret, ..source })
-    }
-
     async fn devices(&self, client: &Client, mut all: Devices, profiles: Option<&[String]>) -> Result<Devices, CliError> {
         let device = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         if let Some(network) = &self.network {
@@ -209,6 +197,19 @@ impl Make {
         }
         Ok(all)
     }
+}
+
+/// The image that an instance is made of, here or on another server.
+pub(super) async fn source(app: &App, client: &Client, instance: &Target, image: &Target) -> Result<InstanceSource, CliError> {
+    let name = image.required("the image")?;
+    let source = InstanceSource { kind: "image".into(), ..Default::default() };
+    if app.remotes().same(&image.remote, &instance.remote)? {
+        let fingerprint = super::image::resolve(client, name).await?;
+        return Ok(InstanceSource { fingerprint, ..source });
+    }
+    let from = super::image::transfer::source(app, image).await?;
+    let coffer_api::ImagesPostSource { alias, certificate, protocol, server, mode, fingerprint, secret, .. } = from;
+    Ok(InstanceSource { alias, certificate, protocol, server, mode, fingerprint, secret, ..source })
 }
 
 /// Finds a device in the profiles that will apply; the last one wins.

@@ -38,13 +38,7 @@ impl Rebuild {
         let name = instance.required("the instance's name")?;
         let source = match image {
             None => InstanceSource { kind: "none".into(), ..Default::default() },
-            Some(image) if image.remote != instance.remote => {
-                return Err(CliError::Unsupported { what: "rebuilding from another server's image (copy it here first)" });
-            }
-            Some(image) => {
-                let fingerprint = super::image::resolve(client, image.required("the image")?).await?;
-                InstanceSource { kind: "image".into(), fingerprint, ..Default::default() }
-            }
+            Some(image) => super::create::source(app, client, &instance, &image).await?,
         };
         let runs = client.instance(name).await?.value.status_code != StatusCode::STOPPED;
         let state = |action: &str| InstanceStatePut { action: action.into(), timeout: -1, force: true, stateful: false };

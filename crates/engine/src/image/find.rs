@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use coffer_model::{AliasName, Image, ProjectName};
+use coffer_model::{AliasName, Config, Image, ProjectName};
 use coffer_store::project::Feature;
 
 use crate::Engine;
@@ -68,6 +68,19 @@ impl Engine {
         }
     }
 
+    /// Finds the image that was taken in last of those with all of these properties.
+    pub(crate) fn newest_image(&self, project: &ProjectName, wanted: &Config) -> Result<Image, EngineError> {
+        let all = self.inner.store.read(|conn| {
+            let home = coffer_store::project::home(conn, project, Feature::Images)?;
+            coffer_store::image::list(conn, Some(&home))
+        })?;
+        let has_all = |image: &Image| wanted.iter().all(|(key, value)| image.properties.get(key) == Some(value));
+        all.into_iter().filter(has_all).max_by_key(|image| image.uploaded_at).ok_or_else(|| {
+            let wanted: Vec<String> = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            EngineError::not_found("image with", wanted.join(", "))
+        })
+    }
+
     /// Finds an image by alias.
     pub(crate) fn image_by_alias(&self, project: &ProjectName, alias: &AliasName) -> Result<Image, EngineError> {
         let found = self.inner.store.read(|conn| {
@@ -84,9 +97,14 @@ impl Engine {
     }
 }
 
-/// Says whether this host runs programs of an architecture.
-#[must_use]
-pub fn arch_runs_here(architecture: &str) -> bool {
-    let here = std::env::consts::ARCH;
-    architecture == here || matches!((here, architecture), ("x86_64", "i686" | "i386") | ("aarch64", "armv7l" | "armv6l"))
+/// Refuses an image whose programs this host does not run.
+pub(crate) fn runs_here(image: &Image) -> Result<(), EngineError> {
+    let (here, architecture) = (std::env::consts::ARCH, image.architecture.as_str());
+    if architecture == here || matches!((here, architecture), ("x86_64", "i686" | "i386") | ("aarch64", "armv7l" | "armv6l")) {
+        return Ok(());
+    }
+    Err(EngineError::Refused(format!(
+        "image {} is for architecture {architecture}, which this host does not run",
+        &image.fingerprint.as_str()[..12],
+    )))
 }

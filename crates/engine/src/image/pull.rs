@@ -198,6 +198,11 @@ impl Engine {
         Ok(arrived)
     }
 
+    /// What becomes of an image that is fetched for an instance.
+    pub(crate) fn keep_cached(&self) -> Result<Keep, EngineError> {
+        Ok(Keep { cached: true, auto_update: self.server_config()?.flag("images.auto_update_cached", true), ..Keep::default() })
+    }
+
     /// Waits for a download that ends when its operation is cancelled.
     pub(super) fn unless_cancelled(
         &self,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::start::Loaded;
 use crate::error::EngineError;
 use crate::events::Caller;
-use crate::image::find::arch_runs_here;
+use crate::image::find::runs_here;
 use crate::operations::{NewOperation, OperationHandle, OperationView};
 use crate::request::{CreateInstance, Source};
 use crate::{Engine, instance::names};
@@ -54,14 +54,9 @@ impl Engine {
             Source::None | Source::Remote(_) => return Ok(None),
             Source::Fingerprint(prefix) => self.find_image(project, prefix)?,
             Source::Alias(alias) => self.image_by_alias(project, alias)?,
+            Source::Properties(wanted) => self.newest_image(project, wanted)?,
         };
-        if !arch_runs_here(&image.architecture) {
-            return Err(EngineError::Refused(format!(
-                "image {} is for architecture {}, which this host does not run",
-                &image.fingerprint.as_str()[..12],
-                image.architecture
-            )));
-        }
+        runs_here(&image)?;
         Ok(Some(image))
     }
 

@@ -8,8 +8,7 @@ use coffer_store::project::Feature;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
-use crate::image::find::arch_runs_here;
-use crate::image::pull::Keep;
+use crate::image::find::runs_here;
 use crate::operations::{NewOperation, OperationHandle, OperationView};
 use crate::request::{CreateInstance, RemoteSource, Source};
 
@@ -28,7 +27,7 @@ impl Engine {
             return self.create_instance(caller, request);
         }
         let home = self.inner.store.read(|conn| coffer_store::project::home(conn, &request.project, Feature::Images))?;
-        let keep = Keep { cached: true, auto_update: self.server_config()?.flag("images.auto_update_cached", true), ..Keep::default() };
+        let keep = self.keep_cached()?;
         let setup = self.first_use(&request)?;
         let (instance, id) = self.record(&request, None)?;
         let mut new = NewOperation::instance("Creating instance", &instance.project, instance.name.as_str());
@@ -60,12 +59,7 @@ impl Engine {
         });
         let image = fetch(operation)?;
         fault::point("create.image-fetched").map_err(|cause| EngineError::system("creating", cause))?;
-        if !arch_runs_here(&image.architecture) {
-            return Err(EngineError::Refused(format!(
-                "the image is for architecture {}, which this host does not run",
-                image.architecture
-            )));
-        }
+        runs_here(&image)?;
         let adopted = store.try_write(|tx| {
             let now = coffer_store::instance::get(tx, &instance.project, &instance.name)?;
             let mut now = now.ok_or_else(|| EngineError::not_found("instance", &instance.name))?;

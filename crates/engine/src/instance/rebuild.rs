@@ -2,6 +2,7 @@
 
 use coffer_model::entity::ImageForm;
 use coffer_model::{Image, Instance, InstanceName, InstanceSnapshot, ProjectName, Status, Time};
+use coffer_store::project::Feature;
 use uuid::Uuid;
 
 use super::create::empty_root;
@@ -10,6 +11,7 @@ use super::templates::DEFERRED;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
+use crate::image::find::runs_here;
 use crate::operations::{NewOperation, OperationView};
 use crate::request::Source;
 
@@ -26,17 +28,17 @@ impl Engine {
         source: &Source,
     ) -> Result<OperationView, EngineError> {
         let instance = self.load(project, name)?.instance;
-        if matches!(source, Source::Remote(_)) {
-            return Err(EngineError::Refused(format!(
-                "instance {name}: copy the image here first: a rebuild takes images of this server only"
-            )));
-        }
-        let image = self.image_of(project, source)?;
-        if image.as_ref().is_some_and(|image| image.form == ImageForm::Layers) {
-            return Err(EngineError::Refused(format!(
-                "instance {name}: a rebuild does not take images of registries, which bring a process of their own: delete it and launch anew"
-            )));
-        }
+        let fetched = match source {
+            Source::Remote(source) => self.image_fetched_before(project, source)?,
+            _ => None,
+        };
+        let image = if fetched.is_some() { fetched } else { self.image_of(project, source)? };
+        image.as_ref().map_or(Ok(()), |image| fits(image, name))?;
+        // What is not here is asked for once nothing else is in the way.
+        let elsewhere = match source {
+            Source::Remote(source) if image.is_none() => Some((self.remote_server(source)?, source.clone())),
+            _ => None,
+        };
         let cell = self.inner.cells.get(project, name);
         if cell.status() != Status::Stopped {
             return Err(cell.wrong_state(cell.status(), "it can be rebuilt only when it is stopped (or with --force)"));
@@ -46,6 +48,16 @@ impl Engine {
         Ok(self.operations().spawn(new.by(&caller), move |operation| {
             let claim = cell.claim("rebuilding")?;
             let instance = engine.load(&instance.project, &instance.name)?.instance;
+            let image = match &elsewhere {
+                Some((server, source)) => {
+                    let home = engine.inner.store.read(|conn| coffer_store::project::home(conn, &instance.project, Feature::Images))?;
+                    let image = engine.fetch_image(server, source, &home, &engine.keep_cached()?, operation, &caller)?;
+                    runs_here(&image)?;
+                    fits(&image, &instance.name)?;
+                    Some(image)
+                }
+                None => image,
+            };
             let pool = engine.pool_driver(&instance.pool)?;
             let next = rebuilt(&instance, image.as_ref())?;
             engine.replace_root(&claim, &instance, &next, |volume| match &image {
@@ -56,6 +68,16 @@ impl Engine {
             Ok(())
         }))
     }
+}
+
+/// Refuses an image that a root cannot be made anew from.
+fn fits(image: &Image, instance: &InstanceName) -> Result<(), EngineError> {
+    if image.form == ImageForm::Layers {
+        return Err(EngineError::Refused(format!(
+            "instance {instance}: a rebuild does not take images of registries, which bring a process of their own: delete it and launch anew"
+        )));
+    }
+    Ok(())
 }
 
 /// What the instance is with a root of another image: the image's properties and what tells about the files change.

@@ -3,10 +3,11 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
-use coffer_api::{InstancePost, InstanceRebuildPost, InstanceSource, InstancesPost};
-use coffer_engine::{CopyInstance, MoveInstance, Source};
+use coffer_api::{InstancePost, InstanceRebuildPost, InstancesPost};
+use coffer_engine::{CopyInstance, MoveInstance};
 use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
 
+use super::instances::image_source;
 use super::{merge, snapshots};
 use crate::app::App;
 use crate::envelope::{self, Answer};
@@ -75,21 +76,10 @@ async fn rebuild(
     Place(project): Place,
     Wire(body): Wire<InstanceRebuildPost>,
 ) -> Answer {
-    let source = image_source(&body.source)?;
+    let wrong = || Refusal::bad_request(format!("invalid source type {:?}: it must be image or none", body.source.kind));
+    let source = image_source(&body.source)?.ok_or_else(wrong)?;
     let view = app.run(move |engine| engine.rebuild_instance(&peer.caller, &project, &name, &source)).await?;
     envelope::accepted(&view)
-}
-
-/// Reads a source that is an image of this server or nothing.
-fn image_source(source: &InstanceSource) -> Result<Source, Refusal> {
-    match source.kind.as_str() {
-        "none" => Ok(Source::None),
-        "image" if !source.server.is_empty() => Err(Refusal::unsupported("rebuilds from images of remote servers")),
-        "image" if !source.fingerprint.is_empty() => Ok(Source::Fingerprint(source.fingerprint.clone())),
-        "image" if !source.alias.is_empty() => Ok(Source::Alias(source.alias.parse()?)),
-        "image" => Err(Refusal::bad_request("the source has no image: give its fingerprint or alias")),
-        other => Err(Refusal::bad_request(format!("invalid source type {other:?}: it must be image or none"))),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use axum::extract::{FromRequest as _, FromRequestParts, Request, State};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::routing::get;
-use coffer_api::{InstancePost, InstancePut, InstancesPost, InstancesPut};
+use coffer_api::{InstancePost, InstancePut, InstanceSource, InstancesPost, InstancesPut};
 use coffer_engine::{CreateInstance, Detail, ImportBackup, InstanceChange, InstancePatch, InstanceView, RemoteSource, Source};
 use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
 use serde::Serialize;
@@ -118,23 +118,10 @@ fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, R
     if !body.instance_type.is_empty() {
         return Err(Refusal::unsupported("instance types of cloud providers"));
     }
-    let source = &body.source;
-    let source = match source.kind.as_str() {
-        "image" if !source.server.is_empty() => Source::Remote(RemoteSource {
-            server: source.server.clone(),
-            protocol: images::protocol(&source.protocol)?,
-            certificate: source.certificate.clone(),
-            name: if source.fingerprint.is_empty() { source.alias.clone() } else { source.fingerprint.clone() },
-            secret: source.secret.clone(),
-            project: source.project.clone(),
-        }),
-        "image" if !source.fingerprint.is_empty() => Source::Fingerprint(source.fingerprint.clone()),
-        "image" if !source.alias.is_empty() => Source::Alias(source.alias.parse()?),
-        "image" if !source.properties.is_empty() => return Err(Refusal::unsupported("images chosen by their properties")),
-        "image" => return Err(Refusal::bad_request("the source has no image: give its fingerprint or alias")),
-        "none" => Source::None,
-        "migration" => return Err(Refusal::unsupported("migrations")),
-        other => return Err(Refusal::bad_request(format!("invalid source type {other:?}: it must be image, copy or none"))),
+    let source = match image_source(&body.source)? {
+        Some(source) => source,
+        None if body.source.kind == "migration" => return Err(Refusal::unsupported("migrations")),
+        None => return Err(Refusal::bad_request(format!("invalid source type {:?}: it must be image, copy or none", body.source.kind))),
     };
     Ok(CreateInstance {
         project,
@@ -148,6 +135,29 @@ fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, R
         source,
         start: body.start,
     })
+}
+
+/// Reads a source that is an image or nothing; `None` where it is something else.
+///
+/// # Errors
+/// If it names no image, or none that can be.
+pub fn image_source(source: &InstanceSource) -> Result<Option<Source>, Refusal> {
+    Ok(Some(match source.kind.as_str() {
+        "image" if !source.server.is_empty() => Source::Remote(RemoteSource {
+            server: source.server.clone(),
+            protocol: images::protocol(&source.protocol)?,
+            certificate: source.certificate.clone(),
+            name: if source.fingerprint.is_empty() { source.alias.clone() } else { source.fingerprint.clone() },
+            secret: source.secret.clone(),
+            project: source.project.clone(),
+        }),
+        "image" if !source.fingerprint.is_empty() => Source::Fingerprint(source.fingerprint.clone()),
+        "image" if !source.alias.is_empty() => Source::Alias(source.alias.parse()?),
+        "image" if !source.properties.is_empty() => Source::Properties(Config(source.properties.clone())),
+        "image" => return Err(Refusal::bad_request("the source has no image: give its fingerprint or alias")),
+        "none" => Source::None,
+        _ => return Ok(None),
+    }))
 }
 
 fn profiles(names: Vec<String>) -> Result<Vec<ProfileName>, Refusal> {
