@@ -69,6 +69,9 @@ const POINTS: &[(&str, UseCase)] = &[
     ("pool.made", UseCase::Pool),
     ("network.recorded", UseCase::Network),
     ("network.up", UseCase::Network),
+    ("network-rename.down", UseCase::NetworkRename),
+    ("network-rename.recorded", UseCase::NetworkRename),
+    ("network-rename.up", UseCase::NetworkRename),
     ("volume.recorded", UseCase::Volume(Volumes::Create)),
     ("volume.made", UseCase::Volume(Volumes::Create)),
     ("volume-import.filled", UseCase::Volume(Volumes::Import)),
@@ -113,6 +116,7 @@ enum UseCase {
     Layers,
     Pool,
     Network,
+    NetworkRename,
     Adopt,
     Change,
     ProfileChange,
@@ -461,6 +465,27 @@ fn a_pool_cut_anywhere_is_whole_or_absent() {
 fn a_network_cut_anywhere_is_whole_or_absent() {
     let config = json!({"ipv4.address": "10.99.9.1/24", "ipv6.address": "none"});
     parent_cut(UseCase::Network, "/1.0/networks", &json!({"name": "cut", "type": "bridge", "config": config}));
+}
+
+#[test]
+fn a_rename_of_a_network_cut_anywhere_has_one_name() {
+    if !can_run() || !has_fault_points() {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    let before = daemon.world();
+    let body = json!({"name": "cut", "type": "bridge", "config": {"ipv4.address": "10.99.9.1/24", "ipv6.address": "none"}});
+    for point in points(UseCase::NetworkRename) {
+        daemon.api().expect("POST", "/1.0/networks", Some(&body));
+        arm(&mut daemon, point);
+        let _ = post(&daemon, "POST", "/1.0/networks/cut", &json!({"name": "cut2"}));
+        revive(&mut daemon, point);
+        let (name, other) = if exists(&daemon, "/1.0/networks/cut") { ("cut", "cut2") } else { ("cut2", "cut") };
+        assert_eq!(daemon.api().get(&format!("/1.0/networks/{name}/state"))["state"], "up", "{point}");
+        assert!(!exists(&daemon, &format!("/1.0/networks/{other}")), "{point}");
+        daemon.api().expect("DELETE", &format!("/1.0/networks/{name}"), None);
+        daemon.expect_nothing_since(&before);
+    }
 }
 
 #[test]

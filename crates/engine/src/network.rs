@@ -1,5 +1,7 @@
 //! Managed networks, and the NICs that are known on them.
 
+mod rename;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
