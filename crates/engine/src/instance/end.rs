@@ -10,6 +10,7 @@ use coffer_sys::process::{self, Child};
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::events::Caller;
 use crate::monitor::Monitor;
 
 impl Engine {
@@ -114,11 +115,20 @@ impl Engine {
             self.restart_later(instance);
             return Ok(());
         }
-        if instance.ephemeral && !self.shutting_down() && !self.restarting(instance) {
-            let claim = self.inner.cells.get(&instance.project, &instance.name).claim_at_last("deleting")?;
-            return self.delete_stopped(&claim, instance, None);
+        if instance.ephemeral && !self.restarting(instance) { self.delete_ephemeral(instance, None) } else { Ok(()) }
+    }
+
+    /// Deletes an ephemeral instance that has ended, unless somebody did already: both its end and whoever asked for that do.
+    pub(crate) fn delete_ephemeral(&self, instance: &Instance, caller: Option<&Caller>) -> Result<(), EngineError> {
+        if self.shutting_down() {
+            return Ok(());
         }
-        Ok(())
+        let (project, name) = (&instance.project, &instance.name);
+        let claim = self.inner.cells.get(project, name).claim_at_last("deleting")?;
+        let now = self.inner.store.read(|conn| coffer_store::instance::get(conn, project, name))?;
+        // Another may have its name by now.
+        let same = now.is_some_and(|now| now.created_at == instance.created_at);
+        if same { self.delete_stopped(&claim, instance, caller) } else { Ok(()) }
     }
 
     /// Whether a restart is under way, which stops and starts again: an ephemeral instance survives that.

@@ -95,7 +95,12 @@ impl Engine {
         let claim = cell.claim_beside_readers(doing(change.action))?;
         match change.action {
             Action::Start => self.start(&claim, instance, Some(caller)),
-            Action::Stop => self.stop(&claim, instance, change.timeout, force, Some(caller)),
+            Action::Stop => {
+                self.stop(&claim, instance, change.timeout, force, Some(caller))?;
+                drop(claim);
+                // Whoever stops it finds it gone.
+                if instance.ephemeral { self.delete_ephemeral(instance, Some(caller)) } else { Ok(()) }
+            }
             Action::Freeze => self.freeze(&claim, instance, Some(caller)),
             Action::Unfreeze => self.thaw(&claim, instance, Some(caller)),
             Action::Restart => {
