@@ -54,8 +54,14 @@ impl Engine {
     ///
     /// # Errors
     /// If it does not exist, changed since the client read it, a key is refused, or a feature would change under its things.
-    pub fn update_project(&self, caller: &Caller, project: Project, only_if: Precondition<'_, Project>) -> Result<(), EngineError> {
+    pub fn update_project(&self, caller: &Caller, mut project: Project, only_if: Precondition<'_, Project>) -> Result<(), EngineError> {
         check(&project)?;
+        // A feature that is left out is off; the default project has all of them always.
+        for (feature, _) in FEATURES {
+            if project.config.get(feature).is_none() {
+                project.config.set(*feature, project.name.is_default().to_string());
+            }
+        }
         let (now, users) = self.project(&project.name)?;
         if only_if.is_some_and(|check| !check(&now)) {
             return Err(EngineError::Changed { entity: "project", name: now.name.to_string() });

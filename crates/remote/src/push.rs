@@ -90,7 +90,8 @@ impl Server {
         let reply = self.fetcher.post(&url, &headers, parts(image.files, &boundary), sent).await?;
         let answer: Answer<Operation> = self.answer(&url, reply).await?;
         let begun = answer.metadata.unwrap_or_default();
-        let id = answer.operation.rsplit('/').next().filter(|id| !id.is_empty()).unwrap_or(&begun.id).to_owned();
+        let path = answer.operation.split('?').next().unwrap_or_default();
+        let id = path.rsplit('/').next().filter(|id| !id.is_empty()).unwrap_or(&begun.id).to_owned();
         self.taken(&id, &begun.metadata.unwrap_or_default().secret).await
     }
 
