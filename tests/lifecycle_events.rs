@@ -137,7 +137,8 @@ fn what_instances_are_made_of() {
             Step("DELETE", "/1.0/projects/q1", no(), "project-deleted", "/1.0/projects/q1", no()),
             Step("POST", "/1.0/networks", json!({"name": "br7", "type": "bridge"}), "network-created", "/1.0/networks/br7", no()),
             Step("PATCH", "/1.0/networks/br7", json!({"description": "x"}), "network-updated", "/1.0/networks/br7", no()),
-            Step("DELETE", "/1.0/networks/br7", no(), "network-deleted", "/1.0/networks/br7", no()),
+            Step("POST", "/1.0/networks/br7", json!({"name": "br8"}), "network-renamed", "/1.0/networks/br8", json!({"old_name": "br7"})),
+            Step("DELETE", "/1.0/networks/br8", no(), "network-deleted", "/1.0/networks/br8", no()),
             Step(
                 "POST",
                 "/1.0/storage-pools",

@@ -1,9 +1,10 @@
 //! Finding what somebody who made a typing error may have meant.
 
-/// The candidate nearest to a name: at most two edits away, and never as many as the name is long.
+/// The candidate nearest to a name: at most two edits away, and never as many as the name is long; never the name itself.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &'a str| (distance(candidate, name), candidate);
-    let (edits, candidate) = candidates.into_iter().map(near).min()?;
+    let others = candidates.into_iter().filter(|candidate| *candidate != name);
+    let (edits, candidate) = others.map(near).min()?;
     (edits <= 2 && edits < name.chars().count()).then_some(candidate)
 }
 

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod health;
 pub mod idmap;
 pub mod instance;
+pub mod instance_type;
 pub mod key;
 pub mod keys;
 pub mod names;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use coffer_api::routes::{self, Access};
 
 use crate::app::{App, Phase};
-use crate::extract::{Peer, Trust};
+use crate::extract::{Parameters, Peer, Trust};
 use crate::refusal::Refusal;
 
 /// Lets a request through to its handler, if the caller may and the daemon is ready for it.
@@ -21,7 +21,8 @@ pub async fn gate(State(app): State<App>, request: Request, next: Next) -> Respo
     let open = peer.trust == Trust::None && needed(template, parts.method.as_str()) == Access::Metrics && metrics_are_open(&app).await;
     let decision = own_origin(&peer, &parts.headers)
         .and_then(|()| if open { Ok(()) } else { allowed(peer.trust, template, parts.method.as_str()) })
-        .and_then(|()| ready(&app, template, parts.method.as_str()));
+        .and_then(|()| ready(&app, template, parts.method.as_str()))
+        .and_then(|()| this_server(parts.uri.query()));
     match decision {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refusal) => refusal.into_response(),
@@ -38,6 +39,15 @@ fn own_origin(peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
     let foreign = origin.is_some() && origin != text("host");
     if foreign || text("sec-fetch-site").is_some_and(|site| site == "cross-site") {
         return Err(Refusal::forbidden("requests from pages of other sites are refused"));
+    }
+    Ok(())
+}
+
+/// Refuses a request that is meant for another member of a cluster, also where nothing else of the query is read.
+fn this_server(query: Option<&str>) -> Result<(), Refusal> {
+    // Clients name the place where an object is, and that is `none` here.
+    if Parameters::parse(query).get("target").is_some_and(|target| target != "none") {
+        return Err(Refusal::bad_request("this server is not part of a cluster: leave out the target"));
     }
     Ok(())
 }

@@ -69,10 +69,6 @@ impl FromRequestParts<App> for Parameters {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Refusal> {
         let parameters = Self::parse(parts.uri.query());
-        // Clients name the place where an object is, and that is `none` here.
-        if parameters.get("target").is_some_and(|target| target != "none") {
-            return Err(Refusal::bad_request("this server is not part of a cluster: leave out the target"));
-        }
         if parameters.get("project").is_some() && parameters.flag("all-projects") {
             return Err(Refusal::bad_request("project and all-projects do not go together"));
         }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::routing::post;
 use coffer_api::{InstancePost, InstanceRebuildPost, InstancesPost};
 use coffer_engine::{CopyInstance, MoveInstance};
-use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
+use coffer_model::{InstanceName, ProfileName, ProjectName};
 
 use super::instances::image_source;
 use super::{merge, snapshots};
@@ -42,7 +42,7 @@ pub fn copy(body: InstancesPost, project: ProjectName) -> Result<CopyInstance, R
         description: body.description,
         ephemeral: body.ephemeral,
         profiles: profiles.transpose()?,
-        config: Config(body.config),
+        config: merge::whole(body.config),
         devices: merge::named_devices(body.devices)?,
         start: body.start,
     })

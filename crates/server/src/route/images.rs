@@ -90,7 +90,7 @@ async fn replace(
         let change = ImageChange {
             public: body.public,
             auto_update: body.auto_update,
-            properties: Config(body.properties),
+            properties: merge::whole(body.properties),
             profiles: wanted.unwrap_or(kept),
             expires_at: body.expires_at.get(),
         };
@@ -193,7 +193,7 @@ pub fn source(body: ImagesPost) -> Result<PullImage, Refusal> {
         },
         auto_update: body.auto_update,
         public: body.public,
-        properties: Config(body.properties),
+        properties: merge::whole(body.properties),
         profiles: body.profiles.map(profiles).transpose()?.unwrap_or_default(),
         aliases: aliases(body.aliases)?,
     })

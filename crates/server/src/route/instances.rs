@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::routing::get;
 use coffer_api::{InstancePost, InstancePut, InstanceSource, InstancesPost, InstancesPut};
 use coffer_engine::{CreateInstance, Detail, ImportBackup, InstanceChange, InstancePatch, InstanceView, RemoteSource, Source};
-use coffer_model::{Config, InstanceName, ProfileName, ProjectName};
+use coffer_model::{Config, InstanceName, ProfileName, ProjectName, instance_type};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -115,9 +115,11 @@ fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, R
         "virtual-machine" => return Err(Refusal::unsupported("virtual machines")),
         other => return Err(Refusal::bad_request(format!("invalid instance type {other:?}: it must be container"))),
     }
-    if !body.instance_type.is_empty() {
-        return Err(Refusal::unsupported("instance types of cloud providers"));
-    }
+    let mut config = match body.instance_type.as_str() {
+        "" => Config::default(),
+        size => instance_type::limits(size).map_err(|error| Refusal::bad_request(error.to_string()))?,
+    };
+    config.merge(&merge::whole(body.config));
     let source = match image_source(&body.source)? {
         Some(source) => source,
         None if body.source.kind == "migration" => return Err(Refusal::unsupported("migrations")),
@@ -130,7 +132,7 @@ fn wanted(body: InstancesPost, project: ProjectName) -> Result<CreateInstance, R
         description: body.description,
         ephemeral: body.ephemeral,
         profiles: body.profiles.map(profiles).transpose()?,
-        config: Config(body.config),
+        config,
         devices: merge::named_devices(body.devices)?,
         source,
         start: body.start,
@@ -202,7 +204,7 @@ async fn replace(
         description: body.description,
         ephemeral: body.ephemeral,
         profiles: profiles(body.profiles)?,
-        config: Config(body.config),
+        config: merge::whole(body.config),
         devices: merge::named_devices(body.devices)?,
     };
     let guard = if_match.guard(etag::instance);

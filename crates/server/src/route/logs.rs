@@ -21,6 +21,13 @@ use crate::refusal::Refusal;
 /// How much of a log file is answered.
 const LIMIT: u64 = 64 << 20;
 
+/// What `lxc info --show-log` asks for: with LXD, what the process behind a container wrote. There is one for each, if only
+/// an empty one.
+const LXD_LOG: &str = "lxc.log";
+
+/// What our process behind a container writes.
+const PROCESS_LOG: &str = "monitor.log";
+
 /// The routes.
 pub fn routes(prefix: &str) -> Router<App> {
     Router::new()
@@ -55,10 +62,14 @@ async fn read_recorded(app: State<App>, peer: Peer, Named((name, file)): Named<(
 
 /// `GET /1.0/instances/{name}/logs/{file}`.
 async fn read(State(app): State<App>, peer: Peer, Named((name, file)): Named<(InstanceName, String)>, Place(project): Place) -> Answer {
-    let path = path(&app, &project, &name, &file).await?;
+    let of_process = file == LXD_LOG;
+    let path = path(&app, &project, &name, if of_process { PROCESS_LOG } else { &file }).await?;
     let content = app
         .run(move |engine| {
-            let content = content(&path).map_err(|cause| failed(&file, "reading", cause))?;
+            let content = match content(&path) {
+                Err(cause) if of_process && cause.kind() == io::ErrorKind::NotFound => Vec::new(),
+                read => read.map_err(|cause| failed(&file, "reading", cause))?,
+            };
             engine.tell_used(&project, &name, &format!("/logs/{file}"), "instance-log-retrieved", None, &peer.caller);
             Ok(content)
         })

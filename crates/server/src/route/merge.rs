@@ -29,12 +29,17 @@ pub fn devices(patch: &Patch) -> Result<Devices, Refusal> {
     named_devices(all.into_iter().map(|(name, keys)| (name, keys.unwrap_or_default())).collect())
 }
 
-/// Devices as the wire has them.
+/// The keys of a whole object as the wire has them. An empty value is how clients unset a key, and is kept as none.
+pub fn whole(keys: BTreeMap<String, String>) -> Config {
+    keys.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// Devices as the wire has them; of their keys too an empty value is none.
 ///
 /// # Errors
 /// If a name is wrong.
 pub fn named_devices(all: BTreeMap<String, BTreeMap<String, String>>) -> Result<Devices, Refusal> {
-    let named = all.into_iter().map(|(name, keys)| Ok((name.parse::<DeviceName>()?, Config(keys))));
+    let named = all.into_iter().map(|(name, keys)| Ok((name.parse::<DeviceName>()?, whole(keys))));
     named.collect::<Result<_, Refusal>>().map(Devices)
 }
 
@@ -82,6 +87,14 @@ mod tests {
         check(&[("a", "1"), ("b", "2")], r#"{"config":{"b":"3","c":"4"}}"#, &[("a", "1"), ("b", "3"), ("c", "4")]);
         check(&[("a", "1"), ("b", "2")], r#"{"config":{"a":"","b":null}}"#, &[]);
         check(&[("a", "1")], r#"{"description":"x"}"#, &[("a", "1")]);
+    }
+
+    #[test]
+    fn an_empty_value_is_no_key() {
+        let keys = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(whole(keys(&[("a", "1"), ("b", "")])), [("a", "1")].into_iter().collect());
+        let devices = named_devices([("eth0".to_owned(), keys(&[("type", "nic"), ("name", "")]))].into()).unwrap();
+        assert_eq!(devices.0.values().next(), Some(&[("type", "nic")].into_iter().collect()));
     }
 
     #[test]

@@ -3,16 +3,15 @@
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use coffer_api::{NetworkPut, NetworksPost};
+use coffer_api::{NetworkPost, NetworkPut, NetworksPost};
 use coffer_engine::{EngineError, NetworkView};
-use coffer_model::{Config, Network, NetworkName, ProjectName};
+use coffer_model::{Network, NetworkName, ProjectName};
 
 use super::instances::passes;
 use super::merge;
 use crate::app::App;
 use crate::envelope::{self, Answer};
 use crate::extract::{IfMatch, Named, Parameters, Patch, Peer, Place, Recursion, Wire};
-use crate::refusal::Refusal;
 use crate::{etag, show};
 
 /// What a network is unless said.
@@ -22,10 +21,7 @@ const DEFAULT_KIND: &str = "bridge";
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/1.0/networks", get(list).post(create))
-        .route(
-            "/1.0/networks/{name}",
-            get(read).put(replace).patch(patch).post(async || Refusal::unsupported("renames of networks")).delete(remove),
-        )
+        .route("/1.0/networks/{name}", get(read).put(replace).patch(patch).post(rename).delete(remove))
         .route("/1.0/networks/{name}/state", get(state))
         .route("/1.0/networks/{name}/leases", get(leases))
 }
@@ -51,7 +47,7 @@ async fn create(State(app): State<App>, peer: Peer, Place(project): Place, Wire(
     let name: NetworkName = body.name.parse()?;
     let location = url(name.as_str(), &project);
     let kind = if body.kind.is_empty() { DEFAULT_KIND.to_owned() } else { body.kind };
-    app.run(move |engine| engine.create_network(&peer.caller, &project, name, &kind, body.description, Config(body.config))).await?;
+    app.run(move |engine| engine.create_network(&peer.caller, &project, name, &kind, body.description, merge::whole(body.config))).await?;
     envelope::created(&location)
 }
 
@@ -75,7 +71,7 @@ async fn replace(
 ) -> Answer {
     app.run(move |engine| {
         let guard = if_match.guard(etag::network);
-        engine.update_network(&peer.caller, &project, &name, body.description, Config(body.config), guard.as_deref())
+        engine.update_network(&peer.caller, &project, &name, body.description, merge::whole(body.config), guard.as_deref())
     })
     .await?;
     envelope::done()
@@ -104,6 +100,20 @@ async fn patch(
     })
     .await?;
     envelope::done()
+}
+
+/// `POST /1.0/networks/{name}`: a rename.
+async fn rename(
+    State(app): State<App>,
+    peer: Peer,
+    Named(name): Named<NetworkName>,
+    Place(project): Place,
+    Wire(body): Wire<NetworkPost>,
+) -> Answer {
+    let new: NetworkName = body.name.parse()?;
+    let location = url(new.as_str(), &project);
+    app.run(move |engine| engine.rename_network(&peer.caller, &project, &name, &new)).await?;
+    envelope::created(&location)
 }
 
 /// `DELETE /1.0/networks/{name}`.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::routing::get;
 use coffer_api::{ProfilePost, ProfilePut, ProfilesPost};
 use coffer_engine::ProfileView;
-use coffer_model::{Config, Profile, ProfileName};
+use coffer_model::{Profile, ProfileName};
 
 use super::instances::passes;
 use super::merge;
@@ -42,7 +42,7 @@ async fn create(State(app): State<App>, peer: Peer, Place(project): Place, Wire(
         project: project.clone(),
         name: body.name.parse()?,
         description: body.description,
-        config: Config(body.config),
+        config: merge::whole(body.config),
         devices: merge::named_devices(body.devices)?,
     };
     let location = url(&profile.name, &project);
@@ -66,7 +66,7 @@ async fn replace(
     Wire(body): Wire<ProfilePut>,
 ) -> Answer {
     let devices = merge::named_devices(body.devices)?;
-    let profile = Profile { project, name, description: body.description, config: Config(body.config), devices };
+    let profile = Profile { project, name, description: body.description, config: merge::whole(body.config), devices };
     app.run(move |engine| engine.update_profile(&peer.caller, profile, if_match.guard(etag::profile).as_deref())).await?;
     envelope::done()
 }

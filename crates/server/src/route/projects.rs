@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use coffer_api::{ProjectPost, ProjectPut, ProjectState, ProjectStateResource, ProjectsPost};
-use coffer_model::{Config, Project, ProjectName};
+use coffer_model::{Project, ProjectName};
 
 use super::instances::passes;
 use super::merge;
@@ -35,7 +35,7 @@ async fn list(State(app): State<App>, parameters: Parameters) -> Answer {
 
 /// `POST /1.0/projects`.
 async fn create(State(app): State<App>, peer: Peer, Wire(body): Wire<ProjectsPost>) -> Answer {
-    let project = Project { name: body.name.parse()?, description: body.description, config: Config(body.config) };
+    let project = Project { name: body.name.parse()?, description: body.description, config: merge::whole(body.config) };
     let location = format!("/1.0/projects/{}", project.name);
     app.run(move |engine| engine.create_project(&peer.caller, project)).await?;
     envelope::created(&location)
@@ -76,7 +76,7 @@ async fn replace(
     if_match: IfMatch,
     Wire(body): Wire<ProjectPut>,
 ) -> Answer {
-    let project = Project { name, description: body.description, config: Config(body.config) };
+    let project = Project { name, description: body.description, config: merge::whole(body.config) };
     app.run(move |engine| engine.update_project(&peer.caller, project, if_match.guard(etag::project).as_deref())).await?;
     envelope::done()
 }

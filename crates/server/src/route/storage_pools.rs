@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::routing::get;
 use coffer_api::{StoragePoolPut, StoragePoolsPost};
 use coffer_engine::PoolView;
-use coffer_model::{Config, PoolName};
+use coffer_model::PoolName;
 
 use super::instances::passes;
 use super::merge;
@@ -37,7 +37,7 @@ async fn list(State(app): State<App>, parameters: Parameters) -> Answer {
 async fn create(State(app): State<App>, peer: Peer, Wire(body): Wire<StoragePoolsPost>) -> Answer {
     let name: PoolName = body.name.parse()?;
     let location = format!("/1.0/storage-pools/{name}");
-    app.run(move |engine| engine.create_pool(&peer.caller, name, &body.driver, body.description, Config(body.config))).await?;
+    app.run(move |engine| engine.create_pool(&peer.caller, name, &body.driver, body.description, merge::whole(body.config))).await?;
     envelope::created(&location)
 }
 
@@ -56,7 +56,7 @@ async fn replace(
     Wire(body): Wire<StoragePoolPut>,
 ) -> Answer {
     app.run(move |engine| {
-        engine.update_pool(&peer.caller, &name, body.description, Config(body.config), if_match.guard(etag::pool).as_deref())
+        engine.update_pool(&peer.caller, &name, body.description, merge::whole(body.config), if_match.guard(etag::pool).as_deref())
     })
     .await?;
     envelope::done()

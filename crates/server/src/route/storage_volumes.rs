@@ -6,7 +6,7 @@ use axum::http::header;
 use axum::routing::get;
 use coffer_api::{StorageVolumePost, StorageVolumePut, StorageVolumeSource, StorageVolumesPost};
 use coffer_engine::{CopyVolume, CreateVolume, Engine, EngineError, RenameVolume, Scope, VolumeChange, VolumePlace, VolumeView};
-use coffer_model::{Config, PoolName, ProjectName, SnapshotName, VolumeKind, VolumeName};
+use coffer_model::{PoolName, ProjectName, SnapshotName, VolumeKind, VolumeName};
 
 use super::instances::passes;
 use super::{merge, storage_volume_backups};
@@ -88,7 +88,7 @@ async fn make(app: App, peer: Peer, pool: PoolName, kind: &str, project: Project
     let name: VolumeName = body.name.parse()?;
     let content = if body.content_type.is_empty() { "filesystem" } else { &body.content_type }.parse()?;
     let source = Source::of(&body.source, &project)?;
-    let (description, config) = (body.description, Config(body.config));
+    let (description, config) = (body.description, merge::whole(body.config));
     let Some(source) = source else {
         app.run(move |engine| {
             let place = engine.volume_place(&pool, &project, &name)?;
@@ -166,7 +166,7 @@ async fn replace(
         app.run(move |engine| engine.restore_volume(&peer.caller, &target.place(engine)?, &snapshot)).await?;
         return envelope::done();
     }
-    let change = VolumeChange { description: body.description, config: Config(body.config) };
+    let change = VolumeChange { description: body.description, config: merge::whole(body.config) };
     let guard = if_match.guard(etag::volume);
     app.run(move |engine| engine.update_volume(&peer.caller, &target.place(engine)?, change, guard.as_deref())).await?;
     envelope::done()
