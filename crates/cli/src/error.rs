@@ -39,7 +39,7 @@ pub(crate) enum CliError {
     #[error("{object} has no {what} {name}")]
     NoSuch { object: String, what: &'static str, name: String },
     /// Something of that name is there already.
-    #[error("{object} already has a {what} {name}")]
+    #[error("{object} already has {} {name}", with_article(what))]
     AlreadyThere { object: String, what: &'static str, name: String },
     /// The instance itself has no such device.
     #[error("{instance} has no device {device} of its own; one of a profile is changed there, or here after 'config device override'")]
@@ -194,4 +194,10 @@ pub(crate) enum CliError {
         #[source]
         cause: io::Error,
     },
+}
+
+/// A word with the article before it.
+fn with_article(word: &str) -> String {
+    let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {word}")
 }

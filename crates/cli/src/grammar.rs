@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::app::Globals;
@@ -32,6 +33,13 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     // The process ends soon enough; taking the grammar apart would only cost time.
     std::mem::forget(grammar);
     Ok(Cli { globals: Globals::from_arg_matches(&matches)?, command: Command::from_arg_matches(&matches)? })
+}
+
+/// Says whether what is wrong with a line is that it names the member of a cluster, which only commands for clusters know.
+pub(crate) fn names_a_member(error: &clap::Error) -> bool {
+    let unknown = error.kind() == ErrorKind::UnknownArgument;
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    unknown && argument.is_some_and(|argument| matches!(argument.as_str(), "--target" | "--destination-target"))
 }
 
 /// Finds the first argument that is neither an option nor the value of the one global option that has a value.
@@ -65,6 +73,15 @@ mod tests {
             (Ok(alone), Ok(whole)) => assert_eq!(alone, whole, "{line}"),
             (Err(error), _) | (_, Err(error)) => panic!("{line}: {error}"),
         }
+    }
+
+    #[test]
+    fn a_member_of_a_cluster_is_refused_by_name() {
+        let wrong = |line: &str| parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>()).unwrap_err();
+        for line in ["lxc storage create p dir --target x", "lxc storage volume copy p/v p/w --destination-target=x"] {
+            assert!(names_a_member(&wrong(line)), "{line}");
+        }
+        assert!(!names_a_member(&wrong("lxc storage create p dir --targets x")));
     }
 
     #[test]

@@ -49,6 +49,9 @@ fn run(arguments: &[OsString], family: coffer_client::Family) -> i32 {
     let arguments = aliases::expand(arguments, &remotes.as_ref().map(Remotes::aliases).unwrap_or_default());
     let cli = match grammar::parse(&arguments) {
         Ok(cli) => cli,
+        Err(error) if grammar::names_a_member(&error) => {
+            return report_code(Err(CliError::Unsupported { what: "choosing a cluster member" }));
+        }
         Err(error) => {
             let _ = error.print();
             return i32::from(error.use_stderr());

@@ -72,7 +72,7 @@ struct Make {
     /// Storage pool for the root disk
     #[arg(short, long)]
     storage: Option<String>,
-    /// Size as a cloud provider names it, such as t2.micro
+    /// Limits in short: c2-m4 is two CPUs and 4 GiB of memory
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "", hide_default_value = true)]
     size: String,
     /// Make an empty instance
@@ -91,7 +91,7 @@ impl Init {
         let plan = self.make.plan(app).await?;
         let name = plan.create(app, false).await?;
         if plan.request.name.is_empty() {
-            app.note(&format!("The instance is called {name}"))?;
+            app.note(&format!("Instance name is: {name}"))?;
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Launch {
         let at_once = plan.client.server().await?.value.has_extension("instance_create_start");
         let name = plan.create(app, at_once).await?;
         if plan.request.name.is_empty() {
-            app.note(&format!("The instance is called {name}"))?;
+            app.note(&format!("Instance name is: {name}"))?;
         }
         if !at_once {
             app.note(&format!("Starting {name}"))?;

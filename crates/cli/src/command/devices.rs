@@ -96,5 +96,5 @@ pub(super) async fn remove<O: DeviceObject>(app: &App, client: &Client, object: 
         O::devices(&mut put).remove(name).ok_or_else(|| object.without(name))?;
     }
     object.write(app, client, &put, &etag).await?;
-    names.iter().try_for_each(|name| app.note(&format!("Device {name} removed from {}", object.title())))
+    app.note(&format!("Device {} removed from {}", names.join(", "), object.title()))
 }

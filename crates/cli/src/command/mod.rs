@@ -43,6 +43,7 @@ mod storage;
 mod storage_volume;
 mod storage_volume_backup;
 mod storage_volume_copy;
+mod storage_volume_list;
 mod storage_volume_snapshot;
 mod top;
 mod version;

@@ -214,7 +214,7 @@ impl Profile {
             }
             Profile::Assign { instance, profiles } => {
                 let new: Vec<String> = profiles.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-                let shown = if new.is_empty() { "(none)".to_owned() } else { new.join(", ") };
+                let shown = if new.is_empty() { "(none)".to_owned() } else { new.join(",") };
                 let done = format!("Profiles {shown} applied to {}", instance.name);
                 assign(app, instance, |_| Ok(new)).await?;
                 app.note(&done)

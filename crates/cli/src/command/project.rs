@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::error::CliError;
 use crate::key_value::{pairs, pairs_or_two};
 use crate::object::{self, Project as Object};
-use crate::render::{Format, Table, render_list, yes_no};
+use crate::render::{Format, Table, binary_size, render_list, yes_no};
 use crate::target::Target;
 
 /// Projects: name spaces for instances, images, profiles, volumes and networks
@@ -152,8 +152,9 @@ async fn info(app: &App, project: &Target, format: Format) -> Result<(), CliErro
     app.print(&render_list(format, std::slice::from_ref(&state), app.colour(), || {
         let mut table = Table::new(["RESOURCE", "LIMIT", "USAGE"]);
         for (name, resource) in &state.resources {
-            let limit = if resource.limit < 0 { "UNLIMITED".to_owned() } else { resource.limit.to_string() };
-            table.row([&name.to_uppercase(), &limit, &resource.usage.to_string()]);
+            let amount = |count: i64| if matches!(name.as_str(), "disk" | "memory") { binary_size(count) } else { count.to_string() };
+            let limit = if resource.limit < 0 { "UNLIMITED".to_owned() } else { amount(resource.limit) };
+            table.row([&name.to_uppercase(), &limit, &amount(resource.usage)]);
         }
         table.sorted()
     }))

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::error::CliError;
 use crate::key_value::{pairs, pairs_or_two};
 use crate::object::{self, DeviceObject, Instance, Profile};
-use crate::render::{Format, Table, binary_size, chosen, clean, minute, render_list, yaml};
+use crate::render::{Table, binary_size, clean, minute, yaml};
 use crate::target::Target;
 
 /// Storage volumes
@@ -124,22 +124,8 @@ pub(crate) enum Volume {
         /// Volume
         volume: String,
     },
-    /// List the volumes of a pool
     #[command(visible_alias = "ls")]
-    List {
-        /// Pool
-        #[arg(value_name = "[REMOTE:]POOL")]
-        pool: Target,
-        /// Columns
-        #[arg(short, long, value_name = "COLUMNS", default_value = "tndcu")]
-        columns: String,
-        /// Format
-        #[arg(short, long, value_enum, default_value_t)]
-        format: Format,
-        /// Volumes of all projects
-        #[arg(long)]
-        all_projects: bool,
-    },
+    List(super::storage_volume_list::List),
     #[command(visible_alias = "mv")]
     Move(Move),
     /// Rename a volume, or a snapshot named as in volume/snapshot
@@ -228,7 +214,7 @@ impl Volume {
                 app.note(&format!("Renamed storage volume from \"{volume}\" to \"{new_name}\""))
             }
             Volume::Info { pool, volume } => info(app, &pool, &volume).await,
-            Volume::List { pool, columns, format, all_projects } => list(app, &pool, &columns, format, all_projects).await,
+            Volume::List(list) => list.run(app).await,
             Volume::Edit { pool, volume } => object::edit(app, app.client(&pool)?, &named(&pool, &volume)?).await,
             Volume::Get { pool, volume, key } => object::get(app, app.client(&pool)?, &named(&pool, &volume)?, &key).await,
             Volume::Set { pool, volume, pairs } => {
@@ -333,26 +319,4 @@ async fn info(app: &App, pool: &Target, volume: &str) -> Result<(), CliError> {
         }
     }
     app.print(&out)
-}
-
-/// The columns of `storage volume list`.
-const COLUMNS: &[(char, &str)] =
-    &[('t', "TYPE"), ('n', "NAME"), ('d', "DESCRIPTION"), ('c', "CONTENT-TYPE"), ('u', "USED BY"), ('e', "PROJECT"), ('L', "LOCATION")];
-
-async fn list(app: &App, pool: &Target, columns: &str, format: Format, all_projects: bool) -> Result<(), CliError> {
-    let columns = if all_projects && !columns.contains('e') { format!("e{columns}") } else { columns.to_owned() };
-    let places = chosen(COLUMNS, &columns)?;
-    let volumes = app.client(pool)?.storage_volumes(pool.required("the pool's name")?, "", all_projects).await?;
-    app.print(&render_list(format, &volumes, app.colour(), || {
-        let mut table = Table::new(places.iter().map(|place| COLUMNS[*place].1));
-        let mut sorted: Vec<_> = volumes.iter().collect();
-        sorted.sort_by(|a, b| (&a.kind, &a.name).cmp(&(&b.kind, &b.name)));
-        for volume in sorted {
-            let kind = if volume.name.contains('/') { format!("{} (snapshot)", volume.kind) } else { volume.kind.clone() };
-            let users = volume.used_by.len().to_string();
-            let cells = [&kind, &volume.name, &volume.description, &volume.content_type, &users, &volume.project, &volume.location];
-            table.row(places.iter().map(|place| cells[*place].as_str()));
-        }
-        table
-    }))
 }

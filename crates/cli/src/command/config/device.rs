@@ -127,7 +127,7 @@ async fn overridden(app: &App, target: Target, name: &str, arguments: &[String])
     }
     let inherited = read.value.expanded_devices.get(name).cloned();
     let mut device = inherited.ok_or_else(|| CliError::NoSuch {
-        object: format!("the profiles of {}", target.name),
+        object: format!("what {} has of its profiles", target.name),
         what: "device",
         name: name.to_owned(),
     })?;

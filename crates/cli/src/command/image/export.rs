@@ -31,6 +31,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
+        super::refuse_vm(self.vm)?;
         let (client, found) = find(app, &self.image).await?;
         let fingerprint = client.image(&found).await?.value.fingerprint;
         let target = self.target.unwrap_or_else(|| PathBuf::from("."));

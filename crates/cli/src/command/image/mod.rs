@@ -99,6 +99,11 @@ pub(crate) enum Image {
     },
 }
 
+/// Refuses to look for the image of a virtual machine.
+fn refuse_vm(wanted: bool) -> Result<(), CliError> {
+    if wanted { Err(CliError::Unsupported { what: "an image of a virtual machine" }) } else { Ok(()) }
+}
+
 impl Image {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         match self {
@@ -134,6 +139,7 @@ impl Image {
             Image::Import(command) => command.run(app).await,
             Image::List(command) => command.run(app).await,
             Image::Serve(command) => command.run(app).await,
+            Image::Info { vm: true, .. } | Image::Show { vm: true, .. } => refuse_vm(true),
             Image::Info { image, .. } => app.print(&info::text(place::find(app, &image).await?.image())),
             Image::Show { image, .. } => app.print(&yaml(&place::find(app, &image).await?.image().writable())),
             Image::GetProperty { image, key } => {

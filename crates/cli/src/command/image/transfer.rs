@@ -64,9 +64,7 @@ enum Mode {
 
 impl Copy {
     pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
-        if self.vm {
-            return Err(CliError::Unsupported { what: "an image of a virtual machine" });
-        }
+        super::refuse_vm(self.vm)?;
         let target = app.client(&self.target)?;
         let target = self.target_project.as_ref().map_or_else(|| target.clone(), |project| target.with_project(project));
         if app.remotes().same(&self.image.remote, &self.target.remote)? && self.target_project.is_none() {
