@@ -22,6 +22,7 @@ mod exports_beside;
 mod faults;
 mod files;
 mod first_launch;
+mod genuine_commands;
 mod genuine_lxc;
 mod getting_started;
 mod guest_api;

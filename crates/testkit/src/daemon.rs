@@ -33,9 +33,17 @@ pub struct Options {
     hidden_files: Vec<&'static str>,
     host_cgroups: bool,
     group: Option<u32>,
+    verbose: bool,
 }
 
 impl Options {
+    /// Lets the daemon log also what goes as it should.
+    #[must_use]
+    pub fn verbose(mut self) -> Self {
+        self.verbose = true;
+        self
+    }
+
     /// Lets members of this group use the daemon's socket.
     #[must_use]
     pub fn group(mut self, group: u32) -> Self {
@@ -163,7 +171,8 @@ impl Daemon {
             fs::create_dir_all(dir.join(sub)).expect("a directory for the test");
         }
         // Without a file of its own the genuine client greets its user and shows the way to `lxd init`.
-        fs::write(dir.join("lxc/config.yml"), "default-remote: local\n").expect("the client's configuration");
+        // Without a map of aliases it cannot add one: it writes to a map that is none.
+        fs::write(dir.join("lxc/config.yml"), "default-remote: local\naliases: {}\n").expect("the client's configuration");
         let daemon = Self { process: None, pen, dir, options, genuine_lxd: false };
         daemon.set_up_mounts();
         daemon
@@ -208,6 +217,7 @@ impl Daemon {
             command
         } else {
             let mut command = self.pen.daemon_command(&program("cofferd").display().to_string());
+            command.args(self.options.verbose.then_some("--verbose"));
             command.args(self.options.group.iter().flat_map(|group| ["--group".to_owned(), group.to_string()]));
             command
         };

@@ -87,6 +87,24 @@ impl Terminal {
         }
     }
 
+    /// Types these keys, one by one as people do, again and again until the command ends, and answers its exit code. What is typed
+    /// before a command reads may be lost, and nothing tells when it begins to.
+    ///
+    /// # Panics
+    /// It does not end in time.
+    #[track_caller]
+    pub fn leave(self, keys: &str) -> i32 {
+        let until = Instant::now() + PATIENCE;
+        for key in keys.bytes().cycle() {
+            if Instant::now() > until || wait::ended(self.child.id(), Duration::from_millis(100)) {
+                break;
+            }
+            // A command that has just ended takes none.
+            let _ = rustix::io::write(&self.master, &[key]);
+        }
+        self.finish()
+    }
+
     /// Takes in what appeared and says whether this text is anywhere on the screen; waits a moment at most.
     #[must_use]
     pub fn shows(&mut self, text: &str) -> bool {
