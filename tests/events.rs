@@ -72,6 +72,8 @@ fn what_is_done_with_an_instance_is_told() {
     told("instance-metadata-retrieved", "/1.0/instances/c1/metadata");
     let backup = daemon.scratch().join("c1.tar");
     daemon.coffer(["export", "c1", &backup.display().to_string(), "--compression=none"]).ok();
+    told("instance-backup-retrieved", "/1.0/instances/c1/backups");
+    daemon.coffer(["export", "c1", "-", "--compression=none"]).run();
     told("instance-backup-created", "/1.0/instances/c1/backups/backup0");
     told("instance-backup-retrieved", "/1.0/instances/c1/backups/backup0");
     daemon.coffer(["image", "export", "small", &daemon.scratch().join("image").display().to_string()]).ok();

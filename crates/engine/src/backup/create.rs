@@ -107,7 +107,15 @@ impl Engine {
         }
         let compressor = self.compressor(request.compressor, "backups.compression_algorithm")?;
         let directory = if request.optimized { Some(self.ensure_backup_directory(owner)?) } else { None };
-        self.pack_backup(owner, request, compressor, directory.as_ref().map(AsFd::as_fd), file.as_fd(), operation).map(drop)
+        self.pack_backup(owner, request, compressor, directory.as_ref().map(AsFd::as_fd), file.as_fd(), operation)?;
+        let action = match owner {
+            BackupOwner::Instance { .. } => "instance-backup-retrieved",
+            BackupOwner::Volume { .. } => "storage-volume-backup-retrieved",
+        };
+        // It never had a name.
+        let (source, requestor) = (format!("{}/backups", owner.url()), operation.view().requestor);
+        self.events().lifecycle(Some(owner.project()), action, source, requestor.as_ref());
+        Ok(())
     }
 
     /// Packs a backup; answers also whether it is in the storage driver's own format.
