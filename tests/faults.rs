@@ -26,6 +26,7 @@ const POINTS: &[(&str, UseCase)] = &[
     ("delete.volume-removed", UseCase::Delete),
     ("delete.forgotten", UseCase::Delete),
     ("snapshot.recorded", UseCase::Snapshot),
+    ("snapshot.described", UseCase::Snapshot),
     ("snapshot.held-still", UseCase::Snapshot),
     ("snapshot.volume-made", UseCase::Snapshot),
     ("snapshot.finished", UseCase::Snapshot),
@@ -758,8 +759,9 @@ fn an_error_before_a_snapshot_copy_or_move_is_done_is_taken_back() {
     daemon.coffer(["snapshot", "c1", "s0"]).ok();
     daemon.coffer(["copy", "c1", "k2"]).ok();
     let before = daemon.world();
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("snapshot.recorded", &["snapshot", "c1", "s1"]),
+        ("snapshot.described", &["snapshot", "c1", "s1"]),
         ("snapshot.held-still", &["snapshot", "c1", "s1"]),
         ("snapshot.volume-made", &["snapshot", "c1", "s1"]),
         ("snapshot-rename.recorded", &["rename", "c1/s0", "c1/s1"]),

@@ -24,6 +24,7 @@ pub const POINTS: &[&str] = &[
     "delete.volume-removed",
     "delete.forgotten",
     "snapshot.recorded",
+    "snapshot.described",
     "snapshot.held-still",
     "snapshot.volume-made",
     "snapshot.finished",

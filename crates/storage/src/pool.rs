@@ -292,6 +292,11 @@ pub trait Snapshots {
         true
     }
 
+    /// Says whether taking a snapshot puts all that was written into its volume before on the disk for good.
+    fn commits(&self) -> bool {
+        false
+    }
+
     /// Says whether a snapshot of an instance takes far less than all of its volume would, in time and in room.
     fn is_light(&self) -> bool {
         true

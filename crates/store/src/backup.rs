@@ -17,7 +17,7 @@ use coffer_model::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use file::{NAME, read, write};
+pub use file::{NAME, read, write, write_before_commit};
 pub use index::{Content, Index};
 pub use volume::{VolumeParts, VolumeSnapshotEntry};
 

@@ -1,13 +1,13 @@
 //! Where an instance's files are on the host, and its `backup.yaml`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use coffer_model::{Config, Instance, Volume as StoredVolume, VolumeKind};
+use coffer_model::{Config, Instance, InstanceSnapshot, Profile, Volume as StoredVolume, VolumeKind};
 use coffer_storage::Volume;
-use coffer_store::backup;
+use coffer_store::backup::{self, BackupError};
 use rustix::fs::{Mode, OFlags};
 
 use super::start::Loaded;
@@ -16,6 +16,9 @@ use crate::error::EngineError;
 
 /// The file in the run directory that holds the server's own keys of this start.
 const START_KEYS: &str = "keys.json";
+
+/// How a document gets into its directory.
+type Write = fn(BorrowedFd<'_>, &backup::Document) -> Result<(), BackupError>;
 
 impl Engine {
     /// The directory of an instance's log files.
@@ -67,19 +70,37 @@ impl Engine {
 
     /// Writes all that is known of an instance into its own volume, so that the database could be rebuilt from it.
     pub(crate) fn write_backup(&self, loaded: &Loaded) -> Result<(), EngineError> {
-        let (instance, document) = (&loaded.instance, self.document(loaded)?);
+        let document = self.document(loaded)?;
+        self.write_document(loaded, &document, backup::write)
+    }
+
+    /// Writes as [`Engine::write_backup`] does, with a snapshot that is just about to be taken. Where taking it has the pool's
+    /// file system commit anyway, the document is on the disk with that commit.
+    pub(crate) fn write_backup_ahead(&self, loaded: &Loaded, snapshot: &InstanceSnapshot, commits: bool) -> Result<(), EngineError> {
+        let mut snapshots = self.snapshots_with_profiles(&loaded.instance)?;
+        snapshots.push((snapshot.clone(), loaded.profiles.clone()));
+        let document = self.document_with(loaded, &snapshots)?;
+        self.write_document(loaded, &document, if commits { backup::write_before_commit } else { backup::write })
+    }
+
+    fn write_document(&self, loaded: &Loaded, document: &backup::Document, write: Write) -> Result<(), EngineError> {
+        let instance = &loaded.instance;
         if self.inner.cells.peek(&instance.project, &instance.name).1.is_some()
             && let Err(cause) = self.write_start_keys(instance)
         {
             tracing::warn!(instance = %instance.name, "writing down what belongs to this start of it: {cause}");
         }
         let directory = self.pool_driver(&instance.pool)?.directory(&Volume::instance(&instance.project, &instance.name))?;
-        backup::write(directory.as_fd(), &document)
+        write(directory.as_fd(), document)
             .map_err(|error| EngineError::Refused(format!("instance {}: backup.yaml: {}", instance.name, coffer_base::chain(&error))))
     }
 
     /// All that is known of an instance.
     pub(crate) fn document(&self, loaded: &Loaded) -> Result<backup::Document, EngineError> {
+        self.document_with(loaded, &self.snapshots_with_profiles(&loaded.instance)?)
+    }
+
+    fn document_with(&self, loaded: &Loaded, snapshots: &[(InstanceSnapshot, Vec<Profile>)]) -> Result<backup::Document, EngineError> {
         let instance = &loaded.instance;
         let pool = self.inner.store.read(|conn| coffer_store::pool::get(conn, &instance.pool))?;
         let pool = pool.ok_or_else(|| EngineError::not_found("storage pool", &instance.pool))?;
@@ -93,7 +114,6 @@ impl Engine {
             created_at: instance.created_at,
         };
         let (status, _) = self.inner.cells.peek(&instance.project, &instance.name);
-        let snapshots = self.snapshots_with_profiles(instance)?;
         Ok(backup::Document::of(instance, status, &loaded.profiles, &pool, &volume)
             .with_snapshots(instance, snapshots.iter().map(|(snapshot, profiles)| (snapshot, profiles.clone()))))
     }

@@ -36,6 +36,13 @@ impl Engine {
     }
 
     /// Takes a snapshot. The claim is the caller's. On failure nothing stays.
+    ///
+    /// It waits for the disk four times, and each has its reason: the record must be there before the volume, so that whoever
+    /// finds a volume after a power loss knows what it is; `backup.yaml` takes its name only with its content on the disk, so that
+    /// there is a whole one at any moment; the snapshot itself; and its being whole must outlast the answer to the client. That
+    /// `backup.yaml` has its name for good is part of the snapshot where taking one commits the file system, as on btrfs, where a
+    /// commit of its own would cost as much as the snapshot; elsewhere it is a fifth. Hence it is written first, and the snapshot
+    /// holds a description of itself.
     pub(crate) fn take_snapshot(
         &self,
         claim: &Claim,
@@ -51,13 +58,16 @@ impl Engine {
             store.write(|tx| coffer_store::snapshot::delete(tx, project, &instance.name, &snapshot.name))
         });
         fault::point("snapshot.recorded").map_err(cut)?;
+        undo.push(format!("describing instance {} without snapshot {}", instance.name, snapshot.name), || self.write_backup(&loaded));
+        let commits = self.pool_driver(&loaded.instance.pool)?.snapshots().is_some_and(|power| power.commits());
+        self.write_backup_ahead(&loaded, &snapshot, commits)?;
+        fault::point("snapshot.described").map_err(cut)?;
         self.snapshot_volume(claim, &loaded.instance, &snapshot.name)?;
         let volume = Volume::instance(project, &instance.name).snapshot(&snapshot.name);
         let pool = self.pool_driver(&loaded.instance.pool)?;
         undo.push(format!("removing volume {volume}"), move || pool.delete_volume(&volume));
         fault::point("snapshot.volume-made").map_err(cut)?;
         store.write(|tx| coffer_store::snapshot::set_phase(tx, project, &instance.name, &snapshot.name, Phase::Ready))?;
-        self.write_backup(&loaded)?;
         undo.keep();
         fault::point("snapshot.finished").map_err(cut)?;
         self.snapshot_lifecycle(instance, &snapshot.name, "instance-snapshot-created", caller);

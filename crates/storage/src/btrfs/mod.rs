@@ -298,6 +298,11 @@ impl Pool for BtrfsPool {
 }
 
 impl Snapshots for BtrfsPool {
+    fn commits(&self) -> bool {
+        // The call writes out the volume's data and commits the file system's transaction, in which the snapshot comes to be.
+        true
+    }
+
     fn snapshot(&self, volume: &Volume, name: &SnapshotName) -> Result<(), StorageError> {
         self.clone_volume(&volume.origin(), &volume.snapshot(name), true)
     }

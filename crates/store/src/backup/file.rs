@@ -23,8 +23,16 @@ const NEW: &str = ".backup.yaml.new";
 /// # Errors
 /// [`BackupError::File`] and [`BackupError::TooLarge`]; the old document is still there then.
 pub fn write(directory: BorrowedFd<'_>, document: &Document) -> Result<(), BackupError> {
-    let text = document.to_yaml()?;
-    replace(directory, text.as_bytes()).map_err(|cause| BackupError::File { doing: "writing", cause })
+    put_in_place(directory, document, |directory| Ok(rustix::fs::fsync(directory)?))
+}
+
+/// Writes as [`write`] does for a caller who has the file system commit right after. Until that has happened a power loss may
+/// give the old document back, as whole as the new one.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_before_commit(directory: BorrowedFd<'_>, document: &Document) -> Result<(), BackupError> {
+    put_in_place(directory, document, |_| Ok(()))
 }
 
 /// Reads the document in a directory; `None` where there is none.
@@ -51,13 +59,19 @@ pub fn read(directory: BorrowedFd<'_>) -> Result<Option<Document>, BackupError> 
     parse(&text).map(Some)
 }
 
-fn replace(directory: BorrowedFd<'_>, text: &[u8]) -> io::Result<()> {
+/// Puts a document in place of the old one, and has `settle` make its name durable.
+fn put_in_place(directory: BorrowedFd<'_>, document: &Document, settle: fn(BorrowedFd<'_>) -> io::Result<()>) -> Result<(), BackupError> {
+    let text = document.to_yaml()?;
+    replace(directory, text.as_bytes(), settle).map_err(|cause| BackupError::File { doing: "writing", cause })
+}
+
+fn replace(directory: BorrowedFd<'_>, text: &[u8], settle: fn(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
     // A description of our own: the caller's may be a mere path, which can be neither locked nor synced.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let own = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
     // One writer at a time, as they share the name; released when `own` is closed.
     rustix::fs::flock(&own, FlockOperation::LockExclusive)?;
-    let result = put(own.as_fd(), text);
+    let result = put(own.as_fd(), text).and_then(|()| settle(own.as_fd()));
     if result.is_err() {
         // The error to tell is the first one; what stays is removed by the next write.
         let _ = rustix::fs::unlinkat(&own, NEW, AtFlags::empty());
@@ -74,7 +88,5 @@ fn put(directory: BorrowedFd<'_>, text: &[u8]) -> io::Result<()> {
     let mut file = File::from(rustix::fs::openat(directory, NEW, flags, Mode::RUSR)?);
     file.write_all(text)?;
     file.sync_all()?;
-    rustix::fs::renameat(directory, NEW, directory, NAME)?;
-    rustix::fs::fsync(directory)?;
-    Ok(())
+    Ok(rustix::fs::renameat(directory, NEW, directory, NAME)?)
 }
