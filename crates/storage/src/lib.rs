@@ -17,6 +17,7 @@ pub mod pool;
 pub mod tree;
 pub mod volume;
 
+mod between;
 mod block;
 mod btrfs;
 mod ceph;
@@ -30,11 +31,12 @@ mod place;
 mod unpacking;
 mod zfs;
 
+pub use between::{copy_between, copy_between_after};
 pub use error::{Class, StorageError};
 pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
-    Enforcement, Fill, FillError, Found, Images, Mapped, Pool, PoolSpec, Resources, Snapshots, Streams, Usage, View, copy_between,
-    create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source, require_room,
+    Before, Difference, Enforcement, Fill, FillError, FillInTurn, Found, History, Images, Mapped, Pool, PoolSpec, Resources, Snapshots,
+    Streams, Succession, Usage, View, create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source, require_room,
 };
 pub use volume::Volume;

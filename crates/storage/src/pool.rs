@@ -1,6 +1,6 @@
 //! A storage pool: what every driver can do, and the powers that only some have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::place::Place;
 use crate::volume::Volume;
-use crate::{btrfs, ceph, cephfs, config, dir, lvm, mounts, overlay, tree, zfs};
+use crate::{btrfs, ceph, cephfs, config, dir, lvm, mounts, overlay, zfs};
 
 /// What a pool is made of or opened from.
 #[derive(Debug, Clone)]
@@ -220,10 +220,62 @@ pub trait Pool: Send + Sync {
         None
     }
 
+    /// Telling what changed in volumes, where that is known without looking at every file.
+    fn history(&self) -> Option<&dyn History> {
+        None
+    }
+
+    /// Making states of a volume out of each other, where they share what is the same.
+    fn succession(&self) -> Option<&dyn Succession> {
+        None
+    }
+
     /// Roots that are mounted with their ids mapped, where the pool's mounts cannot be mapped later.
     fn mapped(&self) -> Option<&dyn Mapped> {
         None
     }
+}
+
+/// The power to tell what changed between two states of a volume.
+pub trait History {
+    /// Tells what changed from an earlier snapshot of a volume to a later one, or to the volume as it is now; nothing where that
+    /// is not known for certain, because one did not come from the other.
+    ///
+    /// # Errors
+    /// [`StorageError::NoVolume`], the kernel's answers.
+    fn difference(&self, earlier: &Volume, later: &Volume) -> Result<Option<Difference>, StorageError>;
+}
+
+/// What changed between two states of a volume, and both to read.
+pub struct Difference {
+    /// The earlier state.
+    pub(crate) earlier: View,
+    /// The later state, of one moment.
+    pub(crate) later: View,
+    /// The inodes in which anything changed.
+    pub(crate) inodes: HashSet<u64>,
+}
+
+/// Fills one of several states of a volume, given its number and its directory, which is empty or, if so said, holds the state
+/// before.
+pub type FillInTurn<'a> = &'a mut dyn FnMut(usize, BorrowedFd<'_>, Before) -> Result<(), FillError>;
+
+/// What a directory holds before it is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// The state before: of the one that is made just before, or the base.
+    Earlier,
+}
+
+/// The power to make states of a volume one out of the other, so that what is the same in them is kept once.
+pub trait Succession {
+    /// Makes volumes in their order, all but the last of them snapshots of the last. The first begins as `base`, if there is one.
+    ///
+    /// # Errors
+    /// [`StorageError::VolumeExists`], [`StorageError::Fill`]; then there is none of them.
+    fn create_in_turn(&self, base: Option<&Volume>, states: &[Volume], fill: FillInTurn<'_>) -> Result<(), StorageError>;
 }
 
 /// The power to say in a stream of `btrfs send` what makes a snapshot.
@@ -400,43 +452,6 @@ pub fn require_room(pool: &dyn Pool, volume: &Volume, need: u64) -> Result<(), S
     }
     let (need, free) = (Bytes(need), Bytes(free));
     Err(StorageError::NoRoom { pool: pool.name().clone(), volume: volume.clone(), need, free })
-}
-
-/// Makes a volume with the content of one in another pool, and the named snapshots of that too.
-///
-/// # Errors
-/// [`StorageError::NoRoom`] before anything is made; those of [`Pool::mount`] on one side and [`Pool::create`] on the other; then there is no new volume.
-pub fn copy_between(
-    source: &dyn Pool,
-    from: &Volume,
-    target: &dyn Pool,
-    to: &Volume,
-    snapshots: &[SnapshotName],
-    progress: &Progress,
-) -> Result<(), StorageError> {
-    let directory = source.read(from)?;
-    let measured = tree::measure(directory.as_fd());
-    let need =
-        measured.map_err(|cause| StorageError::Tree { pool: source.name().clone(), volume: from.clone(), doing: "measuring", cause })?;
-    require_room(target, to, need)?;
-    drop(directory);
-    let copy = |from: &Volume, to: &Volume| {
-        let directory = source.read(from)?;
-        target.create(to, &mut |new| Ok(tree::copy(directory.as_fd(), new, progress)?))
-    };
-    let mut made = Vec::new();
-    let pairs = snapshots.iter().map(|name| (from.snapshot(name), to.snapshot(name))).chain([(from.clone(), to.clone())]);
-    for (from, to) in pairs {
-        if let Err(error) = copy(&from, &to) {
-            for volume in &made {
-                // What cannot be taken back shows as a leftover.
-                let _ = target.delete_volume(volume);
-            }
-            return Err(error);
-        }
-        made.push(to);
-    }
-    Ok(())
 }
 
 /// What stands in a pool without being known: volumes to remove or to adopt, and foreign things.

@@ -3,12 +3,16 @@
 //! Everything a driver does day by day with a btrfs file system, without starting a program. Names are single path
 //! components; directories are descriptors. Source: linux/btrfs.h, btrfs-ioctl(2).
 
+mod history;
+
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::ioctl::{Opcode, opcode};
+
+pub use history::{Lineage, changed_since, lineage};
 
 /// The file system type that `fstatfs` reports for btrfs.
 pub const MAGIC: u64 = 0x9123_683E;

@@ -3,7 +3,7 @@
 use coffer_base::{Progress, Undo, fault};
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Config, Devices, Instance, InstanceSnapshot, Phase, PoolName, SnapshotName, Time};
-use coffer_storage::{Volume, copy_between};
+use coffer_storage::{Volume, copy_between, copy_between_after};
 use coffer_store::project::Feature;
 
 use super::names;
@@ -26,6 +26,15 @@ pub(crate) struct Model {
     pub snapshot: Option<SnapshotName>,
     /// The snapshots that go along, the oldest first.
     pub snapshots: Vec<InstanceSnapshot>,
+}
+
+/// What stands beside a root that is copied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Beside<'a> {
+    /// Snapshots that go along, the oldest first.
+    Snapshots(&'a [SnapshotName]),
+    /// A snapshot that source and target have already, with one content; best the latest.
+    Common(Option<&'a SnapshotName>),
 }
 
 /// The server's keys that tell about files, and so are true of a copy of these too.
@@ -58,7 +67,7 @@ impl Engine {
             let names: Vec<SnapshotName> = model.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
             let to = Volume::instance(&instance.project, &instance.name);
             operation.cancellable(|| {
-                engine.copy_root(&from, &model, &instance.pool, &to, &names, &operation.progress())?;
+                engine.copy_root(&from, &model, &instance.pool, &to, Beside::Snapshots(&names), &operation.progress())?;
                 undo.push(format!("removing the volumes of instance {}", instance.name), || engine.remove_volumes(&instance));
                 Ok(())
             })?;
@@ -152,7 +161,7 @@ impl Engine {
         model: &Model,
         pool: &PoolName,
         to: &Volume,
-        snapshots: &[SnapshotName],
+        beside: Beside<'_>,
         progress: &Progress,
     ) -> Result<(), EngineError> {
         let source = &model.instance;
@@ -162,10 +171,12 @@ impl Engine {
         let same = source.pool == *pool;
         let at_once = same && here.snapshots().is_some_and(|power| power.at_once());
         let still = if at_once || model.snapshot.is_some() { None } else { self.hold_still(claim, source)? };
-        if same {
-            here.copy(&from, to, snapshots, progress)?;
-        } else {
-            copy_between(here.as_ref(), &from, there.as_ref(), to, snapshots, progress)?;
+        match beside {
+            Beside::Snapshots(names) if same => here.copy(&from, to, names, progress)?,
+            Beside::Common(_) if same => here.copy(&from, to, &[], progress)?,
+            Beside::Snapshots(names) => copy_between(here.as_ref(), &from, there.as_ref(), to, names, progress)?,
+            Beside::Common(None) => copy_between(here.as_ref(), &from, there.as_ref(), to, &[], progress)?,
+            Beside::Common(Some(common)) => copy_between_after(here.as_ref(), &from, there.as_ref(), to, common, progress)?,
         }
         drop(still);
         Ok(())

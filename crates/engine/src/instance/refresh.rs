@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use coffer_base::{Progress, Undo};
 use coffer_model::{Instance, InstanceSnapshot, Phase, SnapshotName, Status, Time};
-use coffer_storage::{Volume, copy_between};
+use coffer_storage::{Volume, copy_between, copy_between_after};
 
-use super::copy::{Model, OF_COPIED_FILES, copied_snapshot};
+use super::copy::{Beside, Model, OF_COPIED_FILES, copied_snapshot};
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::Caller;
@@ -43,8 +43,10 @@ impl Engine {
             }
             let from = engine.inner.cells.get(&model.instance.project, &model.instance.name).claim_beside_readers("copying")?;
             let progress = operation.progress();
+            let mut common = None;
             if with_snapshots && model.snapshot.is_none() {
                 engine.refresh_snapshots(&model, &target, &progress)?;
+                common = model.snapshots.last().map(|snapshot| &snapshot.name);
             }
             let mut next = InstanceSnapshot::of(&target, hidden_name("refresh")?, Time::now(), None);
             for key in OF_COPIED_FILES {
@@ -54,7 +56,9 @@ impl Engine {
                 }
             }
             next.config.set(REFRESHED_FROM, refreshed_from(&model.instance));
-            engine.replace_root(&claim, &target, &next, |volume| engine.copy_root(&from, &model, &target.pool, volume, &[], &progress))?;
+            engine.replace_root(&claim, &target, &next, |volume| {
+                engine.copy_root(&from, &model, &target.pool, volume, Beside::Common(common), &progress)
+            })?;
             engine.lifecycle(&target, "instance-updated", Some(&caller));
             Ok(())
         }))
@@ -85,8 +89,12 @@ impl Engine {
                 self.remove_claimed_snapshot(target, &view.snapshot.name)?;
             }
         }
-        for snapshot in model.snapshots.iter().filter(|snapshot| !there.contains(&identity(snapshot))) {
-            self.copy_instance_snapshot(&model.instance, target, snapshot, progress)?;
+        let mut common = None;
+        for snapshot in &model.snapshots {
+            if !there.contains(&identity(snapshot)) {
+                self.copy_instance_snapshot(&model.instance, target, snapshot, common, progress)?;
+            }
+            common = Some(&snapshot.name);
         }
         Ok(())
     }
@@ -96,6 +104,7 @@ impl Engine {
         source: &Instance,
         target: &Instance,
         snapshot: &InstanceSnapshot,
+        common: Option<&SnapshotName>,
         progress: &Progress,
     ) -> Result<(), EngineError> {
         let (project, name, store) = (&target.project, &target.name, &self.inner.store);
@@ -110,10 +119,10 @@ impl Engine {
         let from = Volume::instance(&source.project, &source.name).snapshot(&snapshot.name);
         let to = Volume::instance(project, name).snapshot(&snapshot.name);
         let (here, there) = (self.pool_driver(&source.pool)?, self.pool_driver(&target.pool)?);
-        if source.pool == target.pool {
-            here.copy(&from, &to, &[], progress)?;
-        } else {
-            copy_between(here.as_ref(), &from, there.as_ref(), &to, &[], progress)?;
+        match common {
+            _ if source.pool == target.pool => here.copy(&from, &to, &[], progress)?,
+            Some(common) => copy_between_after(here.as_ref(), &from, there.as_ref(), &to, common, progress)?,
+            None => copy_between(here.as_ref(), &from, there.as_ref(), &to, &[], progress)?,
         }
         store.write(|tx| coffer_store::snapshot::set_phase(tx, project, name, &new.name, Phase::Ready))?;
         undo.keep();

@@ -2,7 +2,7 @@
 
 use coffer_base::{Progress, Undo, fault};
 use coffer_model::{CustomVolume, Phase, SnapshotName, Time, VolumeSnapshot};
-use coffer_storage::{Pool as Driver, StorageError, Volume, copy_between};
+use coffer_storage::{Pool as Driver, StorageError, Volume, copy_between, copy_between_after};
 use coffer_store::volume_snapshot;
 
 use super::delete::remove_one;
@@ -15,6 +15,14 @@ use crate::{Engine, backup};
 
 /// The snapshot that a refresh restores from. It is never whole, so nobody sees it and a start of the daemon removes it.
 const REFRESH: &str = "coffer-refresh";
+
+/// What is copied into a volume that is there.
+struct Origin<'a> {
+    pool: &'a dyn Driver,
+    volume: Volume,
+    /// The latest snapshot that both volumes have, with one content.
+    common: Option<SnapshotName>,
+}
 
 impl Engine {
     /// Makes a volume from another one in an operation, or brings one up to date that was made so.
@@ -155,6 +163,7 @@ impl Engine {
         self.refuse_refresh(request, &source, &target)?;
         let (from, to) = (self.pool_driver(&request.from.pool)?, self.pool_driver(&request.to.pool)?);
         let progress = operation.progress();
+        let mut common = None;
         if request.snapshots && request.snapshot.is_none() {
             let (wanted, have) = (self.volume_snapshots(&request.from)?.1, self.volume_snapshots(&request.to)?.1);
             let same = |a: &VolumeSnapshot, b: &VolumeSnapshot| a.name == b.name && a.created_at == b.created_at;
@@ -162,9 +171,13 @@ impl Engine {
                 self.inner.store.write(|tx| volume_snapshot::set_phase(tx, &target, &gone.name, Phase::Deleting))?;
                 self.finish_deletion_of_snapshot(to.as_ref(), &request.to, &target, &gone.name)?;
             }
-            for new in wanted.into_iter().filter(|new| !have.iter().any(|old| same(new, old))) {
-                let origin = request.from.volume().snapshot(&new.name);
-                self.copy_snapshot(from.as_ref(), &origin, to.as_ref(), &target, new, &progress)?;
+            for new in wanted {
+                let name = new.name.clone();
+                if !have.iter().any(|old| same(&new, old)) {
+                    let origin = Origin { pool: from.as_ref(), volume: request.from.volume().snapshot(&name), common };
+                    self.copy_snapshot(&origin, to.as_ref(), &target, new, &progress)?;
+                }
+                common = Some(name);
             }
         }
         let name: SnapshotName = REFRESH.parse()?;
@@ -177,7 +190,8 @@ impl Engine {
             phase: Phase::Creating,
             renamed_from: None,
         };
-        self.copy_snapshot(from.as_ref(), &content_of(request), to.as_ref(), &target, content, &progress)?;
+        let origin = Origin { pool: from.as_ref(), volume: content_of(request), common };
+        self.copy_snapshot(&origin, to.as_ref(), &target, content, &progress)?;
         let power = to.snapshots().ok_or_else(|| EngineError::Refused(format!("storage pool {} keeps no snapshots", request.to.pool)))?;
         let restored = power.restore(&request.to.volume(), &name);
         self.finish_deletion_of_snapshot(to.as_ref(), &request.to, &target, &name)?;
@@ -191,8 +205,7 @@ impl Engine {
     /// Gives a volume a snapshot with the content of another volume or snapshot.
     fn copy_snapshot(
         &self,
-        from: &dyn Driver,
-        origin: &Volume,
+        origin: &Origin<'_>,
         to: &dyn Driver,
         target: &CustomVolume,
         snapshot: VolumeSnapshot,
@@ -207,7 +220,12 @@ impl Engine {
         undo.push(format!("forgetting snapshot {}", new.name), || store.write(|tx| volume_snapshot::delete(tx, target, &new.name)));
         undo.push(format!("removing snapshot {}", new.name), || remove_one(to, &place));
         fault::point("volume-refresh.recorded").map_err(|cause| EngineError::system("refreshing the volume", cause))?;
-        copy(from, origin, to, &place, &[], progress)?;
+        match &origin.common {
+            Some(common) if origin.pool.name() != to.name() => {
+                copy_between_after(origin.pool, &origin.volume, to, &place, common, progress)?;
+            }
+            _ => copy(origin.pool, &origin.volume, to, &place, &[], progress)?,
+        }
         store.write(|tx| volume_snapshot::set_phase(tx, target, &new.name, keep))?;
         undo.keep();
         Ok(())

@@ -4,6 +4,7 @@ mod backing;
 mod options;
 mod streams;
 mod subvolume;
+mod succession;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -18,7 +19,7 @@ pub(crate) use self::options::check as check_options;
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::place::{Place, Scratch};
-use crate::pool::{Enforcement, Fill, Found, Images, Pool, PoolSpec, Resources, Snapshots, Streams, Usage};
+use crate::pool::{Enforcement, Fill, Found, History, Images, Pool, PoolSpec, Resources, Snapshots, Streams, Succession, Usage};
 use crate::tree::TreeError;
 use crate::unpacking::Unpacking;
 use crate::volume::Volume;
@@ -293,6 +294,14 @@ impl Pool for BtrfsPool {
     }
 
     fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        Some(self)
+    }
+
+    fn succession(&self) -> Option<&dyn Succession> {
         Some(self)
     }
 }

@@ -53,6 +53,18 @@ fn copy_xattrs(source: BorrowedFd<'_>, mut set: impl FnMut(&CStr, &[u8]) -> Resu
     Ok(())
 }
 
+/// Takes away from an open file or directory the extended attributes that the other one does not have.
+pub(super) fn remove_others(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let wanted = names(source)?;
+    for name in names(target)?.into_iter().filter(|name| !wanted.contains(name)) {
+        match rustix::fs::fremovexattr(target, name.as_c_str()) {
+            Ok(()) | Err(Errno::NODATA) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Says whether two files have the same extended attributes, of those worth keeping.
 pub(super) fn same_xattrs(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
     let (mut first, mut second) = (names(one)?, names(other)?);

@@ -102,17 +102,7 @@ impl Visit for Copy<'_> {
         }
         match entry.file_type() {
             FileType::RegularFile => self.regular(entry)?,
-            FileType::Symlink => {
-                let text = rustix::fs::readlinkat(entry.handle, c"", Vec::new())?;
-                rustix::fs::symlinkat(text.as_c_str(), self.place.current(), entry.name)?;
-                attributes::copy_to_name(entry, self.place.current(), entry.name)?;
-            }
-            kind @ (FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice) => {
-                let device = rustix::fs::makedev(entry.stat.stx_rdev_major, entry.stat.stx_rdev_minor);
-                rustix::fs::mknodat(self.place.current(), entry.name, kind, Mode::empty(), device)?;
-                attributes::copy_to_name(entry, self.place.current(), entry.name)?;
-            }
-            FileType::Directory | FileType::Unknown => return Err(io::ErrorKind::InvalidData.into()),
+            _ => make_special(entry, self.place.current())?,
         }
         if entry.stat.stx_nlink > 1 {
             let names = self.place.names().map(CStr::to_owned).chain([entry.name.to_owned()]).collect();
@@ -188,8 +178,24 @@ impl Copy<'_> {
     }
 }
 
+/// Makes what is neither a regular file nor a directory under its name in a directory.
+pub(super) fn make_special(entry: &Entry<'_>, directory: BorrowedFd<'_>) -> io::Result<()> {
+    match entry.file_type() {
+        FileType::Symlink => {
+            let text = rustix::fs::readlinkat(entry.handle, c"", Vec::new())?;
+            rustix::fs::symlinkat(text.as_c_str(), directory, entry.name)?;
+        }
+        kind @ (FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice) => {
+            let device = rustix::fs::makedev(entry.stat.stx_rdev_major, entry.stat.stx_rdev_minor);
+            rustix::fs::mknodat(directory, entry.name, kind, Mode::empty(), device)?;
+        }
+        FileType::RegularFile | FileType::Directory | FileType::Unknown => return Err(io::ErrorKind::InvalidData.into()),
+    }
+    attributes::copy_to_name(entry, directory, entry.name)
+}
+
 /// Opens a handle to something below the target, in as many steps as the length of the path asks for.
-fn open_below(top: BorrowedFd<'_>, names: &[CString]) -> io::Result<OwnedFd> {
+pub(super) fn open_below(top: BorrowedFd<'_>, names: &[CString]) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut reached: Option<OwnedFd> = None;

@@ -3,11 +3,16 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
+
+use super::reuse::fill;
 
 /// Files up to this many bytes are read and written: that is quicker than asking the kernel to copy so little.
 const SMALL: usize = 128 << 10;
+
+/// The least that file systems share.
+const BLOCK: usize = 4096;
 
 /// Copies contents, remembering what the two file systems can do.
 pub(super) struct Copier {
@@ -42,6 +47,60 @@ impl Copier {
             return self.by_hand(source, target, 0, u64::MAX);
         }
         self.range(source, target, 0, u64::MAX)
+    }
+
+    /// Makes an empty file what `source` is, which has about `size` bytes, out of the blocks of `old`, of which only those are
+    /// written that differ. Where blocks cannot be shared it is a copy like any other.
+    pub(super) fn copy_onto(&mut self, source: BorrowedFd<'_>, old: BorrowedFd<'_>, target: BorrowedFd<'_>, size: u64) -> io::Result<()> {
+        if rustix::fs::ioctl_ficlone(target, old).is_err() {
+            return self.sparse(source, target, size);
+        }
+        rustix::fs::ftruncate(target, size)?;
+        let mut at = 0;
+        while at < size {
+            let data = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+                Ok(data) => data.min(size),
+                Err(Errno::NXIO) => size,
+                Err(errno) => return Err(errno.into()),
+            };
+            if data > at {
+                let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                rustix::fs::fallocate(target, hole, at, data - at)?;
+            }
+            if data == size {
+                return Ok(());
+            }
+            at = rustix::fs::seek(source, SeekFrom::Hole(data))?.min(size);
+            self.differing(source, target, data, at)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what differs between two places of two files, block by block.
+    fn differing(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, start: u64, end: u64) -> io::Result<()> {
+        let mut there = vec![0; SMALL];
+        let mut at = start;
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(SMALL).min(SMALL);
+            let count = fill(source, &mut self.buffer[..wanted], at)?;
+            let present = fill(target, &mut there[..count], at)?;
+            for block in (0..count).step_by(BLOCK) {
+                let to = (block + BLOCK).min(count);
+                if to <= present && self.buffer[block..to] == there[block..to] {
+                    continue;
+                }
+                let mut written = block;
+                while written < to {
+                    let rest = &self.buffer[written..to];
+                    written += rustix::io::retry_on_intr(|| rustix::io::pwrite(target, rest, at + written as u64))?;
+                }
+            }
+            if count < wanted {
+                return Ok(());
+            }
+            at += count as u64;
+        }
+        Ok(())
     }
 
     /// Copies what lies between holes.

@@ -10,6 +10,7 @@ mod remove;
 mod reuse;
 mod shift;
 mod spread;
+mod update;
 mod walk;
 mod whiteout;
 
@@ -19,6 +20,7 @@ pub use measure::measure;
 pub use remove::remove;
 pub use shift::{Shift, shift};
 pub(crate) use spread::spread;
+pub(crate) use update::{Change, update};
 pub(crate) use walk::{Entry, Visit, link, walk};
 pub(crate) use whiteout::find_whiteout;
 

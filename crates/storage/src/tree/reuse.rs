@@ -47,26 +47,53 @@ impl Older {
         self.place.ascend().map(drop)
     }
 
+    /// The older tree's directory at this place, if it is there.
+    pub(super) fn here(&self) -> Option<BorrowedFd<'_>> {
+        (self.lost == 0).then(|| self.place.current())
+    }
+
+    /// Opens the regular file of this name at this place, if there is one.
+    pub(super) fn open(&self, name: &CStr) -> io::Result<Option<OwnedFd>> {
+        let Some(handle) = self.handle(name) else { return Ok(None) };
+        let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        let older = Entry { name, handle: handle.as_fd(), stat: &stat };
+        if older.file_type() == FileType::RegularFile { older.open().map(Some) } else { Ok(None) }
+    }
+
+    fn handle(&self, name: &CStr) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.here().and_then(|here| rustix::fs::openat(here, name, flags, Mode::empty()).ok())
+    }
+
+    /// Says whether the file of this name at this place is all that the entry is, to the last byte.
+    ///
+    /// A file with several names never is: which of them belong together may have changed. Nor is one with holes, whose
+    /// comparing could take long.
+    pub(super) fn has(&mut self, entry: &Entry<'_>, content: BorrowedFd<'_>) -> io::Result<bool> {
+        self.equal(entry, content).map(|found| found.is_some())
+    }
+
     /// Gives the file of the older tree that is all that the entry is the same name in `target` too; false if there is none.
     ///
-    /// A file with several names is not taken: which of them belong together may have changed. Nor is one with holes, whose
-    /// comparing could take long.
+    /// Which are equal, [`Older::has`] says.
     pub(super) fn take(&mut self, entry: &Entry<'_>, content: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<bool> {
-        if self.lost > 0 || entry.stat.stx_nlink != 1 || entry.stat.stx_blocks * 512 < entry.stat.stx_size {
-            return Ok(false);
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(handle) = rustix::fs::openat(self.place.current(), entry.name, flags, Mode::empty()) else { return Ok(false) };
-        let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
-        if !alike(entry.stat, &stat) || !attributes::same_xattrs(entry.handle, handle.as_fd())? {
-            return Ok(false);
-        }
-        let older = Entry { name: entry.name, handle: handle.as_fd(), stat: &stat }.open()?;
-        if !self.same_content(content, &older)? {
-            return Ok(false);
-        }
+        let Some(handle) = self.equal(entry, content)? else { return Ok(false) };
         // It may carry a flag that forbids new names (`chattr +i`), or belong to another project: then it is copied.
         Ok(rustix::fs::linkat(CWD, link(handle.as_fd()), target, entry.name, AtFlags::SYMLINK_FOLLOW).is_ok())
+    }
+
+    /// The file of this name at this place if it is all that the entry is.
+    fn equal(&mut self, entry: &Entry<'_>, content: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+        if entry.stat.stx_nlink != 1 || entry.stat.stx_blocks * 512 < entry.stat.stx_size {
+            return Ok(None);
+        }
+        let Some(handle) = self.handle(entry.name) else { return Ok(None) };
+        let stat = rustix::fs::statx(&handle, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        if !alike(entry.stat, &stat) || !attributes::same_xattrs(entry.handle, handle.as_fd())? {
+            return Ok(None);
+        }
+        let older = Entry { name: entry.name, handle: handle.as_fd(), stat: &stat }.open()?;
+        Ok(if self.same_content(content, &older)? { Some(handle) } else { None })
     }
 
     fn same_content(&mut self, one: BorrowedFd<'_>, other: &OwnedFd) -> io::Result<bool> {
@@ -93,7 +120,7 @@ fn alike(one: &Statx, other: &Statx) -> bool {
 }
 
 /// Reads until the buffer is full or the file ends.
-fn fill(file: BorrowedFd<'_>, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+pub(super) fn fill(file: BorrowedFd<'_>, buffer: &mut [u8], at: u64) -> io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {
         match rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[count..], at + count as u64))? {

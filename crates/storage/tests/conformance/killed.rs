@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use coffer_base::Progress;
 use coffer_model::SnapshotName;
-use coffer_storage::{DriverKind, FillError, Found, Pool, PoolSpec, Volume, create_from_image, create_pool, open_pool};
+use coffer_storage::{DriverKind, FillError, Found, Pool, PoolSpec, Volume, copy_between, create_from_image, create_pool, open_pool};
 
 use crate::cases::{fingerprint, held};
 use crate::ground::{Ground, has_cluster};
@@ -64,9 +64,17 @@ fn work(pool: &dyn Pool, step: impl Fn()) {
     snapshots.restore(&one, &name).unwrap();
     step();
     pool.copy(&one, &two, std::slice::from_ref(&name), &Progress::default()).unwrap();
+    let mut more = Vec::new();
+    if pool.succession().is_some() {
+        // As to another pool of its kind, whose steps would be the same.
+        let four = held(pool, "four");
+        step();
+        copy_between(pool, &one, pool, &four, std::slice::from_ref(&name), &Progress::default()).unwrap();
+        more = vec![four.snapshot(&name), four];
+    }
     step();
     pool.rename(&two, &three).unwrap();
-    for volume in [one.snapshot(&name), one, three.snapshot(&name), three] {
+    for volume in [one.snapshot(&name), one, three.snapshot(&name), three].into_iter().chain(more) {
         step();
         pool.delete_volume(&volume).unwrap();
     }
@@ -124,7 +132,7 @@ fn kill_in_step(spec: &PoolSpec, round: usize) {
     child.args(["victim", spec.driver.as_str(), spec.state_dir.to_str().unwrap()]);
     child.args(spec.config.iter().map(|(key, value)| format!("{key}={value}")));
     let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = vec![0; 1 + round % 11];
+    let mut said = vec![0; 1 + round % 14];
     child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
     for _ in 0..(round * 7919) % 40_000 {
         std::hint::spin_loop();
