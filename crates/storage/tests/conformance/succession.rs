@@ -27,18 +27,26 @@ const LARGE: usize = 5;
 const SIZE: usize = 7 << 20;
 const BIG: u64 = (LARGE * SIZE) as u64;
 
-fn pools(drivers: &[DriverKind]) -> Option<(Vec<Ground>, Vec<Box<dyn Pool>>)> {
+/// A pool to copy from and one to copy to, and what they stand on.
+struct Pair {
+    _grounds: [Ground; 2],
+    source: Box<dyn Pool>,
+    target: Box<dyn Pool>,
+}
+
+/// A pool of a driver and one of btrfs.
+fn pair(driver: DriverKind) -> Option<Pair> {
     if !DriverKind::Btrfs.available() {
         println!("     (skipped: no btrfs on this host)");
         return None;
     }
-    let ground = |driver: &DriverKind| match driver {
-        DriverKind::Btrfs => Ground::new(*driver).with("size", "512MiB"),
-        _ => Ground::new(*driver),
+    let ground = |driver: DriverKind| match driver {
+        DriverKind::Btrfs => Ground::new(driver).with("size", "512MiB"),
+        _ => Ground::new(driver),
     };
-    let grounds: Vec<Ground> = drivers.iter().map(ground).collect();
-    let pools = grounds.iter().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap()).collect();
-    Some((grounds, pools))
+    let grounds = [ground(driver), ground(DriverKind::Btrfs)];
+    let [source, target] = grounds.each_ref().map(|ground| create_pool(&mut ground.spec("pool"), &|_| ()).unwrap());
+    Some(Pair { _grounds: grounds, source, target })
 }
 
 fn tree(pool: &dyn Pool, volume: &Volume) -> std::collections::BTreeMap<std::path::PathBuf, String> {
@@ -130,8 +138,7 @@ fn finish(pool: Box<dyn Pool>, volumes: &[Volume]) {
 }
 
 fn in_succession(driver: DriverKind) {
-    let Some((_grounds, mut pools)) = pools(&[driver, DriverKind::Btrfs]) else { return };
-    let (target, source) = (pools.pop().unwrap(), pools.pop().unwrap());
+    let Some(Pair { _grounds, source, target }) = pair(driver) else { return };
     let (volume, copy, progress) = (volume_with_past(source.as_ref()), custom("copy"), Progress::default());
     let before = used(target.as_ref());
     copy_between(source.as_ref(), &volume, target.as_ref(), &copy, &[name("s0"), name("s1")], &progress).unwrap();
@@ -160,8 +167,7 @@ fn in_succession(driver: DriverKind) {
 
 /// The kernel's numbers tell what changed only from a state that the present one came from.
 fn a_volume_that_went_back_is_copied_right() {
-    let Some((_grounds, mut pools)) = pools(&[DriverKind::Btrfs, DriverKind::Btrfs]) else { return };
-    let (target, source) = (pools.pop().unwrap(), pools.pop().unwrap());
+    let Some(Pair { _grounds, source, target }) = pair(DriverKind::Btrfs) else { return };
     let (volume, copy, progress) = (volume_with_past(source.as_ref()), custom("copy"), Progress::default());
     let power = source.history().unwrap();
     let known = |earlier: &str, later: &Volume| power.difference(&volume.snapshot(&name(earlier)), later).unwrap().is_some();
@@ -181,8 +187,7 @@ fn a_volume_that_went_back_is_copied_right() {
 }
 
 fn what_fails_leaves_nothing() {
-    let Some((_grounds, mut pools)) = pools(&[DriverKind::Btrfs, DriverKind::Btrfs]) else { return };
-    let (target, source) = (pools.pop().unwrap(), pools.pop().unwrap());
+    let Some(Pair { _grounds, source, target }) = pair(DriverKind::Btrfs) else { return };
     let (volume, copy) = (volume_with_past(source.as_ref()), custom("copy"));
     // The second of the states is not there.
     let states = [name("s0"), name("none")];
