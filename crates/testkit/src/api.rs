@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::wait::patience;
+
 /// A daemon's API.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -29,7 +31,7 @@ impl Api {
     /// Talks to the daemon that listens on this socket.
     #[must_use]
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_path_buf(), deadline: Duration::from_secs(60) }
+        Self { socket: socket.to_path_buf(), deadline: patience(60) }
     }
 
     pub(crate) fn socket(&self) -> &Path {

@@ -22,8 +22,8 @@ pub const GENUINE_CLIENT: &str = "/usr/bin/lxc";
 /// Where the distribution puts genuine LXD.
 pub const GENUINE_LXD: &str = "/usr/bin/lxd";
 
-/// How long a daemon may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a daemon may take to start or to stop, in seconds.
+const PATIENCE: u64 = 30;
 
 /// How to start a daemon.
 #[derive(Debug, Clone, Default)]
@@ -235,7 +235,9 @@ impl Daemon {
         let pid = self.pid();
         let api = self.api();
         // The socket is there a moment before it listens, and neither tells when: hence questions instead of an event.
-        let ready = wait::until(pid, PATIENCE, || api.request("GET", "/internal/ready", None).is_ok_and(|answer| answer.status == 200));
+        let ready = wait::until(pid, wait::patience(PATIENCE), || {
+            api.request("GET", "/internal/ready", None).is_ok_and(|answer| answer.status == 200)
+        });
         if ready {
             return Ok(());
         }
@@ -244,7 +246,7 @@ impl Daemon {
                 self.process = None;
                 Err(format!("the daemon ended: {status}"))
             }
-            _ => Err(format!("the daemon did not get ready within {PATIENCE:?}")),
+            _ => Err(format!("the daemon did not get ready within {:?}", wait::patience(PATIENCE))),
         }
     }
 
@@ -372,7 +374,7 @@ impl Daemon {
         let mut process = self.process.take().expect("a daemon that runs");
         let pid = rustix::process::Pid::from_child(&process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal to our own child");
-        assert!(wait::ended(process.id(), PATIENCE), "the daemon did not end on SIGTERM\n{}", self.log());
+        assert!(wait::ended(process.id(), wait::patience(PATIENCE)), "the daemon did not end on SIGTERM\n{}", self.log());
         let status = process.wait().expect("the end of a child");
         assert!(status.success(), "the daemon ended with {status}\n{}", self.log());
     }
@@ -521,7 +523,7 @@ impl Daemon {
     #[track_caller]
     pub fn ipv4(&self, name: &str, interface: &str) -> String {
         let mut found = None;
-        wait::until(self.pid(), PATIENCE, || {
+        wait::until(self.pid(), wait::patience(PATIENCE), || {
             let state = self.instance_state(name);
             let addresses = state["network"][interface]["addresses"].as_array().cloned().unwrap_or_default();
             let address = addresses.iter().find(|address| address["family"] == "inet" && address["scope"] == "global");
@@ -546,7 +548,7 @@ impl Daemon {
     pub fn expect_nothing_since(&self, before: &World) {
         let mut left = Vec::new();
         // Network links and cgroups of a dead instance go when the kernel gets to it, which it does not announce.
-        wait::until(self.pen.pid(), Duration::from_secs(10), || {
+        wait::until(self.pen.pid(), wait::patience(10), || {
             left = self.world().since(before);
             left.is_empty()
         });
@@ -560,7 +562,7 @@ impl Daemon {
     #[track_caller]
     pub fn expect_no_trace(&self, name: &str) {
         let mut left = Vec::new();
-        wait::until(self.pen.pid(), Duration::from_secs(10), || {
+        wait::until(self.pen.pid(), wait::patience(10), || {
             left = self.world().about(name);
             left.is_empty()
         });
@@ -569,7 +571,7 @@ impl Daemon {
 
     /// Waits until `question` is answered with true, the daemon dies, or half a minute is over; returns the last answer.
     pub fn eventually(&self, question: impl FnMut() -> bool) -> bool {
-        wait::until(self.pen.pid(), PATIENCE, question)
+        wait::until(self.pen.pid(), wait::patience(PATIENCE), question)
     }
 
     /// The end of what the daemon wrote to its log.

@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::Api;
+use crate::wait::patience;
 
 /// A listener to a daemon's events.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Api {
     #[track_caller]
     pub fn events(&self, query: &str) -> Events {
         let mut stream = UnixStream::connect(self.socket()).expect("a daemon that listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket that takes a deadline");
+        stream.set_read_timeout(Some(patience(60))).expect("a socket that takes a deadline");
         let request = format!(
             "GET /1.0/events?{query} HTTP/1.1\r\nHost: unix.socket\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -47,9 +48,9 @@ impl Events {
     #[track_caller]
     pub fn one(&mut self) -> Value {
         // Pings keep the socket's own deadline from passing.
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + patience(60);
         loop {
-            assert!(Instant::now() < until, "no event within a minute");
+            assert!(Instant::now() < until, "no event in time");
             let mut head = [0; 2];
             self.fill(&mut head);
             let length = match head[1] {

@@ -35,7 +35,7 @@ impl Invocation {
     /// Wraps a prepared command; `words` is what messages call it.
     #[must_use]
     pub fn new(command: Command, words: impl Into<String>) -> Self {
-        Self { command, words: words.into(), input: Vec::new(), deadline: Duration::from_secs(60) }
+        Self { command, words: words.into(), input: Vec::new(), deadline: wait::patience(60) }
     }
 
     /// Gives it bytes on standard input; without, standard input is at its end.
@@ -45,7 +45,7 @@ impl Invocation {
         self
     }
 
-    /// Sets how long it may take; 60 seconds unless said.
+    /// Sets how long it may take; 60 seconds unless said, more on a slow machine.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

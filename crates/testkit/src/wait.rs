@@ -1,10 +1,20 @@
 //! Waiting for events with a deadline.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// So many seconds, or as many times that as a slow machine is given: an emulated one takes its time.
+///
+/// The bed sets `COFFER_TEST_PATIENCE` to the factor.
+pub fn patience(seconds: u64) -> Duration {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    let factor = || std::env::var("COFFER_TEST_PATIENCE").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1);
+    Duration::from_secs(seconds) * *FACTOR.get_or_init(factor)
+}
 
 /// Waits until `fd` can be read, or the time is up; true if it can be read.
 pub fn readable(fd: impl AsFd, time: Duration) -> bool {

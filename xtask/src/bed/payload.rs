@@ -26,7 +26,7 @@ pub fn make(guest: &Guest, modules: &Path, suites: &[Suite]) -> Result<PathBuf, 
     let added = modules.join("lib/modules").join(&guest.release).join("updates");
     show("cp", ["--recursive".as_ref(), added.as_os_str(), content.join("updates").as_os_str()])?;
     let mut script = format!(
-        "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0 COFFER_TEST_IMAGES=/var/tmp/images\n\
+        "#!/bin/bash\n# Made by `cargo xtask bed`.\nmkdir -p '{0}'\nmount --bind /bed/payload/build '{0}'\ncd /\nexport TMPDIR=/var/tmp RUST_BACKTRACE=0 COFFER_TEST_IMAGES=/var/tmp/images COFFER_TEST_PATIENCE=5\n\
          cp --recursive /bed/payload/updates /lib/modules/{1}/\ndepmod {1}\n",
         build.display(),
         guest.release
