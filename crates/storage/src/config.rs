@@ -23,6 +23,15 @@ pub(crate) const fn refused(name: &'static str, value: Value, why: &'static str,
 /// An id that an instance may have inside.
 pub(crate) const ID: Value = Value::Int(0, 4_294_967_294);
 
+/// Why a volume does not take what is said of all new volumes of its pool.
+const OF_POOL: &str = "it holds for all new volumes of a pool: set it there, with volume. before its name";
+
+/// Why no volume is shared by machines.
+pub(crate) const SHARED: &str = "it is for virtual machines, which this server does not run";
+
+/// Why file systems are made as they are.
+pub(crate) const MADE: &str = "file systems are made with their own defaults";
+
 pub(crate) const RECOVER: &str = "a pool that is there already is taken over by coffer admin recover";
 
 /// The keys of a pool: its driver's own, and behind them those that pools of every driver have. What rows are written with is in
@@ -30,11 +39,12 @@ pub(crate) const RECOVER: &str = "a pool that is there already is taken over by 
 macro_rules! keys_of_pool {
     ($($own:expr,)*) => {{
             use coffer_model::key::Value;
-            use $crate::config::{ID, RECOVER, refused, row};
+            use $crate::config::{ID, RECOVER, SHARED, refused, row};
             &[
                 $($own,)*
                 row("rsync.bwlimit", Value::Size, "0 (no limit)", "The most bytes per second that a transfer between servers may take."),
                 row("rsync.compression", Value::Bool, "true", "Whether transfers between servers are compressed."),
+                refused("volume.security.shared", Value::Bool, SHARED, "The value of `security.shared` for new volumes."),
                 row("volume.security.shifted", Value::Bool, "false", "The value of `security.shifted` for new volumes."),
                 row("volume.security.unmapped", Value::Bool, "false", "The value of `security.unmapped` for new volumes."),
                 row("volume.snapshots.expiry", Value::Line, "", "The value of `snapshots.expiry` for new volumes."),
@@ -130,9 +140,17 @@ pub static LVM_POOL: &[Key] = keys_of_pool![
         "Whether volumes share their data with their copies, in a thin pool. Without it copies and snapshots are full copies.",
     ),
     row("lvm.thinpool_name", Value::Line, "LXDThinPool", "The name of the thin pool."),
+    refused("block.type", Value::Line, "volumes are logical volumes with a file system on each", "What volumes are on the device."),
+    refused(
+        "lvm.metadata_size",
+        Value::Size,
+        "LVM chooses it; of a thin pool it is lvm.thinpool_metadata_size",
+        "The size of the group's own data."
+    ),
     row("lvm.thinpool_metadata_size", Value::Size, "0 (LVM chooses)", "The size of the thin pool's own data."),
     row("lvm.vg_name", Value::Line, "the pool's name", "The name of the volume group."),
     row("lvm.vg.force_reuse", Value::Bool, "false", "Whether a volume group is used that is not empty or that another pool stands on."),
+    refused("volume.block.create_options", Value::Line, MADE, "Options for making file systems."),
     row("volume.block.filesystem", Value::Choice(FileSystem::NAMES), "ext4", "The file system of new volumes."),
     row(
         "volume.block.mount_options",
@@ -175,19 +193,15 @@ pub static ZFS_POOL: &[Key] = keys_of_pool![
     row("zfs.export", Value::Bool, "true", "Whether the ZFS pool that was made for this pool is exported when the server ends."),
     row("zfs.pool_name", Value::Line, "the pool's name", "The name of the ZFS pool, or of the dataset in it."),
     row("volume.size", Value::Size, "", "The size of new volumes."),
-    refused(
-        "volume.zfs.block_mode",
-        Value::Bool,
-        "volumes are datasets",
-        "Whether new volumes are block devices with a file system on them.",
-    ),
+    refused("volume.zfs.block_mode", Value::Bool, zfs::DATASETS, "Whether new volumes are block devices with a file system on them."),
     row(
         "volume.zfs.blocksize",
         Value::Size,
         "128KiB",
         "The largest block of files in new volumes: a power of two from 512 bytes to 1 MiB.",
     ),
-    refused("volume.zfs.delegate", Value::Bool, "datasets are not handed to instances", "Whether instances may use ZFS in their volumes."),
+    refused("volume.zfs.delegate", Value::Bool, zfs::DELEGATE, "Whether instances may use ZFS in their volumes."),
+    refused("volume.zfs.promote", Value::Bool, zfs::PROMOTE, "Whether new volumes stand before what they were made from."),
     row(
         "volume.zfs.remove_snapshots",
         Value::Bool,
@@ -214,12 +228,17 @@ pub static INSTANCE_VOLUME: &[Key] = &[
 
 /// The keys of a user's volume.
 pub static CUSTOM_VOLUME: &[Key] = &[
+    refused("block.create_options", Value::Line, OF_POOL, "Options for making the volume's file system."),
+    refused("block.filesystem", Value::Choice(FileSystem::NAMES), OF_POOL, "The file system of the volume, where it is a device."),
+    refused("block.mount_options", Value::Line, OF_POOL, "How that is mounted."),
     refused(
         "btrfs.compression",
         Value::Line,
         "set it for the whole pool: btrfs.mount_options=compress=zstd",
         "How the volume's files are compressed.",
     ),
+    refused("lvm.stripes", Value::Int(1, 128), OF_POOL, "Over how many devices the volume is spread."),
+    refused("lvm.stripes.size", Value::Size, OF_POOL, "How much of it stands on one device before the next one's turn comes."),
     row("initial.gid", ID, "0", "The group that the top of a new volume belongs to, as instances see it."),
     row("initial.mode", Value::Line, "711", "The permissions of the top of a new volume, in octal digits."),
     row("initial.uid", ID, "0", "The user that the top of a new volume belongs to, as instances see it."),
@@ -229,12 +248,7 @@ pub static CUSTOM_VOLUME: &[Key] = &[
         "the pool's volume.size; 10GiB for block volumes",
         "The most bytes that the volume may hold. It can change at any time; a block volume only grows.",
     ),
-    refused(
-        "security.shared",
-        Value::Bool,
-        "it is for virtual machines, which this server does not run",
-        "Whether several virtual machines may use a block volume.",
-    ),
+    refused("security.shared", Value::Bool, SHARED, "Whether several virtual machines may use a block volume."),
     row(
         "security.shifted",
         Value::Bool,
@@ -273,7 +287,15 @@ pub static CUSTOM_VOLUME: &[Key] = &[
     ),
     row("volatile.idmap.last", Value::Text, "", "The id map that the files on disk are shifted by."),
     row("volatile.idmap.next", Value::Text, "", "The id map that the files are to be shifted by next."),
+    refused("volatile.devlxd.owner", Value::Line, "this server's guest API makes no volumes", "Which instance made the volume."),
     row("volatile.uuid", Value::Line, "random", "The volume's own identity."),
+    refused("zfs.block_mode", Value::Bool, zfs::DATASETS, "Whether the volume is a block device with a file system on it."),
+    refused("zfs.blocksize", Value::Size, OF_POOL, "The largest block of its files."),
+    refused("zfs.delegate", Value::Bool, zfs::DELEGATE, "Whether an instance may use ZFS in it."),
+    refused("zfs.promote", Value::Bool, zfs::PROMOTE, "Whether it stands before what it was made from."),
+    row("zfs.remove_snapshots", Value::Bool, "false", "Accepted as `volume.zfs.remove_snapshots` of the pool is: no snapshot has to go."),
+    refused("zfs.reserve_space", Value::Bool, OF_POOL, "Whether its size is kept free for it."),
+    refused("zfs.use_refquota", Value::Bool, OF_POOL, "Whether its size limits all that it holds."),
     row("user.*", Value::Text, "", "Anything the user wants to keep with the volume."),
 ];
 
@@ -298,6 +320,12 @@ pub fn volume_keys(kind: VolumeKind) -> &'static [Key] {
         VolumeKind::Container | VolumeKind::Image => INSTANCE_VOLUME,
         VolumeKind::Custom => CUSTOM_VOLUME,
     }
+}
+
+/// Says whether volumes of a kind have a key, and it can be set.
+#[must_use]
+pub fn volume_takes(kind: VolumeKind, name: &str) -> bool {
+    key::find(volume_keys(kind), name).is_some_and(|row| matches!(row.support, Support::Yes))
 }
 
 /// Every table with the name that `/1.0/metadata/configuration` has for it and a title for the manual.
@@ -490,6 +518,9 @@ fn schedule(text: &str) -> Result<(), &'static str> {
         Err(_) => Err("it must be a cron expression of five fields, or words such as @daily, separated by commas"),
     }
 }
+
+#[cfg(test)]
+mod table;
 
 #[cfg(test)]
 mod tests {

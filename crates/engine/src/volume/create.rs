@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::gate::Origin;
-use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeKind, VolumeSnapshot, key};
+use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeKind, VolumeSnapshot};
 use coffer_storage::{DriverKind, FillError, Pool as Driver, disk_file};
 use rustix::fs::{Gid, Mode, Uid};
 use uuid::Uuid;
@@ -114,8 +114,7 @@ impl Engine {
 fn defaults(pool: &Pool, content: ContentType) -> Config {
     let fits = |key: &str| content == ContentType::Filesystem || !super::FILES_ONLY.iter().any(|prefix| key.starts_with(prefix));
     // What only the driver knows stays with the pool.
-    let known = |key: &str| key::find(coffer_storage::config::volume_keys(VolumeKind::Custom), key).is_some();
-    let keys = pool.config.under("volume.").filter(|(key, _)| fits(key) && known(key));
+    let keys = pool.config.under("volume.").filter(|(key, _)| fits(key) && coffer_storage::config::volume_takes(VolumeKind::Custom, key));
     keys.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 

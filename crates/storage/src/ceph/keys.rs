@@ -5,7 +5,7 @@ use coffer_model::key::Key;
 
 use super::{check_features, is_name};
 use crate::block::FileSystem;
-use crate::config::keys_of_pool;
+use crate::config::{MADE, keys_of_pool};
 
 /// The keys of a `ceph` pool.
 pub static CEPH_POOL: &[Key] = keys_of_pool![
@@ -16,6 +16,7 @@ pub static CEPH_POOL: &[Key] = keys_of_pool![
     row("ceph.user.name", Value::Line, "admin", "The user in the cluster, whose key is in `/etc/ceph/CLUSTER.client.NAME.keyring`."),
     row("ceph.osd.pool_name", Value::Line, "the pool's name", "The name of the OSD pool."),
     row("ceph.osd.data_pool_name", Value::Line, "", "Another OSD pool for the volumes' data: an erasure-coded one."),
+    refused("ceph.osd.pg_name", Value::Line, "it is called ceph.osd.pg_num", "How many placement groups a new OSD pool has."),
     row("ceph.osd.pg_num", Value::Int(1, 65_536), "32", "How many placement groups a new OSD pool has."),
     row("ceph.osd.pool_size", Value::Int(1, 10), "the cluster's own", "How many copies of everything a new OSD pool keeps."),
     row("ceph.osd.force_reuse", Value::Bool, "false", "Whether an OSD pool is used that is not empty or that another pool stands on."),
@@ -37,6 +38,7 @@ pub static CEPH_POOL: &[Key] = keys_of_pool![
         "layering",
         "What new images can do, separated by commas: `layering`, `exclusive-lock`, `object-map`, `fast-diff`, `deep-flatten`.",
     ),
+    refused("volume.block.create_options", Value::Line, MADE, "Options for making file systems."),
     row("volume.block.filesystem", Value::Choice(FileSystem::NAMES), "ext4", "The file system of new volumes."),
     row(
         "volume.block.mount_options",

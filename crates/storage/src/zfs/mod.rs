@@ -27,6 +27,15 @@ use crate::pool::{Pool, PoolSpec};
 /// Source: zpool(8), SPA_MINDEVSIZE.
 pub(crate) const LEAST_SIZE: Bytes = Bytes(64 << 20);
 
+/// Why volumes are no block devices.
+pub(crate) const DATASETS: &str = "volumes are datasets";
+
+/// Why instances get no datasets.
+pub(crate) const DELEGATE: &str = "datasets are not handed to instances, for which ZFS 2.2 is needed too";
+
+/// Why nothing is promoted when it is made.
+pub(crate) const PROMOTE: &str = "volumes are removed in any order without it";
+
 /// Words that cannot begin the name of a ZFS pool, because they mean something where such a name could stand.
 ///
 /// Source: zpool-create(8).
