@@ -21,6 +21,7 @@ pub struct Program {
     name: String,
     input: Vec<u8>,
     input_file: Option<std::fs::File>,
+    output_file: Option<std::fs::File>,
     deadline: Duration,
 }
 
@@ -77,7 +78,7 @@ impl Program {
     pub fn new(name: &str) -> Self {
         let mut command = Command::new(locate(name));
         command.env_clear().env("PATH", SEARCH.join(":")).env("LC_ALL", "C.UTF-8").current_dir("/");
-        Self { command, name: name.to_owned(), input: Vec::new(), input_file: None, deadline: Duration::from_secs(60) }
+        Self { command, name: name.to_owned(), input: Vec::new(), input_file: None, output_file: None, deadline: Duration::from_secs(60) }
     }
 
     /// Adds one argument.
@@ -108,6 +109,13 @@ impl Program {
         self
     }
 
+    /// Has the program write its standard output into a file or pipe, of which nothing is captured then.
+    #[must_use]
+    pub fn output_file(mut self, file: std::fs::File) -> Self {
+        self.output_file = Some(file);
+        self
+    }
+
     /// Sets how long the program may take; 60 seconds unless said.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
@@ -121,7 +129,8 @@ impl Program {
     /// See [`RunError`]. A program that ends with a status other than 0 is an error.
     pub fn run(mut self) -> Result<Output, RunError> {
         let stdin = self.input_file.take().map_or_else(Stdio::piped, Stdio::from);
-        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdout = self.output_file.take().map_or_else(Stdio::piped, Stdio::from);
+        self.command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         let mut child = self.command.spawn().map_err(|cause| self.start_error(cause))?;
         let talked = converse(&mut child, &self.input, self.deadline);
         let (stdout, stderr, in_time) = match talked {
@@ -276,6 +285,17 @@ mod tests {
         let input = vec![b'x'; 1 << 20];
         let output = Program::new("cat").input(input.clone()).run().unwrap();
         assert_eq!(output.stdout.len(), input.len());
+    }
+
+    #[test]
+    fn files_take_the_place_of_captured_output() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let output = Program::new("echo").arg("hello").output_file(OwnedFd::from(writer).into()).run().unwrap();
+        assert_eq!(output.stdout, "");
+        let mut text = String::new();
+        // It ends, because nobody holds the other end any more.
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello\n");
     }
 
     #[test]

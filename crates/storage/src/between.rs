@@ -7,6 +7,7 @@ use coffer_model::SnapshotName;
 
 use crate::error::StorageError;
 use crate::pool::{Before, FillError, Pool, Succession, require_room};
+use crate::replica::{self, Replicas};
 use crate::tree::{self, Change};
 use crate::volume::Volume;
 
@@ -22,6 +23,9 @@ pub fn copy_between(
     snapshots: &[SnapshotName],
     progress: &Progress,
 ) -> Result<(), StorageError> {
+    if let Some((sender, receiver)) = streams(source, target) {
+        return replica::take_over((source, sender), from, (target, receiver), to, snapshots, progress);
+    }
     let directory = source.read(from)?;
     let measured = tree::measure(directory.as_fd());
     let need =
@@ -51,9 +55,16 @@ pub fn copy_between_after(
 ) -> Result<(), StorageError> {
     let (earlier, base) = (from.origin().snapshot(common), to.origin().snapshot(common));
     match target.succession() {
+        // A stream finds out by itself what both have.
+        _ if streams(source, target).is_some() => copy_between(source, from, target, to, &[], progress),
         Some(power) => in_turn(source, power, Some((&earlier, &base)), &pairs(from, to, &[]), progress),
         None => copy_between(source, from, target, to, &[], progress),
     }
+}
+
+/// The streams that go from one pool to the other, if both have the same.
+fn streams<'a>(source: &'a dyn Pool, target: &'a dyn Pool) -> Option<(&'a dyn Replicas, &'a dyn Replicas)> {
+    if source.driver() == target.driver() { source.replicas().zip(target.replicas()) } else { None }
 }
 
 /// What is copied to what, in order.

@@ -14,6 +14,7 @@ pub mod error;
 pub mod kind;
 pub mod mounts;
 pub mod pool;
+pub mod replica;
 pub mod tree;
 pub mod volume;
 
@@ -39,4 +40,5 @@ pub use pool::{
     Before, Difference, Enforcement, Fill, FillError, FillInTurn, Found, History, Images, Mapped, Pool, PoolSpec, Resources, Snapshots,
     Streams, Succession, Usage, View, create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source, require_room,
 };
+pub use replica::{Foreign, Outgoing, Replicas, Settle, StateId};
 pub use volume::Volume;

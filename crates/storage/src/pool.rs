@@ -10,6 +10,7 @@ use coffer_model::{Config, Fingerprint, PoolName, SnapshotName};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::place::Place;
+use crate::replica::{Foreign, Replicas};
 use crate::volume::Volume;
 use crate::{btrfs, ceph, cephfs, config, dir, lvm, mounts, overlay, zfs};
 
@@ -215,7 +216,7 @@ pub trait Pool: Send + Sync {
     /// Image volumes that new volumes are cloned from, if that is cheap; else images are unpacked into each volume.
     fn images(&self) -> Option<&dyn Images>;
 
-    /// Volumes as streams of `btrfs send`, if the driver has them.
+    /// Volumes as streams in the driver's own format, if it has one.
     fn streams(&self) -> Option<&dyn Streams> {
         None
     }
@@ -227,6 +228,16 @@ pub trait Pool: Send + Sync {
 
     /// Making states of a volume out of each other, where they share what is the same.
     fn succession(&self) -> Option<&dyn Succession> {
+        None
+    }
+
+    /// Taking volumes over from another pool of the same driver, if that is more than copying files.
+    fn replicas(&self) -> Option<&dyn Replicas> {
+        None
+    }
+
+    /// Receiving streams in the driver's own format that somebody else wrote, if the driver has to hand them to the kernel.
+    fn foreign(&self) -> Option<&dyn Foreign> {
         None
     }
 
@@ -278,9 +289,10 @@ pub trait Succession {
     fn create_in_turn(&self, base: Option<&Volume>, states: &[Volume], fill: FillInTurn<'_>) -> Result<(), StorageError>;
 }
 
-/// The power to say in a stream of `btrfs send` what makes a snapshot.
+/// The power to say in a stream of the driver's own format what makes a snapshot.
 pub trait Streams {
-    /// Writes what makes a snapshot out of nothing, or out of an earlier snapshot of the same volume.
+    /// Writes what makes a snapshot out of nothing, or out of an earlier snapshot of the same volume. One that does not come from that is
+    /// made out of nothing where the format says which it is.
     ///
     /// # Errors
     /// [`StorageError::VolumeRefused`] if other subvolumes are nested in it; [`StorageError::NoVolume`], the kernel's answers.

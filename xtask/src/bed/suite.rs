@@ -19,7 +19,7 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], bool);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 12] = [
+const ALL: [Row; 13] = [
     ("lvm", "conformance", LVM, &[], false),
     ("zfs", "conformance", ZFS, &[], false),
     ("quotas", "conformance", QUOTAS, &[], false),
@@ -27,6 +27,7 @@ const ALL: [Row; 12] = [
     ("recovery", "end_to_end", &["on_drivers::everything_comes_back"], PRODUCT, false),
     // They say how much that is.
     ("many", "end_to_end", &["on_drivers::two_hundred", "--nocapture"], PRODUCT, false),
+    ("archives", "end_to_end", &["zfs_archives::"], PRODUCT, false),
     ("limits", "end_to_end", &["limits::"], PRODUCT, false),
     ("apparmor", "end_to_end", &["on_apparmor::"], PRODUCT, false),
     ("ceph", "conformance", CEPH, &[], true),
@@ -99,6 +100,7 @@ const ZFS: &[&str] = &[
     "zfs_in_empty_dataset_with_full_copies::a_copy",
     "zfs_in_empty_dataset_with_full_copies::delete_pool",
     "killed::zfs",
+    "streams::",
 ];
 
 /// What continuous integration runs of it, the most telling first: whole instances, every rule on one kind of ground for each

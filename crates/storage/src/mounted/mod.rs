@@ -4,9 +4,11 @@
 //! index in memory so that looking starts no program. What a volume is made of is the driver's [`Store`].
 
 mod change;
+mod foreign;
 mod mounting;
 mod name;
 mod pool;
+mod replica;
 mod restore;
 mod spelling;
 mod store;
@@ -18,7 +20,7 @@ use coffer_model::Config;
 
 pub(crate) use self::name::{Base, Name};
 pub(crate) use self::spelling::Spelling;
-pub(crate) use self::store::{Clones, Devices, Fault, Info, Limits, Quotas, Source, Store};
+pub(crate) use self::store::{Arrival, Clones, Departure, Devices, Fault, Info, Limits, Quotas, Replication, Source, Store};
 use crate::error::StorageError;
 use crate::place::Place;
 use crate::unpacking::Unpacking;

@@ -11,7 +11,8 @@ use super::{Fault, Limits, MountedPool, Name, Store};
 use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
-use crate::pool::{Enforcement, Fill, Found, Images, Pool, Resources, Snapshots, Usage};
+use crate::pool::{Enforcement, Fill, Found, Images, Pool, Resources, Snapshots, Streams, Usage};
+use crate::replica::{Foreign, Replicas};
 use crate::volume::Volume;
 
 impl<S: Store> Pool for MountedPool<S> {
@@ -138,6 +139,18 @@ impl<S: Store> Pool for MountedPool<S> {
 
     fn images(&self) -> Option<&dyn Images> {
         self.store.clones().map(|_| self as &dyn Images)
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        self.store.replication().map(|_| self as &dyn Streams)
+    }
+
+    fn replicas(&self) -> Option<&dyn Replicas> {
+        self.store.replication().map(|_| self as &dyn Replicas)
+    }
+
+    fn foreign(&self) -> Option<&dyn Foreign> {
+        self.store.replication().map(|_| self as &dyn Foreign)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a driver must do with volumes that are mounted one by one, and how it says why it could not.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -14,6 +16,7 @@ use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::mounts::MountOption;
 use crate::pool::Resources;
+use crate::replica::StateId;
 use crate::volume::Volume;
 
 /// What is known of a thing in a store without asking.
@@ -66,6 +69,11 @@ pub(crate) trait Store: Send + Sync {
     /// Copies that share their data, if there are any.
     fn clones(&self) -> Option<&dyn Clones>;
 
+    /// Streams of volumes in the store's own format, if it has one.
+    fn replication(&self) -> Option<&dyn Replication> {
+        None
+    }
+
     /// Says whether a copy of a volume is to share the data of what it was made from, where the store can do that.
     fn copies_share(&self, _config: &Config) -> bool {
         true
@@ -113,6 +121,56 @@ pub(crate) trait Quotas {
 pub(crate) trait Clones {
     /// Makes a copy that can be written, or a snapshot that can be mounted.
     fn clone_thing(&self, from: &Name, to: &Name) -> Result<(), Fault>;
+}
+
+/// Streams that make a thing in another store out of what that has already.
+pub(crate) trait Replication: Sync {
+    /// The states of things that are in the store, but for those that others may have made up.
+    fn states(&self) -> Result<BTreeSet<StateId>, Fault>;
+
+    /// The present state of a thing.
+    fn state(&self, name: &Name) -> Result<Option<StateId>, Fault>;
+
+    /// Holds the present state of a thing to be sent to somebody who has these states: those of another store, or of this one.
+    fn depart(&self, name: &Name, known: &BTreeSet<StateId>, own: bool) -> Result<Departure, Fault>;
+
+    /// Writes the stream; one that is for a pool rather than an archive stays compressed as it is on disk.
+    fn write(&self, departure: &Departure, to_pool: bool, into: File) -> Result<(), Fault>;
+
+    /// Lets a state go again that was held.
+    fn forget(&self, departure: &Departure);
+
+    /// Takes away what was only kept while the streams of an archive were received, and closes those things that never change again.
+    fn settle(&self, names: &[(&Name, bool)]) -> Result<(), Fault>;
+
+    /// Makes a thing out of a stream. On failure there is none.
+    fn receive(&self, name: &Name, arrival: &Arrival<'_>, stream: File) -> Result<(), Fault>;
+}
+
+/// A state that is being sent.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    /// What the store calls it.
+    pub(crate) state: String,
+    /// What it is sent as a change of, and what the store calls that.
+    pub(crate) base: Option<(StateId, String)>,
+    /// About how many bytes the stream will have.
+    pub(crate) size: u64,
+    /// Whether it was made to be sent.
+    pub(crate) own: bool,
+}
+
+/// What is known of something that is being received.
+#[derive(Debug)]
+pub(crate) struct Arrival<'a> {
+    /// The state in this store that the stream changes.
+    pub(crate) base: Option<StateId>,
+    /// The things that came before it in the same archive, if it is from outside.
+    pub(crate) outside: Option<&'a [&'a Name]>,
+    /// Whether it never changes once it is whole.
+    pub(crate) frozen: bool,
+    /// The keys of the volume that it becomes.
+    pub(crate) config: &'a Config,
 }
 
 /// Why a store could not do something.

@@ -1,5 +1,6 @@
 //! The dataset that a pool's volumes are in, and ZFS' programs to work on it.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,15 @@ const LONGEST: usize = 255;
 
 /// What every dataset of a pool has: it is mounted by us alone, and holds all that a root file system can.
 const PROPERTIES: [&str; 7] = ["mountpoint=legacy", "acltype=posixacl", "xattr=sa", "atime=off", "devices=on", "exec=on", "setuid=on"];
+
+/// What a received dataset has beside that, whatever its stream says.
+const NOT_FROM_STREAMS: [&str; 3] = ["canmount=noauto", "sharenfs=off", "sharesmb=off"];
+
+/// Blocks go as they lie on disk.
+const COMPRESSED: &str = "-c";
+
+/// How long a stream may take to go through. Who waits for it can cancel it at any time.
+const STREAM_DEADLINE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Marks a dataset that a pool stands on, with the pool's name as its value.
 pub(super) const MARK: &str = "coffer:pool";
@@ -141,6 +151,37 @@ pub(super) fn names(root: &str) -> Result<Vec<String>, Fault> {
     Ok(output.stdout.lines().map(str::to_owned).collect())
 }
 
+/// The datasets and snapshots from a name on down, as [`report::states`] reads them.
+pub(super) fn states(root: &str) -> Result<String, Fault> {
+    let words = ["list", "-H", "-p", "-r", "-t", "filesystem,snapshot", "-s", "createtxg", "-o", report::STATE_FIELDS, root];
+    Ok(zfs(words)?.stdout)
+}
+
+/// How long the stream of a snapshot will be that is for another pool, in bytes.
+pub(super) fn stream_size(snapshot: &str, base: Option<&str>) -> Result<u64, Fault> {
+    let base = base.map(|base| ["-i", base]);
+    let words = ["send", "-n", "-P", COMPRESSED].into_iter().chain(base.into_iter().flatten()).chain([snapshot]);
+    Ok(report::stream_size(&zfs(words)?.stdout).unwrap_or(0))
+}
+
+/// Writes the stream of a snapshot, whole or as a change of an earlier one. It tells nothing of properties.
+pub(super) fn send(snapshot: &str, base: Option<&str>, compressed: bool, into: File) -> Result<(), Fault> {
+    let base = base.map(|base| ["-i", base]);
+    let compressed = compressed.then_some(COMPRESSED);
+    let words = ["send"].into_iter().chain(compressed).chain(base.into_iter().flatten()).chain([snapshot]);
+    stream(Program::new("zfs").args(words).output_file(into))
+}
+
+/// Makes a dataset with one snapshot out of a stream, as a clone of another snapshot if the stream is a change of that. Nothing is
+/// mounted, and what a dataset has here is said here.
+pub(super) fn receive(snapshot: &str, origin: Option<&str>, properties: &[String], from: File) -> Result<(), Fault> {
+    require_short(snapshot)?;
+    let origin = origin.map(|origin| format!("origin={origin}"));
+    let fixed = PROPERTIES.into_iter().chain(NOT_FROM_STREAMS).chain(origin.as_deref());
+    let words = ["receive", "-u"].into_iter().chain(options(fixed)).chain(options(properties)).chain([snapshot]);
+    stream(Program::new("zfs").args(words).input_file(from))
+}
+
 /// Makes a ZFS pool on a file or device.
 pub(super) fn create_pool(name: &str, on: &Path, force: bool) -> Result<(), Fault> {
     let force = if force { &["-f"][..] } else { &[] };
@@ -192,6 +233,10 @@ fn zfs<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Output, Fault> {
 
 fn run(program: Program) -> Result<Output, Fault> {
     program.deadline(DEADLINE).run().map_err(explain)
+}
+
+fn stream(program: Program) -> Result<(), Fault> {
+    program.deadline(STREAM_DEADLINE).run().map(drop).map_err(explain)
 }
 
 /// Tells from what a program said what it means.

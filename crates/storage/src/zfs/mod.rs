@@ -6,8 +6,10 @@
 mod dataset;
 mod ground;
 mod lineage;
+mod replica;
 mod report;
 mod store;
+mod stream;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -12,14 +12,14 @@ use super::dataset::{self, Root};
 use super::ground::Ground;
 use super::lineage::{self, DELETED};
 use crate::kind::DriverKind;
-use crate::mounted::{Base, Clones, Fault, Info, Limits, Name, Quotas, Source, Spelling, Store};
+use crate::mounted::{Base, Clones, Fault, Info, Limits, Name, Quotas, Replication, Source, Spelling, Store};
 use crate::pool::Resources;
 
 /// What datasets are called below the pool's.
 pub(super) const SPELLING: Spelling = Spelling('/');
 
 /// The snapshot of something that never changes again, which all of its clones are made from.
-const READ_ONLY: &str = "readonly";
+pub(super) const READ_ONLY: &str = "readonly";
 
 /// What the names of other snapshots begin with.
 pub(super) const COPY: &str = "copy-";
@@ -40,22 +40,27 @@ impl ZfsStore {
         missing.into_iter().try_for_each(|kind| self.root.ensure_folder(kind))
     }
 
-    fn path(&self, name: &Name) -> String {
+    pub(super) fn path(&self, name: &Name) -> String {
         self.root.below(&SPELLING.encode(name))
     }
 
-    /// The snapshot to clone something from.
-    fn origin_of(&self, from: &Name) -> Result<String, Fault> {
+    /// The snapshot to clone something from, or to send.
+    pub(super) fn origin_of(&self, from: &Name) -> Result<String, Fault> {
         let path = self.path(from);
         if !is_frozen(from) {
             let origin = format!("{path}@{COPY}{}", Uuid::new_v4());
             return dataset::snapshot(&origin).map(|()| origin);
         }
-        // What it is itself a clone of has the same content, and then nothing has to be kept for it once it is removed.
-        if let Some(origin) = dataset::lineage(&path)?.origin {
+        let origin = format!("{path}@{READ_ONLY}");
+        let lineage = dataset::lineage(&path)?;
+        if lineage.snapshots.iter().any(|(name, _)| *name == origin) {
             return Ok(origin);
         }
-        let origin = format!("{path}@{READ_ONLY}");
+        // What it is itself a clone of has the same content, and then nothing has to be kept for it once it is removed. Only what was
+        // received is other than that, and it has a state of its own.
+        if let Some(origin) = lineage.origin {
+            return Ok(origin);
+        }
         match dataset::snapshot(&origin) {
             Err(Fault::Tool(RunError::Failed { stderr, .. })) if stderr.contains("already exists") => Ok(origin),
             made => made.map(|()| origin),
@@ -64,7 +69,7 @@ impl ZfsStore {
 }
 
 /// Says whether a thing never changes once it is whole.
-fn is_frozen(name: &Name) -> bool {
+pub(super) fn is_frozen(name: &Name) -> bool {
     let image = matches!(&name.base, Base::Volume(volume) if volume.kind() == coffer_model::VolumeKind::Image);
     image || name.snapshot.is_some()
 }
@@ -99,9 +104,7 @@ impl Store for ZfsStore {
     fn create(&self, name: &Name, config: &Config) -> Result<Info, Fault> {
         let size: Option<Bytes> = config.parse("size");
         let mut properties = size.map(|size| limit(Some(size), config)).unwrap_or_default();
-        if let Some(size) = config.parse::<Bytes>("zfs.blocksize") {
-            properties.push(format!("recordsize={}", size.0));
-        }
+        properties.extend(super::replica::block_size(config));
         dataset::create(&self.path(name), &properties)?;
         Ok(Info { limit: size.map(|size| size.0), used: None })
     }
@@ -149,6 +152,10 @@ impl Store for ZfsStore {
     }
 
     fn clones(&self) -> Option<&dyn Clones> {
+        Some(self)
+    }
+
+    fn replication(&self) -> Option<&dyn Replication> {
         Some(self)
     }
 

@@ -48,11 +48,13 @@ fn copies_are_equal() {
         source.create(&volume, &mut sample::fill).unwrap();
         source.snapshots().unwrap().snapshot(&volume, &snapshot).unwrap();
         for (_, target) in pools.iter().enumerate().filter(|(to, _)| *to != from) {
+            let begun = std::time::Instant::now();
             copy_between(source.as_ref(), &volume, target.as_ref(), &copy, std::slice::from_ref(&snapshot), &Progress::default()).unwrap();
             check_same(&tree(source.as_ref(), &volume), &tree(target.as_ref(), &copy));
             check_same(&tree(source.as_ref(), &volume), &tree(target.as_ref(), &copy.snapshot(&snapshot)));
             target.delete_volume(&copy.snapshot(&snapshot)).unwrap();
             target.delete_volume(&copy).unwrap();
+            println!("     ({} to {} in {:.1} s)", source.driver(), target.driver(), begun.elapsed().as_secs_f32());
         }
         source.delete_volume(&volume.snapshot(&snapshot)).unwrap();
         source.delete_volume(&volume).unwrap();

@@ -16,6 +16,7 @@ mod matrix;
 mod pools;
 mod roots;
 mod sample;
+mod streams;
 mod succession;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         drop(ground);
         run(format!("{}::leaves_nothing", make.name), &mut || leaks.check());
     }
-    for (name, case) in pools::ALL.iter().chain(between::ALL).chain(succession::ALL).chain(killed::ALL) {
+    for (name, case) in pools::ALL.iter().chain(between::ALL).chain(streams::ALL).chain(succession::ALL).chain(killed::ALL) {
         let leaks = Leaks::now();
         run((*name).to_owned(), &mut || {
             case();
