@@ -15,10 +15,10 @@
 //!   backup/volume.img
 //! ```
 //!
-//! An optimized one holds streams of `btrfs send` in the places of directories, each based on the one before it:
+//! An optimized one holds streams of `btrfs send` or `zfs send` in the places of directories, each based on the one before it:
 //!
 //! ```text
-//!   backup/optimized_header.yaml    which subvolumes there are
+//!   backup/optimized_header.yaml    of btrfs: which subvolumes there are
 //!   backup/snapshots/NAME.bin       backup/volume-snapshots/NAME.bin
 //!   backup/container.bin            backup/volume.bin
 //! ```
@@ -29,6 +29,7 @@ use coffer_base::Progress;
 use serde::{Deserialize, Serialize};
 
 use crate::pack::write_plan;
+use crate::unpack::conversation::Heard;
 use crate::unpack::order::{Limits, Line, Task, Unpacked};
 use crate::unpack::{UnpackError, Unpacker, devices};
 
@@ -117,6 +118,20 @@ pub struct BackupRequest<'a> {
     pub stage: &'static str,
 }
 
+/// Makes the harmless ones of the device nodes that a worker left to us.
+fn with_devices(heard: Heard, volumes: &[BackupVolume<'_>]) -> Result<Unpacked, UnpackError> {
+    let mut unpacked = match heard.last {
+        Line::Unpacked(unpacked) => unpacked,
+        line => return Err(UnpackError::unexpected(line)),
+    };
+    devices::make_all(&heard.devices, &mut unpacked, |number| match volumes.get(number) {
+        Some(BackupVolume { form: Form::Instance, directory, .. }) => devices::open_rootfs(*directory).map(Some),
+        Some(BackupVolume { directory, .. }) => rustix::io::dup(*directory).map(Some),
+        None => Ok(None),
+    })?;
+    Ok(unpacked)
+}
+
 impl Unpacker {
     /// Reads a backup as far as its index, without writing anything. Blocks until it is done.
     ///
@@ -148,15 +163,18 @@ impl Unpacker {
             progress.report(request.stage, done, Some(total));
             progress.check()
         })?;
-        let mut unpacked = match heard.last {
-            Line::Unpacked(unpacked) => unpacked,
-            line => return Err(UnpackError::unexpected(line)),
-        };
-        devices::make_all(&heard.devices, &mut unpacked, |number| match request.volumes.get(number) {
-            Some(BackupVolume { form: Form::Instance, directory, .. }) => devices::open_rootfs(*directory).map(Some),
-            Some(BackupVolume { directory, .. }) => rustix::io::dup(*directory).map(Some),
-            None => Ok(None),
-        })?;
-        Ok(unpacked)
+        with_devices(heard, request.volumes)
+    }
+
+    /// Takes out of volumes that were filled from outside by somebody else, the kernel for one, what those of a backup may not hold.
+    /// Blocks until it is done.
+    ///
+    /// # Errors
+    /// See [`UnpackError`].
+    pub fn settle(&self, volumes: &[BackupVolume<'_>]) -> Result<Unpacked, UnpackError> {
+        let planned = volumes.iter().map(|volume| Planned { name: volume.name.to_owned(), form: volume.form, stream: false });
+        let plan = write_plan(&planned.collect::<Vec<_>>()).map_err(UnpackError::Talk)?;
+        let files: Vec<BorrowedFd<'_>> = [plan.as_fd()].into_iter().chain(volumes.iter().map(|volume| volume.directory)).collect();
+        with_devices(self.converse(Task::Settle, &files, |_| Ok(()))?, volumes)
     }
 }

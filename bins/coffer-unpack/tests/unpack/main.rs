@@ -11,5 +11,6 @@ mod kept;
 mod layers;
 mod lifetime;
 mod round_trip;
+mod settle;
 mod squashfs;
 mod world;

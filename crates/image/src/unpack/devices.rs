@@ -38,6 +38,12 @@ impl Device {
         Self { volume: 0, path: path.clone(), numbers, mode: *mode, uid: *uid, gid: *gid, mtime: *mtime }
     }
 
+    /// The same node as it is seen from a directory that it is below; none if it is not.
+    pub(super) fn below(mut self, directory: &[u8]) -> Option<Self> {
+        self.path = self.path.strip_prefix(directory)?.strip_prefix(b"/")?.to_vec();
+        Some(self)
+    }
+
     /// Makes the node in a root file system; false if it is not one of the harmless ones or its place is taken.
     fn make(&self, rootfs: BorrowedFd<'_>) -> Result<bool, Errno> {
         if !self.numbers.character || !HARMLESS.contains(&(self.numbers.major, self.numbers.minor)) {

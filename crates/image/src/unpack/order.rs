@@ -53,6 +53,8 @@ pub(crate) enum Task {
     InspectBackup { limits: Limits },
     /// Unpack a backup: its file, the plan, the directories to fill.
     UnpackBackup { limits: Limits },
+    /// Take out of directories what volumes may not hold: the plan, the directories.
+    Settle,
     /// Make a file of at most `limit` bytes out of another: that one, the delta, the new file, which is empty.
     Patch { limit: u64 },
     /// Write an archive: the plan, the file to write, so many `open` files, the directories to read.

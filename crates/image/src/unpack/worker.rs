@@ -15,6 +15,7 @@ use super::image::ImageJob;
 use super::layers::LayersJob;
 use super::order::{Confinement, Line, MAX_ORDER, Order, Task};
 use super::report::Reporter;
+use super::settle::SettleJob;
 use crate::pack::work::PackJob;
 
 /// The exit status after a panic, as the standard library has it.
@@ -101,6 +102,7 @@ fn job(task: Task, files: Vec<OwnedFd>) -> Option<Box<dyn Job>> {
         Task::InspectLayers { limits } => Box::new(LayersJob::inspect(limits, files)?),
         Task::InspectBackup { limits } => Box::new(BackupIndexJob::new(limits, files)?),
         Task::UnpackBackup { limits } => Box::new(BackupJob::new(limits, files)?),
+        Task::Settle => Box::new(SettleJob::new(files)?),
         Task::Patch { limit } => Box::new(DeltaJob::new(limit, files)?),
         Task::Pack { compressor, reproducible, open } => Box::new(PackJob::new(compressor, reproducible, open, files)?),
     })

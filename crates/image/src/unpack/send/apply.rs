@@ -23,7 +23,7 @@ use crate::unpack::acl;
 const PIECE: usize = 128 << 10;
 
 /// A directory that a stream fills.
-pub(super) struct Target {
+pub(in crate::unpack) struct Target {
     top: OwnedFd,
     /// The file that was written to last.
     writing: Option<(Vec<u8>, OwnedFd)>,
@@ -34,14 +34,14 @@ pub(super) struct Target {
 
 impl Target {
     /// Fills a directory that is empty.
-    pub(super) fn new(directory: &OwnedFd) -> Result<Self, Failure> {
+    pub(in crate::unpack) fn new(directory: &OwnedFd) -> Result<Self, Failure> {
         // The mount that the worker was given is only good for a path.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let top = openat(directory, ".", flags, Mode::empty()).map_err(|errno| Failure::write("opening", b"/", errno))?;
         Ok(Self { top, writing: None, nodes: HashMap::new(), skipped_xattrs: 0 })
     }
 
-    pub(super) fn top(&self) -> BorrowedFd<'_> {
+    pub(in crate::unpack) fn top(&self) -> BorrowedFd<'_> {
         self.top.as_fd()
     }
 
@@ -289,7 +289,7 @@ fn time(time: Time) -> Timespec {
 }
 
 /// What cannot be done is the stream's fault, unless the disk is full or fails.
-pub(super) fn failed(doing: &str, path: &[u8], errno: Errno) -> Failure {
+pub(in crate::unpack) fn failed(doing: &str, path: &[u8], errno: Errno) -> Failure {
     match errno {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO | Errno::ROFS | Errno::NOMEM | Errno::NOSYS => {
             Failure::write(doing, path, errno)

@@ -24,8 +24,9 @@ use super::failure::Failure;
 use super::order::{Confinement, Limits, Line, Unpacked};
 use super::report::Reporter;
 use crate::backup::{Form, Planned, STREAM_SUFFIX};
-use apply::Target;
+pub(super) use apply::{Target, failed};
 use command::{Command, Reader, SubvolumeId};
+pub(super) use sweep::{DEEPEST, directory, entry, names, unlink_keeping_times};
 
 /// A stream that is expected, and the directory that it fills.
 struct Part {

@@ -20,14 +20,14 @@ use crate::metadata::MAX_SIZE;
 use crate::unpack::acl;
 
 /// How deep a tree may be: deeper than any path can name.
-const DEEPEST: usize = 2100;
+pub(in crate::unpack) const DEEPEST: usize = 2100;
 
 /// What an instance's directory holds; besides that there may be what its old server kept there.
 const OF_INSTANCES: [&[u8]; 3] = [b"metadata.yaml", b"templates", b"rootfs"];
 
 impl Target {
     /// Ends the volume: adds what was left out to the report, and answers the device nodes that are still to be made.
-    pub(super) fn finish(self, form: Form, unpacked: &mut Unpacked) -> Result<Vec<Device>, Failure> {
+    pub(in crate::unpack) fn finish(self, form: Form, unpacked: &mut Unpacked) -> Result<Vec<Device>, Failure> {
         let top = self.top();
         let fail = |errno| failed("looking through", b"/", errno);
         match form {
@@ -162,7 +162,7 @@ fn close(top: BorrowedFd<'_>, mode: Mode) -> Result<(), Errno> {
     fchmod(top, mode)
 }
 
-fn unlink_keeping_times(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+pub(in crate::unpack) fn unlink_keeping_times(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(directory)?;
     unlinkat(directory, name, AtFlags::empty())?;
     let time = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.cast_signed() };
@@ -170,7 +170,7 @@ fn unlink_keeping_times(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Er
     futimens(directory, &Timestamps { last_access, last_modification })
 }
 
-fn entry(path: &[u8], stat: &Stat) -> Entry {
+pub(in crate::unpack) fn entry(path: &[u8], stat: &Stat) -> Entry {
     Entry {
         path: path.to_vec(),
         kind: Kind::Device(None),
@@ -190,12 +190,12 @@ fn kind(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Option<FileType>, Errn
     }
 }
 
-fn directory(above: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+pub(in crate::unpack) fn directory(above: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     openat(above, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// The names in a directory, all read before any of them is taken away.
-fn names(directory: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+pub(in crate::unpack) fn names(directory: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory.as_fd())? {
         let entry = entry?;
