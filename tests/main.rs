@@ -71,3 +71,4 @@ mod try_it;
 mod volume_backups;
 mod volumes;
 mod warnings;
+mod zfs_archives;

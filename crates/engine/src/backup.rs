@@ -1,5 +1,6 @@
 //! Backups of instances and of users' volumes: making, keeping, handing out and importing them.
 
+mod arrive;
 mod content;
 mod create;
 mod files;

@@ -37,6 +37,15 @@ const CDI: Support =
 pub const SERVER: &[Key] = &[
     row("backups.compression_algorithm", COMPRESSION, "gzip", LIVE, Free, Yes, "Compression of backups."),
     row(
+        "backups.zfs_streams",
+        Bool,
+        "false",
+        LIVE,
+        Free,
+        Yes,
+        "Whether optimized backups of ZFS pools can be imported. The host's kernel reads what is in them as it is: whoever may import, and whoever wrote them, is then trusted as root is.",
+    ),
+    row(
         "core.https_address",
         Line,
         "",

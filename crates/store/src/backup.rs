@@ -18,7 +18,7 @@ use coffer_model::{
 use serde::{Deserialize, Serialize};
 
 pub use file::{NAME, read, write, write_before_commit};
-pub use index::{Content, Index};
+pub use index::{Content, Index, StreamFormat};
 pub use volume::{VolumeParts, VolumeSnapshotEntry};
 
 /// The largest document that is written or read, in bytes.

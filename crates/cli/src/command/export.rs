@@ -23,7 +23,7 @@ pub(crate) struct Export {
     /// Leave the snapshots out
     #[arg(long)]
     instance_only: bool,
-    /// Use the storage driver's own format where it has one (btrfs); LXD imports that into a pool of the same driver only
+    /// Use the storage driver's own format where it has one (btrfs, zfs); LXD imports that into a pool of the same driver only
     #[arg(long)]
     optimized_storage: bool,
     /// Compressor: gzip, zstd, none ...

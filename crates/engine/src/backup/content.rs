@@ -130,7 +130,7 @@ impl Content {
         let header = index.optimize().map_err(unusable)?;
         let mut content = Self::default();
         content.members.push(Member::Text { name: INDEX.into(), text: index.to_yaml().map_err(unusable)? });
-        content.members.push(Member::Text { name: STREAMS_HEADER.into(), text: header });
+        content.members.extend(header.map(|text| Member::Text { name: STREAMS_HEADER.into(), text }));
         let mut sent: Vec<(Volume, String)> = Vec::new();
         for snapshot in &index.snapshots {
             sent.push((own.snapshot(&snapshot.parse()?), format!("{snapshots}/{snapshot}{STREAM_SUFFIX}")));

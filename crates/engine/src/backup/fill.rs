@@ -7,12 +7,13 @@ use coffer_image::{BackupRequest, BackupVolume, Form, Incoming, Limits};
 use coffer_model::IdMap;
 use coffer_storage::tree::{Shift, shift};
 use coffer_storage::{FillError, Pool, StorageError, Volume};
+use coffer_store::backup::StreamFormat;
 
 use crate::Engine;
 use crate::error::EngineError;
 
 /// The stage under which unpacking reports its progress.
-const STAGE: &str = "create_instance_from_backup_unpack";
+pub(super) const STAGE: &str = "create_instance_from_backup_unpack";
 
 /// A volume to be made from an archive.
 pub(super) struct Wanted {
@@ -42,9 +43,14 @@ impl Engine {
         pool: &dyn Pool,
         wanted: &[Wanted],
         archive: BorrowedFd<'_>,
-        streams: bool,
+        streams: Option<StreamFormat>,
         progress: &Progress,
     ) -> Result<(), StorageError> {
+        let streams = match streams {
+            None => false,
+            Some(StreamFormat::Btrfs) => true,
+            Some(StreamFormat::Zfs) => return self.receive_streams(pool, wanted, archive, progress),
+        };
         let mut unpack = |open: &[OwnedFd]| -> Result<(), FillError> {
             let volumes = wanted.iter().zip(open);
             let volumes: Vec<BackupVolume<'_>> =

@@ -11,7 +11,7 @@ use coffer_image::{Form, Incoming, Limits};
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, Config, DeviceName, IdMap, Instance, InstanceName, InstanceSnapshot, Phase, PoolName, Profile, ProjectName};
 use coffer_storage::Volume;
-use coffer_store::backup::{BackupError, Content, Index};
+use coffer_store::backup::{BackupError, Content, Index, StreamFormat};
 use coffer_store::project::Feature;
 use uuid::Uuid;
 
@@ -37,8 +37,8 @@ struct Plan {
 /// An archive that was received.
 struct Archive {
     file: OwnedFd,
-    /// Whether it holds its volumes as streams of `btrfs send`.
-    streams: bool,
+    /// The format of a driver's own that its volumes are in.
+    streams: Option<StreamFormat>,
     /// The maps that files went through on their server's disk, of each snapshot and of the instance itself: of streams alone,
     /// since everything else is packed with the ids that the instance knows.
     maps: Vec<Option<IdMap>>,
@@ -76,13 +76,15 @@ impl Engine {
         let config = index.config.as_ref().ok_or(BackupError::Missing("config")).map_err(bad)?;
         let mut instance = config.instance().map_err(bad)?;
         let snapshots = config.instance_snapshots().map_err(bad)?;
-        let archive = Archive { file: archive, streams: index.optimized, maps: maps_of(index.optimized, &snapshots, &instance) };
+        let streams = index.streams();
+        let archive = Archive { file: archive, streams, maps: maps_of(streams.is_some(), &snapshots, &instance) };
         instance.project = request.project.clone();
         instance.name = match &request.name {
             Some(name) => name.clone(),
             None => index.name.parse::<InstanceName>()?,
         };
         instance.pool = self.pool_for(&request, &instance.pool)?;
+        self.require_readable(streams, &instance.pool)?;
         let (Plan { instance, snapshots }, id) = self.record_import(Plan { instance, snapshots })?;
         fault::point("import.recorded").map_err(|cause| EngineError::system("importing", cause))?;
         let new = NewOperation::instance("Restoring backup", &instance.project, instance.name.as_str());
@@ -160,7 +162,7 @@ impl Engine {
         });
         let own = Volume::instance(&instance.project, &instance.name);
         let pool = self.pool_driver(&instance.pool)?;
-        let suffix = if archive.streams { STREAM_SUFFIX } else { "" };
+        let suffix = if archive.streams.is_some() { STREAM_SUFFIX } else { "" };
         let of_snapshot = |snapshot: &InstanceSnapshot| (format!("{SNAPSHOTS}/{}{suffix}", snapshot.name), own.snapshot(&snapshot.name));
         let all = snapshots.iter().map(of_snapshot).chain([(format!("{INSTANCE}{suffix}"), own.clone())]);
         let want = |((name, volume), shifted)| Wanted { name, form: Form::Instance, volume, size: None, shifted };

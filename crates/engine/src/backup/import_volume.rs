@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use coffer_base::{Bytes, fault};
 use coffer_image::backup::{DISK_SUFFIX, STREAM_SUFFIX, VOLUME, VOLUME_SNAPSHOTS};
 use coffer_image::{Form, Incoming, Limits};
-use coffer_model::{Checked, Config, ContentType, CustomVolume, IdMap, Time, VolumeKind, VolumeSnapshot, key};
+use coffer_model::{Checked, Config, ContentType, CustomVolume, IdMap, Time, VolumeKind, VolumeSnapshot};
 use coffer_storage::{FillError, Pool as Driver, disk_file};
-use coffer_store::backup::{BackupError, Content, Index, VolumeParts};
+use coffer_store::backup::{BackupError, Content, Index, StreamFormat, VolumeParts};
 
 use super::fill::Wanted;
 use crate::Engine;
@@ -32,8 +32,8 @@ struct Plan {
     snapshots: Vec<VolumeSnapshot>,
     /// The id maps that the files went through: the volume's and each snapshot's.
     maps: Vec<Option<IdMap>>,
-    /// Whether the archive holds streams of `btrfs send`.
-    streams: bool,
+    /// The format of a driver's own that the archive's volumes are in.
+    streams: Option<StreamFormat>,
 }
 
 impl Engine {
@@ -101,6 +101,7 @@ impl Engine {
             EngineError::Refused(format!("this is no backup of a volume that can be imported: {}", coffer_base::chain(&error)))
         };
         let index = Index::parse(Content::Volume, &texts.index, None).map_err(bad)?;
+        self.require_readable(index.streams(), &request.pool)?;
         let config = index.config.as_ref().ok_or(BackupError::Missing("config")).map_err(bad)?;
         let VolumeParts { description, config, content, mut snapshots, .. } = config.custom_volume().map_err(bad)?;
         let name = match &request.name {
@@ -123,7 +124,7 @@ impl Engine {
         let place = self.volume_place(&request.pool, &request.project, &name)?;
         let create = CreateVolume { place, description, config: kept(&config), content };
         let volume = self.new_volume(&self.pool(&request.pool)?.pool, &create)?;
-        Ok(Plan { volume, snapshots, maps, streams: index.optimized })
+        Ok(Plan { volume, snapshots, maps, streams: index.streams() })
     }
 
     fn plan_from_iso(&self, request: &ImportVolume, file: &OwnedFd) -> Result<Plan, EngineError> {
@@ -133,7 +134,7 @@ impl Engine {
         let place = self.volume_place(&request.pool, &request.project, name)?;
         let create = CreateVolume { place, description: String::new(), config, content: ContentType::Iso };
         let volume = self.new_volume(&self.pool(&request.pool)?.pool, &create)?;
-        Ok(Plan { volume, snapshots: Vec::new(), maps: Vec::new(), streams: false })
+        Ok(Plan { volume, snapshots: Vec::new(), maps: Vec::new(), streams: None })
     }
 
     fn fill_from_backup(
@@ -148,7 +149,7 @@ impl Engine {
             ContentType::Filesystem => (Form::Files, ""),
             ContentType::Block | ContentType::Iso => (Form::Disk, DISK_SUFFIX),
         };
-        let suffix = if plan.streams { STREAM_SUFFIX } else { suffix };
+        let suffix = if plan.streams.is_some() { STREAM_SUFFIX } else { suffix };
         let size = (form == Form::Files).then(|| plan.volume.config.parse::<Bytes>("size")).flatten();
         let map = |number: usize| plan.maps.get(number).copied().flatten();
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -185,8 +186,8 @@ fn fill_from_iso(driver: &dyn Driver, place: &VolumePlace, image: &OwnedFd) -> R
 
 /// What is kept of a volume's configuration that comes with a backup: neither the server's own keys nor another driver's.
 fn kept(config: &Config) -> Config {
-    let known = |name: &str| key::find(coffer_storage::config::volume_keys(VolumeKind::Custom), name).is_some();
-    let foreign = |name: &str| !known(name) && OF_DRIVERS.iter().any(|prefix| name.starts_with(prefix));
+    let taken = |name: &str| coffer_storage::config::volume_takes(VolumeKind::Custom, name);
+    let foreign = |name: &str| !taken(name) && OF_DRIVERS.iter().any(|prefix| name.starts_with(prefix));
     config.iter().filter(|(name, _)| !name.starts_with("volatile.") && !foreign(name)).collect()
 }
 

@@ -124,6 +124,7 @@ impl Engine {
 
     /// Removes files that no backup's record knows and records whose file is gone: something was cut off.
     pub(crate) fn sweep_backups(&self) -> Result<(), EngineError> {
+        self.sweep_arriving()?;
         let known = self.inner.store.read(kept_backup::list)?;
         for (directory, name) in self.backup_files()? {
             let path = self.backups_path().join(&directory).join(&name);

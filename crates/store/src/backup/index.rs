@@ -28,8 +28,24 @@ pub struct Index {
     pub config: Option<Document>,
 }
 
-/// The driver whose own format is read and written.
-const STREAMS: &str = "btrfs";
+/// The format of a driver's own that an export's volumes can be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamFormat {
+    /// Streams of `btrfs send`.
+    Btrfs,
+    /// Streams of `zfs send`.
+    Zfs,
+}
+
+impl StreamFormat {
+    fn of(driver: &str) -> Option<Self> {
+        match driver {
+            "btrfs" => Some(Self::Btrfs),
+            "zfs" => Some(Self::Zfs),
+            _ => None,
+        }
+    }
+}
 
 /// Which streams an export holds.
 #[derive(Serialize)]
@@ -98,11 +114,11 @@ impl Index {
             index.config = configuration.map(super::parse).transpose()?;
         }
         super::allow("type", &index.kind, content.word())?;
-        if index.optimized && index.backend != STREAMS {
+        if index.optimized && index.streams().is_none() {
             return Err(BackupError::Value {
                 key: "optimized",
                 value: format!("true of a pool of driver {}", index.backend),
-                allowed: "that of btrfs (export it without --optimized-storage)",
+                allowed: "those of btrfs and zfs (export it without --optimized-storage)",
             });
         }
         let config = index.config.as_ref().ok_or(BackupError::Missing("config"))?;
@@ -113,18 +129,27 @@ impl Index {
         Ok(index)
     }
 
-    /// Says that the volumes are streams of `btrfs send`, each of a subvolume in which no other is nested; answers the text of the
-    /// member that says which they are.
+    /// The format of the driver's own that the volumes are in, if they are.
+    #[must_use]
+    pub fn streams(&self) -> Option<StreamFormat> {
+        StreamFormat::of(&self.backend).filter(|_| self.optimized)
+    }
+
+    /// Says that the volumes are in the driver's own format; of btrfs, each is a subvolume in which no other is nested, and the answer is
+    /// the text of the member that says which they are.
     ///
     /// # Errors
     /// [`BackupError::Compose`].
-    pub fn optimize(&mut self) -> Result<String, BackupError> {
+    pub fn optimize(&mut self) -> Result<Option<String>, BackupError> {
         self.optimized = true;
+        if self.streams() != Some(StreamFormat::Btrfs) {
+            return Ok(None);
+        }
         self.optimized_header = true;
         let subvolume = |snapshot: &str| Subvolume { path: "/", snapshot: snapshot.to_owned(), readonly: !snapshot.is_empty() };
         let snapshots = self.snapshots.iter().map(|snapshot| subvolume(snapshot));
         let header = Streams { subvolumes: snapshots.chain([subvolume("")]).collect() };
-        serde_saphyr::to_string(&header).map_err(|error| BackupError::Compose(Box::new(error)))
+        serde_saphyr::to_string(&header).map(Some).map_err(|error| BackupError::Compose(Box::new(error)))
     }
 
     /// Puts the index in text.
@@ -180,7 +205,9 @@ mod tests {
         check("", None, "has no config");
         check(&LXD.replace("type: container\nconfig", "type: virtual-machine\nconfig"), None, "only container is supported");
         let optimized = LXD.replace("optimized: false\n", "optimized: true\n");
-        check(&optimized.replace("backend: dir", "backend: zfs"), None, "export it without --optimized-storage");
+        check(&optimized, None, "export it without --optimized-storage");
+        check(&optimized.replace("backend: dir", "backend: ceph"), None, "only those of btrfs and zfs");
+        check(&optimized.replace("backend: dir", "backend: zfs"), None, "c1 default");
         check("name: c1\ntype: container\n", None, "has no config");
         check(&LXD.replace("snapshots:\n- s1\n", "snapshots: [s1, s2]\n"), None, "only what config describes is supported");
         check(&LXD.replace("snapshots:\n- s1\n", ""), None, "only what config describes is supported");
@@ -192,11 +219,15 @@ mod tests {
         let config = Index::parse(Content::Instance, LXD, None).unwrap().config.unwrap();
         let mut index = Index::of(Content::Instance, "c1", "btrfs", config);
         assert_eq!(Index::parse(Content::Instance, &index.to_yaml().unwrap(), None).unwrap(), index);
-        let header = index.optimize().unwrap();
+        let header = index.optimize().unwrap().unwrap();
+        assert_eq!(index.streams(), Some(StreamFormat::Btrfs));
         assert_eq!(Index::parse(Content::Instance, &index.to_yaml().unwrap(), None).unwrap(), index);
         let lines: Vec<&str> = header.lines().map(|line| line.trim_start_matches([' ', '-'])).collect();
         let subvolume = |snapshot, readonly| [r#"path: /"#, snapshot, readonly];
         let expect = [subvolume("snapshot: s1", "readonly: true"), subvolume(r#"snapshot: """#, "readonly: false")].concat();
         assert_eq!(lines, [vec!["subvolumes:"], expect].concat());
+        let mut of_zfs = Index { backend: "zfs".into(), optimized: false, optimized_header: false, ..index };
+        assert_eq!((of_zfs.streams(), of_zfs.optimize().unwrap()), (None, None));
+        assert_eq!((of_zfs.streams(), of_zfs.optimized_header), (Some(StreamFormat::Zfs), false));
     }
 }
