@@ -87,7 +87,6 @@ fn what_is_not_done_is_refused_by_name_with_what_helps() {
         (&["network", "zone", "create", "example.org"], &["network zone", "not supported", "dns.domain"]),
         (&["cluster", "list", "--format", "json"], &["cluster", "not supported", "between remotes"]),
         (&["storage", "bucket", "create", "default", "b1"], &["storage bucket", "not supported", "object store"]),
-        (&["file", "mount", "c1", "--listen", "127.0.0.1:2222"], &["over SSH", "not supported", "mount them on a directory"]),
     ] {
         holds(&daemon.coffer(words.iter().copied()).fails(), hints);
     }

@@ -4,6 +4,7 @@ mod api;
 mod command;
 mod genuine;
 mod hostile;
+mod listen;
 mod mount;
 mod server;
 

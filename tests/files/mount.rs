@@ -38,8 +38,5 @@ fn a_mounted_instance_is_read_and_written_until_it_is_unmounted() {
 fn what_cannot_be_mounted_is_said() {
     let Some(daemon) = ready_daemon() else { return };
     daemon.create_instance("small", "c1");
-    let scratch = daemon.scratch().display().to_string();
-    assert!(daemon.coffer(["file", "mount", "c1"]).fails().contains("directory"));
     assert!(daemon.coffer(["file", "mount", "c1", "/no/such/place"]).fails().contains("/no/such/place"));
-    assert!(daemon.coffer(["file", "mount", "c1", &scratch, "--listen", "127.0.0.1:0"]).fails().contains("SSH"));
 }

@@ -187,6 +187,16 @@ pub(crate) enum CliError {
     /// The server did not stop in time.
     #[error("the server has not stopped within {seconds} seconds and is still at it")]
     NotStopped { seconds: u64 },
+    /// No client can come.
+    #[error("listening at {address}")]
+    Listening {
+        address: String,
+        #[source]
+        cause: io::Error,
+    },
+    /// SSH can't be spoken here.
+    #[error(transparent)]
+    Ssh(#[from] coffer_ssh::SshError),
     /// The daemon's program can't be started.
     #[error("starting the daemon {}", program.display())]
     Daemon {

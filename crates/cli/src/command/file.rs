@@ -1,6 +1,7 @@
 //! `file`: files inside instances.
 
 mod create;
+mod listen;
 mod mount;
 mod owner;
 mod pull;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
+use coffer_ssh::Access;
 
+use super::listen;
 use crate::app::App;
 use crate::error::CliError;
 use crate::target::Target;
@@ -14,10 +16,13 @@ use crate::target::Target;
 /// The program that makes a file system out of SFTP.
 const SSHFS: &str = "sshfs";
 
-/// Mount an instance's files on a directory
+/// Mount an instance's files on a directory, or serve them over SSH
 ///
 /// The files are there until this command ends (Ctrl+C) or the directory is unmounted. It takes the program sshfs, which talks to
 /// the instance's file server directly: the instance needs no network and no SSH server.
+///
+/// Without a directory the files are served to any SFTP client, to this machine alone unless --listen says otherwise, for a user
+/// and a password that are made up and shown. Who logs in has the rights of root inside.
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
     /// Instance, and the directory inside that is shown; / without
@@ -26,27 +31,29 @@ pub(crate) struct Mount {
     /// Directory to mount on
     #[arg(value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
-    /// Serve over SSH at this address (not supported)
-    #[arg(long, value_name = "ADDRESS", hide = true)]
+    /// Serve over SSH at this address instead, port 0 for one that is free
+    #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Serve over SSH without authentication (not supported)
-    #[arg(long, hide = true)]
+    /// Let everybody in who reaches the address
+    #[arg(long)]
     no_auth: bool,
-    /// Serve over SSH for this user (not supported)
-    #[arg(long, value_name = "USER", hide = true)]
+    /// User who may log in; one is made up without
+    #[arg(long, value_name = "USER")]
     auth_user: Option<String>,
 }
 
 impl Mount {
     pub(super) async fn run(self, app: &App) -> Result<(), CliError> {
-        if self.listen.is_some() || self.no_auth || self.auth_user.is_some() {
-            return Err(CliError::Unsupported { what: "serving files over SSH (mount them on a directory instead)" });
-        }
-        let Some(directory) = &self.directory else { return Err(CliError::Missing { what: "the directory to mount on" }) };
         let (instance, path) = match self.source.split() {
-            (instance, path) if !instance.is_empty() => (instance, format!("/{}", path.unwrap_or_default().trim_start_matches('/'))),
+            (instance, path) if !instance.is_empty() => (instance, path),
             _ => return Err(CliError::NotOfForm { name: self.source.name.clone(), form: "instance or instance/path" }),
         };
+        let Some(directory) = &self.directory else { return self.serve(app, instance, path).await };
+        let of_ssh = [("--listen", self.listen.is_some()), ("--no-auth", self.no_auth), ("--auth-user", self.auth_user.is_some())];
+        if let Some((option, _)) = of_ssh.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(CliError::Exclusive { one: option, other: "a directory to mount on" });
+        }
+        let path = format!("/{}", path.unwrap_or_default().trim_start_matches('/'));
         if !directory.is_dir() {
             let cause = io::Error::from(io::ErrorKind::NotADirectory);
             return Err(CliError::File { file: directory.clone(), cause });
@@ -63,6 +70,25 @@ impl Mount {
             status if status.success() => Ok(()),
             status => Err(CliError::Program { program: SSHFS, why: status.to_string() }),
         }
+    }
+
+    /// Serves the files over SSH.
+    async fn serve(&self, app: &App, instance: &str, path: Option<&str>) -> Result<(), CliError> {
+        if path.is_some_and(|path| !path.trim_matches('/').is_empty()) {
+            return Err(CliError::NotOfForm { name: self.source.name.clone(), form: "instance: over SSH all of its files are served" });
+        }
+        let access = match (self.no_auth, &self.auth_user) {
+            (true, Some(_)) => return Err(CliError::Exclusive { one: "--no-auth", other: "--auth-user" }),
+            (true, None) => Access { user: String::new(), password: None },
+            (false, user) => {
+                let user = user.clone().map_or_else(|| coffer_ssh::secret(8), Ok)?;
+                Access { user, password: Some(coffer_ssh::secret(24)?) }
+            }
+        };
+        let client = app.client(&self.source)?;
+        // Whoever misspells it is told now, not at the first login.
+        drop(client.sftp_stream(instance).await?);
+        listen::listen(app, client, instance, self.listen.as_deref().unwrap_or(listen::LOCAL), access).await
     }
 }
 
