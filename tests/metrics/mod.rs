@@ -58,6 +58,51 @@ fn what_instances_use_is_told_by_lxds_names() {
     assert!(scrape(&daemon, "?project=dev").iter().all(|sample| !sample.labels.contains_key("name")));
 }
 
+/// What the queries of LXD's dashboard (grafana.com, 19131) choose and group samples by: names, and the labels beside those that every
+/// sample of an instance has. Its panels of Go's runtime stay empty: there is none.
+const OF_THE_DASHBOARD: &[(&str, &[&str])] = &[
+    ("lxd_cpu_effective_total", &[]),
+    ("lxd_cpu_seconds_total", &["cpu", "mode"]),
+    ("lxd_disk_read_bytes_total", &["device"]),
+    ("lxd_disk_reads_completed_total", &["device"]),
+    ("lxd_disk_written_bytes_total", &["device"]),
+    ("lxd_disk_writes_completed_total", &["device"]),
+    ("lxd_filesystem_avail_bytes", &["device", "fstype", "mountpoint"]),
+    ("lxd_filesystem_free_bytes", &["device", "fstype", "mountpoint"]),
+    ("lxd_filesystem_size_bytes", &["device", "fstype", "mountpoint"]),
+    ("lxd_memory_Cached_bytes", &[]),
+    ("lxd_memory_MemAvailable_bytes", &[]),
+    ("lxd_memory_MemFree_bytes", &[]),
+    ("lxd_memory_MemTotal_bytes", &[]),
+    ("lxd_memory_OOM_kills_total", &[]),
+    ("lxd_memory_Swap_bytes", &[]),
+    ("lxd_network_receive_bytes_total", &["device"]),
+    ("lxd_network_receive_drop_total", &["device"]),
+    ("lxd_network_receive_errs_total", &["device"]),
+    ("lxd_network_receive_packets_total", &["device"]),
+    ("lxd_network_transmit_bytes_total", &["device"]),
+    ("lxd_network_transmit_drop_total", &["device"]),
+    ("lxd_network_transmit_errs_total", &["device"]),
+    ("lxd_network_transmit_packets_total", &["device"]),
+    ("lxd_procs_total", &[]),
+];
+
+#[test]
+fn what_lxds_dashboard_asks_for_is_there() {
+    let Some(daemon) = ready_daemon() else { return };
+    daemon.run_instance("small", "c1");
+    // A disk is counted once it was read or written.
+    daemon.coffer(["exec", "c1", "--", "sh", "-c", "head -c 100000 /dev/zero > /file && sync"]).ok();
+    let samples = scrape(&daemon, "");
+    let lacks = |(name, labels): &&(&str, &[&str])| {
+        let wanted = ["name", "project", "type"].iter().chain(labels.iter());
+        let fits = |sample: &Sample| sample.name == *name && wanted.clone().all(|label| sample.labels.contains_key(*label));
+        !samples.iter().any(fits)
+    };
+    let missing: Vec<_> = OF_THE_DASHBOARD.iter().filter(lacks).collect();
+    assert!(missing.is_empty(), "{missing:?} of {samples:?}");
+}
+
 /// A status that curl gets, and the body.
 fn curl(daemon: &Daemon, words: &[&str]) -> (String, String) {
     let always = ["--silent", "--insecure", "--max-time", "20", "--write-out", "\n%{http_code}"];

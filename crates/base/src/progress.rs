@@ -3,6 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+/// What is called when work is cancelled. It must be quick: it runs on the thread that cancels.
+pub type Wake = dyn Fn() + Send + Sync;
+
 /// Where a long step reports how far it is. Cheap to clone; does nothing unless somebody listens.
 #[derive(Clone, Default)]
 pub struct Progress(Option<Arc<dyn Listener>>);
@@ -16,6 +19,15 @@ pub trait Listener: Send + Sync {
     fn cancelled(&self) -> bool {
         false
     }
+
+    /// Calls `wake` when the work is cancelled, as long as somebody holds it; at once if it is cancelled already.
+    fn when_cancelled(&self, _wake: &Arc<Wake>) {}
+}
+
+/// Holds what is to be called when work is cancelled; dropping it takes that back.
+#[must_use = "nothing is called once it is dropped"]
+pub struct Waking {
+    _wake: Arc<Wake>,
 }
 
 impl<F: Fn(Step) + Send + Sync> Listener for F {
@@ -55,6 +67,16 @@ impl Progress {
             Some(listener) if listener.cancelled() => Err(io::Error::new(io::ErrorKind::Interrupted, "it was cancelled")),
             _ => Ok(()),
         }
+    }
+
+    /// Calls `wake` when the work is cancelled, as long as the answer is held: for whoever waits for something else meanwhile, such
+    /// as another process, and so cannot ask [`Progress::check`].
+    pub fn when_cancelled(&self, wake: impl Fn() + Send + Sync + 'static) -> Waking {
+        let wake: Arc<Wake> = Arc::new(wake);
+        if let Some(listener) = &self.0 {
+            listener.when_cancelled(&wake);
+        }
+        Waking { _wake: wake }
     }
 
     /// Reports that `done` of `total` bytes are through.

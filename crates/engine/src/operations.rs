@@ -9,9 +9,10 @@
 mod progress;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use coffer_base::progress::Wake;
 pub use coffer_model::{OperationClass as Class, OperationStatus};
 use coffer_model::{ProjectName, Time};
 use serde_json::{Map, Value};
@@ -105,12 +106,41 @@ pub struct Operations {
 struct Entry {
     view: watch::Sender<OperationView>,
     cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// What else is called when it is cancelled, by those who still wait for that.
+    wakes: Mutex<Vec<Weak<Wake>>>,
 }
 
 impl Entry {
     /// What cancels it, if it can be cancelled.
     fn cancel(&self) -> MutexGuard<'_, Option<Box<dyn FnOnce() + Send>>> {
         self.cancel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wakes(&self) -> MutexGuard<'_, Vec<Weak<Wake>>> {
+        self.wakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.view.borrow().status == OperationStatus::Cancelled
+    }
+
+    /// Calls those who wait for the cancellation, which is told before.
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.wakes());
+        waiting.iter().filter_map(Weak::upgrade).for_each(|wake| wake());
+    }
+
+    /// Calls one when it is cancelled. Either it is seen here that it is, or [`Entry::wake`] comes after this and finds the one.
+    fn wake_when_cancelled(&self, wake: &Arc<Wake>) {
+        {
+            let mut wakes = self.wakes();
+            wakes.retain(|wake| wake.strong_count() > 0);
+            if !self.is_cancelled() {
+                wakes.push(Arc::downgrade(wake));
+                return;
+            }
+        }
+        wake();
     }
 }
 
@@ -157,7 +187,7 @@ impl Operations {
             project: new.project,
             requestor: new.requestor,
         };
-        let entry = Arc::new(Entry { view: watch::Sender::new(view.clone()), cancel: Mutex::new(None) });
+        let entry = Arc::new(Entry { view: watch::Sender::new(view.clone()), cancel: Mutex::new(None), wakes: Mutex::default() });
         self.lock().insert(id, entry.clone());
         self.log.note(&view);
         self.tell(view);
@@ -225,6 +255,7 @@ impl Operations {
             cancel
         };
         cancel();
+        entry.wake();
         self.forget_later(id);
         Ok(())
     }
@@ -318,7 +349,7 @@ impl OperationHandle {
         self.set_cancel(|| ());
         let done = step();
         let slot = self.entry.cancel().take();
-        if slot.is_none() && self.entry.view.borrow().status == OperationStatus::Cancelled {
+        if slot.is_none() && self.entry.is_cancelled() {
             return Err(EngineError::Refused("the operation was cancelled".into()));
         }
         self.operations.change(&self.entry, |view| view.may_cancel = false);
@@ -412,6 +443,25 @@ mod tests {
         operations.cancel(handle.id()).unwrap();
         receiver.recv().unwrap();
         handle.finish(Ok(()));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_by_a_cancellation_before_or_after() {
+        let operations = Operations::new(Events::default(), OperationLog::none());
+        let handle = operations.begin(new());
+        handle.set_cancel(|| ());
+        let woken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = |woken: &Arc<std::sync::atomic::AtomicUsize>| {
+            let woken = woken.clone();
+            move || drop(woken.fetch_add(1, std::sync::atomic::Ordering::SeqCst))
+        };
+        let progress = handle.progress();
+        let _held = progress.when_cancelled(count(&woken));
+        drop(progress.when_cancelled(count(&woken)));
+        operations.cancel(handle.id()).unwrap();
+        assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 1);
+        let _late = progress.when_cancelled(count(&woken));
+        assert_eq!(woken.load(std::sync::atomic::Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

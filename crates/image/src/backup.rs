@@ -138,7 +138,7 @@ impl Unpacker {
     /// # Errors
     /// See [`UnpackError`].
     pub fn inspect_backup(&self, archive: BorrowedFd<'_>, limits: Limits) -> Result<BackupTexts, UnpackError> {
-        let heard = self.converse(Task::InspectBackup { limits }, &[archive], |_| Ok(()))?;
+        let heard = self.converse(Task::InspectBackup { limits }, &[archive], &Progress::default(), |_| ())?;
         match heard.last {
             Line::Inspected => Ok(BackupTexts { index: heard.text, configuration: heard.configuration }),
             line => Err(UnpackError::unexpected(line)),
@@ -159,9 +159,8 @@ impl Unpacker {
         let mut files = vec![request.archive, plan.as_fd()];
         files.extend(request.volumes.iter().map(|volume| volume.directory));
         let total = crate::receive::size_of(request.archive).map_err(UnpackError::Talk)?;
-        let heard = self.converse(Task::UnpackBackup { limits: request.limits }, &files, |done| {
-            progress.report(request.stage, done, Some(total));
-            progress.check()
+        let heard = self.converse(Task::UnpackBackup { limits: request.limits }, &files, progress, |done| {
+            progress.report(request.stage, done, Some(total))
         })?;
         with_devices(heard, request.volumes)
     }

@@ -71,9 +71,8 @@ impl Unpacker {
         files.extend_from_slice(request.files);
         files.extend_from_slice(request.directories);
         let PackRequest { compressor, reproducible, .. } = *request;
-        let heard = self.converse(Task::Pack { compressor, reproducible, open: request.files.len() }, &files, |done| {
-            progress.report(request.stage, done, None);
-            progress.check()
+        let heard = self.converse(Task::Pack { compressor, reproducible, open: request.files.len() }, &files, progress, |done| {
+            progress.report(request.stage, done, None)
         })?;
         match heard.last {
             Line::Packed(packed) => Ok(packed),

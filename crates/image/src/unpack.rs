@@ -178,10 +178,7 @@ impl Unpacker {
         let task = Task::Unpack { split: request.rootfs.is_some(), limits: request.limits };
         let files: Vec<_> = [Some(request.metadata), request.rootfs, Some(request.target)].into_iter().flatten().collect();
         let total = total(request.metadata, request.rootfs)?;
-        let heard = self.converse(task, &files, |done| {
-            progress.report(STAGE, done, Some(total));
-            progress.check()
-        })?;
+        let heard = self.converse(task, &files, progress, |done| progress.report(STAGE, done, Some(total)))?;
         let mut unpacked = match heard.last {
             Line::Unpacked(unpacked) => unpacked,
             line => return Err(UnpackError::unexpected(line)),
@@ -198,10 +195,7 @@ impl Unpacker {
         let task = Task::Inspect { split: request.rootfs.is_some(), limits: request.limits, whole: request.whole };
         let files: Vec<_> = [Some(request.metadata), request.rootfs].into_iter().flatten().collect();
         let total = total(request.metadata, request.rootfs)?;
-        let heard = self.converse(task, &files, |done| {
-            progress.report(STAGE, done, Some(total));
-            progress.check()
-        })?;
+        let heard = self.converse(task, &files, progress, |done| progress.report(STAGE, done, Some(total)))?;
         match heard.last {
             Line::Inspected => Ok(Inspected { metadata: Metadata::parse(heard.text.as_bytes())? }),
             line => Err(UnpackError::unexpected(line)),
@@ -224,10 +218,7 @@ impl Unpacker {
     ) -> Result<Unpacked, UnpackError> {
         let files: Vec<_> = layers.iter().copied().chain([target]).collect();
         let total = total_of(layers)?;
-        let heard = self.converse(Task::UnpackLayers { limits }, &files, |done| {
-            progress.report(STAGE, done, Some(total));
-            progress.check()
-        })?;
+        let heard = self.converse(Task::UnpackLayers { limits }, &files, progress, |done| progress.report(STAGE, done, Some(total)))?;
         match heard.last {
             Line::Unpacked(unpacked) => Ok(unpacked),
             line => Err(UnpackError::unexpected(line)),
@@ -240,10 +231,7 @@ impl Unpacker {
     /// See [`UnpackError`] and [`Failure`].
     pub fn inspect_layers(&self, layers: &[BorrowedFd<'_>], limits: Limits, progress: &Progress) -> Result<Accounts, UnpackError> {
         let total = total_of(layers)?;
-        let heard = self.converse(Task::InspectLayers { limits }, layers, |done| {
-            progress.report(STAGE, done, Some(total));
-            progress.check()
-        })?;
+        let heard = self.converse(Task::InspectLayers { limits }, layers, progress, |done| progress.report(STAGE, done, Some(total)))?;
         match heard.last {
             Line::Inspected => Ok(Accounts { passwd: heard.text, group: heard.configuration.unwrap_or_default() }),
             line => Err(UnpackError::unexpected(line)),
@@ -265,10 +253,8 @@ impl Unpacker {
         limit: u64,
         progress: &Progress,
     ) -> Result<u64, UnpackError> {
-        let heard = self.converse(Task::Patch { limit }, &[base, delta, target], |done| {
-            progress.report(STAGE, done, Some(limit));
-            progress.check()
-        })?;
+        let heard =
+            self.converse(Task::Patch { limit }, &[base, delta, target], progress, |done| progress.report(STAGE, done, Some(limit)))?;
         match heard.last {
             Line::Patched { bytes } => Ok(bytes),
             line => Err(UnpackError::unexpected(line)),

@@ -54,6 +54,16 @@ impl PacketSocket {
         Self(fd)
     }
 
+    /// Ends the conversation in both directions: whoever waits at either end learns that it is over.
+    ///
+    /// # Errors
+    /// `ENOTCONN` if it was over already.
+    ///
+    /// Source: shutdown(2).
+    pub fn shut_down(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both)?)
+    }
+
     /// Gives the descriptor away.
     #[must_use]
     pub fn into_fd(self) -> OwnedFd {

@@ -4,6 +4,7 @@
 
 mod archives;
 mod bombs;
+mod cancelled;
 mod confined;
 mod formats;
 mod hostile;

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use coffer_base::Bytes;
-use coffer_base::progress::{Listener, Step};
+use coffer_base::progress::{Listener, Step, Wake};
 use serde_json::Value;
 
-use super::{Entry, OperationStatus, Operations};
+use super::{Entry, Operations};
 
 /// Tells an operation's listeners how far it is: at most once for each percent or 8 MiB.
 pub(super) struct Told {
@@ -50,6 +50,10 @@ impl Listener for Told {
     }
 
     fn cancelled(&self) -> bool {
-        self.entry.view.borrow().status == OperationStatus::Cancelled
+        self.entry.is_cancelled()
+    }
+
+    fn when_cancelled(&self, wake: &Arc<Wake>) {
+        self.entry.wake_when_cancelled(wake);
     }
 }

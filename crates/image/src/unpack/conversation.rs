@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
+use coffer_base::Progress;
 use coffer_base::run::Program;
 use coffer_sys::socket::PacketSocket;
 
@@ -27,18 +29,32 @@ pub(crate) struct Heard {
 }
 
 impl Unpacker {
-    /// Starts the program, gives it its order and listens to its end; `progress` hears how many bytes are through, and
-    /// ends the program with its error.
+    /// Starts the program, gives it its order and listens to its end; `through` hears how many bytes are through. A cancellation
+    /// ends the program at once, also while it says nothing.
     pub(crate) fn converse(
         &self,
         task: Task,
         files: &[BorrowedFd<'_>],
-        progress: impl FnMut(u64) -> io::Result<()>,
+        progress: &Progress,
+        mut through: impl FnMut(u64),
     ) -> Result<Heard, UnpackError> {
         let (ours, theirs) = PacketSocket::pair().map_err(UnpackError::Talk)?;
+        let ours = Arc::new(ours);
+        let waking = progress.when_cancelled({
+            let ours = ours.clone();
+            // Whoever listens hears the end, and sees that it is a cancellation.
+            move || drop(ours.shut_down())
+        });
         let program = Program::new(&self.program.to_string_lossy());
         let mut child = program.spawn(Some(theirs.into_fd())).map_err(UnpackError::Start)?;
-        let heard = order(&ours, task, files).and_then(|()| listen(&ours, progress));
+        let heard = order(&ours, task, files).and_then(|()| {
+            listen(&ours, |done| {
+                through(done);
+                progress.check()
+            })
+        });
+        let heard = heard.and_then(|heard| progress.check().map(|()| heard));
+        drop(waking);
         // Its socket is closed or of no use any more: it has ended or is about to.
         drop(ours);
         if heard.is_err() {
