@@ -230,7 +230,7 @@ impl<'d> Runner<'d> {
     }
 
     fn on_terminal(&self, step: &Step, expected: &[&Expected]) -> Vec<String> {
-        println!("on a terminal, {}, with {:?}", step.place, self.client);
+        eprintln!("on a terminal, {}, with {:?}", step.place, self.client);
         let mut terminal = self.daemon.on_terminal(self.invocation(step), 120, 40);
         let (mut code, mut last) = (0, None);
         for one in expected {

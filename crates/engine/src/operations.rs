@@ -453,7 +453,9 @@ mod tests {
         let woken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = |woken: &Arc<std::sync::atomic::AtomicUsize>| {
             let woken = woken.clone();
-            move || drop(woken.fetch_add(1, std::sync::atomic::Ordering::SeqCst))
+            move || {
+                woken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
         };
         let progress = handle.progress();
         let _held = progress.when_cancelled(count(&woken));

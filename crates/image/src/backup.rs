@@ -174,6 +174,6 @@ impl Unpacker {
         let planned = volumes.iter().map(|volume| Planned { name: volume.name.to_owned(), form: volume.form, stream: false });
         let plan = write_plan(&planned.collect::<Vec<_>>()).map_err(UnpackError::Talk)?;
         let files: Vec<BorrowedFd<'_>> = [plan.as_fd()].into_iter().chain(volumes.iter().map(|volume| volume.directory)).collect();
-        with_devices(self.converse(Task::Settle, &files, |_| Ok(()))?, volumes)
+        with_devices(self.converse(Task::Settle, &files, &Progress::default(), |_| ())?, volumes)
     }
 }
