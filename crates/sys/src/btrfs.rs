@@ -4,6 +4,7 @@
 //! components; directories are descriptors. Source: linux/btrfs.h, btrfs-ioctl(2).
 
 mod history;
+mod search;
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
@@ -13,6 +14,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use rustix::ioctl::{Opcode, opcode};
 
 pub use history::{Lineage, changed_since, lineage};
+use search::search;
 
 /// The file system type that `fstatfs` reports for btrfs.
 pub const MAGIC: u64 = 0x9123_683E;
@@ -33,7 +35,6 @@ const ROOT_REF_KEY: u32 = 156;
 const QGROUP_INFO_KEY: u32 = 242;
 const QGROUP_LIMIT_KEY: u32 = 244;
 const LIMIT_REFERENCED: u64 = 1 << 0;
-const SEARCH_SPACE: usize = 64 << 10;
 
 /// A subvolume that stands in the tree of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,32 +81,6 @@ struct LookupArgs {
     treeid: u64,
     objectid: u64,
     name: [u8; 4080],
-}
-
-/// `struct btrfs_ioctl_search_key` and `buf_size`: the fixed part of `struct btrfs_ioctl_search_args_v2`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct SearchHead {
-    tree_id: u64,
-    min_objectid: u64,
-    max_objectid: u64,
-    min_offset: u64,
-    max_offset: u64,
-    min_transid: u64,
-    max_transid: u64,
-    min_type: u32,
-    max_type: u32,
-    nr_items: u32,
-    unused: u32,
-    unused_more: [u64; 4],
-    buf_size: u64,
-}
-
-/// `struct btrfs_ioctl_search_args_v2` with room for the answer.
-#[repr(C)]
-struct SearchArgs {
-    head: SearchHead,
-    buffer: [u8; SEARCH_SPACE],
 }
 
 /// `struct btrfs_ioctl_fs_info_args`.
@@ -164,7 +139,6 @@ struct SendArgs {
 
 const RESIZE: Opcode = opcode::write::<ResizeArgs>(GROUP, 3);
 const SYNC: Opcode = opcode::none(GROUP, 8);
-const TREE_SEARCH_V2: Opcode = opcode::read_write::<SearchHead>(GROUP, 17);
 const INO_LOOKUP: Opcode = opcode::read_write::<LookupArgs>(GROUP, 18);
 const SNAP_CREATE_V2: Opcode = opcode::write::<VolumeArgs>(GROUP, 23);
 const SUBVOL_CREATE_V2: Opcode = opcode::write::<VolumeArgs>(GROUP, 24);
@@ -180,7 +154,7 @@ const QUOTA_RESCAN_WAIT: Opcode = opcode::none(GROUP, 46);
 const SNAP_DESTROY_V2: Opcode = opcode::write::<VolumeArgs>(GROUP, 63);
 
 const _: () = assert!(size_of::<VolumeArgs>() == 4096 && size_of::<ResizeArgs>() == 4096 && size_of::<LookupArgs>() == 4096);
-const _: () = assert!(size_of::<SearchHead>() == 112 && size_of::<FileSystemInfo>() == 1024);
+const _: () = assert!(size_of::<FileSystemInfo>() == 1024);
 const _: () = assert!(size_of::<SendArgs>() == 72);
 
 /// Creates an empty subvolume called `name` in a directory.
@@ -497,54 +471,6 @@ fn subvolume_flags(subvolume: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: SUBVOL_GETFLAGS writes one u64.
     unsafe { ioctl(subvolume, SUBVOL_GETFLAGS, &mut flags) }?;
     Ok(flags)
-}
-
-/// Calls `each` with the offset and the bytes of every item of one object and type in a tree.
-fn search(
-    any: BorrowedFd<'_>,
-    tree_id: u64,
-    objectid: u64,
-    kind: u32,
-    offsets: std::ops::RangeInclusive<u64>,
-    mut each: impl FnMut(u64, &[u8]),
-) -> io::Result<()> {
-    let head = SearchHead {
-        tree_id,
-        min_objectid: objectid,
-        max_objectid: objectid,
-        min_offset: *offsets.start(),
-        max_offset: *offsets.end(),
-        min_transid: 0,
-        max_transid: u64::MAX,
-        min_type: kind,
-        max_type: kind,
-        nr_items: u32::MAX,
-        unused: 0,
-        unused_more: [0; 4],
-        buf_size: SEARCH_SPACE as u64,
-    };
-    let mut args = Box::new(SearchArgs { head, buffer: [0; SEARCH_SPACE] });
-    loop {
-        // SAFETY: TREE_SEARCH_V2 reads the head and writes at most `buf_size` bytes behind it, which `buffer` holds.
-        unsafe { ioctl(any, TREE_SEARCH_V2, &mut *args) }?;
-        let mut rest = &args.buffer[..];
-        let mut last = None;
-        for _ in 0..args.head.nr_items {
-            // Every item has a header of 32 bytes: transid, objectid, offset, type, length.
-            let (Some(offset), Some(length)) = (rest.get(16..24), rest.get(28..32)) else { break };
-            let offset = u64::from_ne_bytes(offset.try_into().expect("eight bytes"));
-            let length = u32::from_ne_bytes(length.try_into().expect("four bytes")) as usize;
-            let Some(item) = rest.get(32..32 + length) else { break };
-            each(offset, item);
-            last = Some(offset);
-            rest = &rest[32 + length..];
-        }
-        match last {
-            Some(offset) if offset < *offsets.end() => args.head.min_offset = offset + 1,
-            _ => return Ok(()),
-        }
-        args.head.nr_items = u32::MAX;
-    }
 }
 
 /// The number at a place of an item: what is on disk is little-endian.

@@ -1,11 +1,12 @@
 //! `export`: backups of instances as files.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use coffer_api::{InstanceBackupsPost, Operation, Timestamp};
-use coffer_client::WithFile;
+use coffer_client::{Client, ClientError, Download, Pending, WithFile};
 
 use super::destination::Destination;
 use crate::app::App;
@@ -31,9 +32,6 @@ pub(crate) struct Export {
     compression: String,
 }
 
-/// What stands before the progress.
-const WORKING: &str = "Backing up instance";
-
 /// How long the server keeps a backup whose download was cut.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
@@ -49,32 +47,89 @@ impl Export {
             compression_algorithm: self.compression,
             ..Default::default()
         };
-        let mut target = Destination::open(self.target.unwrap_or_else(|| PathBuf::from(format!("{instance}.tar.gz"))))?;
-        let begun = match target.to_hand_over(client) {
-            Some(file) => client.back_up_to(instance, &request, file).await?,
-            None => None,
-        };
-        let pending = match begun {
-            Some(WithFile::Filled(pending)) => {
-                app.finish(pending, WORKING).await?;
-                return target.complete(app);
-            }
-            Some(WithFile::Kept(pending)) => pending,
-            None => client.create_backup(instance, &request).await?,
-        };
-        let backup = backup_of(&app.finish(pending, WORKING).await?)?;
-        let fetched = match client.export_backup(instance, &backup).await {
-            Ok(body) => target.fill(app, body).await,
-            Err(error) => Err(error.into()),
-        };
-        app.finish(client.delete_backup(instance, &backup).await?, "").await?;
-        fetched?;
-        target.complete(app)
+        let target = self.target.unwrap_or_else(|| PathBuf::from(format!("{instance}.tar.gz")));
+        export(app, &OfInstance { client, instance, request }, target).await
+    }
+}
+
+/// What a backup is made of.
+pub(crate) trait Exported {
+    /// What stands before the progress.
+    const WORKING: &'static str;
+
+    /// The server that it is on.
+    fn client(&self) -> &Client;
+
+    /// Makes a backup in a file, where the server can; `None` if the file cannot reach it.
+    async fn back_up_to(&self, file: &File) -> Result<Option<WithFile>, ClientError>;
+
+    /// Makes a backup that the server keeps.
+    async fn create(&self) -> Result<Pending, ClientError>;
+
+    /// Downloads it.
+    async fn download(&self, backup: &str) -> Result<Download, ClientError>;
+
+    /// Deletes it.
+    async fn delete(&self, backup: &str) -> Result<Pending, ClientError>;
+}
+
+/// Writes a backup to where it is wanted: the server does where it can, else the backup is made, downloaded and deleted.
+pub(crate) async fn export<E: Exported>(app: &App, of: &E, target: PathBuf) -> Result<(), CliError> {
+    let mut target = Destination::open(target)?;
+    let begun = match target.to_hand_over(of.client()) {
+        Some(file) => of.back_up_to(file).await?,
+        None => None,
+    };
+    let pending = match begun {
+        Some(WithFile::Filled(pending)) => {
+            app.finish(pending, E::WORKING).await?;
+            return target.complete(app);
+        }
+        Some(WithFile::Kept(pending)) => pending,
+        None => of.create().await?,
+    };
+    let backup = backup_of(&app.finish(pending, E::WORKING).await?)?;
+    let fetched = match of.download(&backup).await {
+        Ok(body) => target.fill(app, body).await,
+        Err(error) => Err(error.into()),
+    };
+    app.finish(of.delete(&backup).await?, "").await?;
+    fetched?;
+    target.complete(app)
+}
+
+struct OfInstance<'a> {
+    client: &'a Client,
+    instance: &'a str,
+    request: InstanceBackupsPost,
+}
+
+impl Exported for OfInstance<'_> {
+    const WORKING: &'static str = "Backing up instance";
+
+    fn client(&self) -> &Client {
+        self.client
+    }
+
+    async fn back_up_to(&self, file: &File) -> Result<Option<WithFile>, ClientError> {
+        self.client.back_up_to(self.instance, &self.request, file).await
+    }
+
+    async fn create(&self) -> Result<Pending, ClientError> {
+        self.client.create_backup(self.instance, &self.request).await
+    }
+
+    async fn download(&self, backup: &str) -> Result<Download, ClientError> {
+        self.client.export_backup(self.instance, backup).await
+    }
+
+    async fn delete(&self, backup: &str) -> Result<Pending, ClientError> {
+        self.client.delete_backup(self.instance, backup).await
     }
 }
 
 /// The name of the backup that an operation made.
-pub(crate) fn backup_of(done: &Operation) -> Result<String, CliError> {
+fn backup_of(done: &Operation) -> Result<String, CliError> {
     let backups = done.resources.as_ref().and_then(|resources| resources.get("backups"));
     let backup = backups.and_then(|urls| urls.first()).and_then(|url| url.rsplit('/').next());
     backup.map(str::to_owned).ok_or(CliError::Missing { what: "the backup's name in the server's answer" })

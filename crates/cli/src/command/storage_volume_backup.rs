@@ -1,12 +1,13 @@
 //! `storage volume export` and `import`: volumes as files.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use coffer_api::StorageVolumeBackupsPost;
-use coffer_client::WithFile;
+use coffer_client::{Client, ClientError, Download, Pending, WithFile};
 
-use super::destination::Destination;
+use super::export::Exported;
 use super::{export, import};
 use crate::app::App;
 use crate::error::CliError;
@@ -54,9 +55,6 @@ enum Kind {
     Iso,
 }
 
-/// What stands before the progress.
-const WORKING: &str = "Backing up storage volume";
-
 impl Export {
     pub(crate) async fn run(self, app: &App) -> Result<(), CliError> {
         let client = app.client(&self.pool)?;
@@ -69,27 +67,39 @@ impl Export {
             compression_algorithm: self.compression,
             ..Default::default()
         };
-        let mut target = Destination::open(self.target.unwrap_or_else(|| PathBuf::from("backup.tar.gz")))?;
-        let begun = match target.to_hand_over(client) {
-            Some(file) => client.back_up_storage_volume_to(pool, volume, &request, file).await?,
-            None => None,
-        };
-        let pending = match begun {
-            Some(WithFile::Filled(pending)) => {
-                app.finish(pending, WORKING).await?;
-                return target.complete(app);
-            }
-            Some(WithFile::Kept(pending)) => pending,
-            None => client.create_storage_volume_backup(pool, volume, &request).await?,
-        };
-        let backup = export::backup_of(&app.finish(pending, WORKING).await?)?;
-        let fetched = match client.export_storage_volume_backup(pool, volume, &backup).await {
-            Ok(body) => target.fill(app, body).await,
-            Err(error) => Err(error.into()),
-        };
-        app.finish(client.delete_storage_volume_backup(pool, volume, &backup).await?, "").await?;
-        fetched?;
-        target.complete(app)
+        let target = self.target.unwrap_or_else(|| PathBuf::from("backup.tar.gz"));
+        export::export(app, &OfVolume { client, pool, volume, request }, target).await
+    }
+}
+
+struct OfVolume<'a> {
+    client: &'a Client,
+    pool: &'a str,
+    volume: &'a str,
+    request: StorageVolumeBackupsPost,
+}
+
+impl Exported for OfVolume<'_> {
+    const WORKING: &'static str = "Backing up storage volume";
+
+    fn client(&self) -> &Client {
+        self.client
+    }
+
+    async fn back_up_to(&self, file: &File) -> Result<Option<WithFile>, ClientError> {
+        self.client.back_up_storage_volume_to(self.pool, self.volume, &self.request, file).await
+    }
+
+    async fn create(&self) -> Result<Pending, ClientError> {
+        self.client.create_storage_volume_backup(self.pool, self.volume, &self.request).await
+    }
+
+    async fn download(&self, backup: &str) -> Result<Download, ClientError> {
+        self.client.export_storage_volume_backup(self.pool, self.volume, backup).await
+    }
+
+    async fn delete(&self, backup: &str) -> Result<Pending, ClientError> {
+        self.client.delete_storage_volume_backup(self.pool, self.volume, backup).await
     }
 }
 

@@ -35,6 +35,16 @@ pub(super) struct Rights {
 const LONGEST_PATH: u64 = 4096;
 const PAGE: u64 = 4096;
 
+/// Why a text ends.
+enum End {
+    /// There is a zero.
+    Zero,
+    /// There is no more memory.
+    Memory,
+    /// It is as long as it may be.
+    Length,
+}
+
 impl Caller {
     /// Opens a thread by its number on the host.
     pub(super) fn open(thread: u32) -> io::Result<Self> {
@@ -63,23 +73,11 @@ impl Caller {
 
     /// Reads a text that ends with a zero from its memory, `most` bytes with that.
     pub(super) fn text(&self, address: u64, most: u64, too_long: Errno) -> io::Result<CString> {
-        let memory = self.memory(OFlags::RDONLY)?;
-        let mut text = Vec::new();
-        while (text.len() as u64) < most {
-            // Up to the end of a page: the next one may not be there, and need not.
-            let at = address.wrapping_add(text.len() as u64);
-            let length = (PAGE - at % PAGE).min(most - text.len() as u64);
-            let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
-            memory.read_exact_at(&mut piece, at).map_err(|_| Errno::FAULT)?;
-            match piece.iter().position(|byte| *byte == 0) {
-                Some(end) => {
-                    text.extend_from_slice(&piece[..end]);
-                    return CString::new(text).map_err(|_| Errno::INVAL.into());
-                }
-                None => text.extend_from_slice(&piece),
-            }
+        match self.before_zero(address, most)? {
+            (text, End::Zero) => CString::new(text).map_err(|_| Errno::INVAL.into()),
+            (_, End::Memory) => Err(Errno::FAULT.into()),
+            (_, End::Length) => Err(too_long.into()),
         }
-        Err(too_long.into())
     }
 
     /// Reads a text that ends with a zero or after `most` bytes, or where its memory ends; nothing at no address.
@@ -87,24 +85,33 @@ impl Caller {
         if address == 0 {
             return Ok(Vec::new());
         }
+        match self.before_zero(address, most)? {
+            (text, End::Memory) if text.is_empty() => Err(Errno::FAULT.into()),
+            (text, _) => Ok(text),
+        }
+    }
+
+    /// Reads bytes up to a zero, at most so many, and says why there are no more.
+    fn before_zero(&self, address: u64, most: u64) -> io::Result<(Vec<u8>, End)> {
         let memory = self.memory(OFlags::RDONLY)?;
         let mut text = Vec::new();
         while (text.len() as u64) < most {
+            // Up to the end of a page: the next one may not be there, and need not.
             let at = address.wrapping_add(text.len() as u64);
             let length = (PAGE - at % PAGE).min(most - text.len() as u64);
             let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
-            match memory.read_exact_at(&mut piece, at) {
-                Err(_) if text.is_empty() => return Err(Errno::FAULT.into()),
-                Err(_) => break,
-                Ok(()) => {}
+            if memory.read_exact_at(&mut piece, at).is_err() {
+                return Ok((text, End::Memory));
             }
-            let end = piece.iter().position(|byte| *byte == 0);
-            text.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
-            if end.is_some() {
-                break;
+            match piece.iter().position(|byte| *byte == 0) {
+                Some(end) => {
+                    text.extend_from_slice(&piece[..end]);
+                    return Ok((text, End::Zero));
+                }
+                None => text.extend_from_slice(&piece),
             }
         }
-        Ok(text)
+        Ok((text, End::Length))
     }
 
     /// Reads bytes from its memory.

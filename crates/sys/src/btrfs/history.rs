@@ -6,7 +6,8 @@ use std::os::fd::BorrowedFd;
 
 use rustix::ioctl::{Opcode, opcode};
 
-use super::{GROUP, SEARCH_SPACE, SearchArgs, SearchHead, TOP_INODE, TREE_SEARCH_V2, ioctl, word};
+use super::search::SearchArgs;
+use super::{GROUP, TOP_INODE, ioctl, word};
 
 /// The kind of a key that an inode has.
 const INODE_ITEM_KEY: u32 = 1;
@@ -87,53 +88,18 @@ pub fn lineage(subvolume: BorrowedFd<'_>) -> io::Result<Lineage> {
 /// Source: BTRFS_IOC_TREE_SEARCH_V2, which passes over whole leaves that are older; `struct btrfs_inode_item`.
 pub fn changed_since(subvolume: BorrowedFd<'_>, transaction: u64) -> io::Result<HashSet<u64>> {
     let mut changed = HashSet::new();
-    let head = SearchHead {
-        tree_id: 0,
-        min_objectid: TOP_INODE,
-        max_objectid: LAST_INODE,
-        min_offset: 0,
-        max_offset: u64::MAX,
-        min_transid: transaction + 1,
-        max_transid: u64::MAX,
-        min_type: INODE_ITEM_KEY,
-        max_type: u8::MAX.into(),
-        nr_items: u32::MAX,
-        unused: 0,
-        unused_more: [0; 4],
-        buf_size: SEARCH_SPACE as u64,
-    };
-    let mut args = Box::new(SearchArgs { head, buffer: [0; SEARCH_SPACE] });
+    let mut args = SearchArgs::of(0);
+    (args.head.min_objectid, args.head.max_objectid) = (TOP_INODE, LAST_INODE);
+    args.head.min_type = INODE_ITEM_KEY;
+    args.head.min_transid = transaction + 1;
     loop {
-        // SAFETY: TREE_SEARCH_V2 reads the head and writes at most `buf_size` bytes behind it, which `buffer` holds.
-        unsafe { ioctl(subvolume, TREE_SEARCH_V2, &mut *args) }?;
-        let mut rest = &args.buffer[..];
-        let mut last = None;
-        for _ in 0..args.head.nr_items {
-            let Some((key, item)) = item(rest) else { break };
+        let last = args.next(subvolume, |key, item| {
             if key.kind == INODE_ITEM_KEY && word(item, 8).is_some_and(|changed| changed > transaction) {
                 changed.insert(key.objectid);
             }
-            rest = &rest[HEADER + item.len()..];
-            last = Some(key);
-        }
+        })?;
         // The next inode's item is the first of its keys; the others of this one say nothing.
         let Some(next) = last.map(|key| key.objectid + 1).filter(|next| *next <= LAST_INODE) else { return Ok(changed) };
         args.head.min_objectid = next;
-        args.head.nr_items = u32::MAX;
     }
-}
-
-/// The length of what stands before each item that was found: transid, objectid, offset, kind, length.
-const HEADER: usize = 32;
-
-struct Key {
-    objectid: u64,
-    kind: u32,
-}
-
-fn item(bytes: &[u8]) -> Option<(Key, &[u8])> {
-    let number = |at: usize| bytes.get(at..at + 4).map(|four| u32::from_ne_bytes(four.try_into().expect("four bytes")));
-    let objectid = u64::from_ne_bytes(bytes.get(8..16)?.try_into().expect("eight bytes"));
-    let length = number(28)? as usize;
-    Some((Key { objectid, kind: number(24)? }, bytes.get(HEADER..HEADER + length)?))
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use coffer_api::{ImageAliasesPost, ImagesPost, ImagesPostSource, Operation};
+use coffer_base::run::Program;
 use coffer_client::{Client, ImageUpload};
 use tempfile::NamedTempFile;
 
@@ -20,6 +21,9 @@ use crate::target::Target;
 
 /// The program that packs directories.
 const TAR: &str = "tar";
+
+/// How long that may take: xz is slow, and directories are large.
+const LONGEST_PACKING: Duration = Duration::from_secs(3600);
 
 /// Import an image from files, a directory or a URL
 ///
@@ -126,13 +130,12 @@ fn pack(directory: &Path) -> Result<NamedTempFile, CliError> {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "an image's directory has a metadata.yaml and a rootfs")));
     }
     let packed = tempfile::Builder::new().prefix("coffer-import-").suffix(".tar.xz").tempfile().map_err(failed)?;
-    let mut tar = Command::new(TAR);
-    tar.args(["--numeric-owner", "--xattrs", "--acls", "--force-local", "--xz", "--create", "--file"]).arg(packed.path());
-    let status = tar.arg("--directory").arg(directory).args(members).stdin(Stdio::null()).status();
-    match status {
-        Ok(status) if status.success() => Ok(packed),
-        Ok(status) => Err(CliError::Program { program: TAR, why: status.to_string() }),
-        Err(error) => Err(CliError::Program { program: TAR, why: error.to_string() }),
+    let output = packed.reopen().map_err(failed)?;
+    let tar = Program::new(TAR).args(["--numeric-owner", "--xattrs", "--acls", "--xz", "--create", "--file=-", "--directory"]);
+    let tar = tar.arg(directory.canonicalize().map_err(failed)?).args(members).output_file(output).deadline(LONGEST_PACKING);
+    match tar.run() {
+        Ok(_) => Ok(packed),
+        Err(error) => Err(CliError::Program { program: TAR, why: coffer_base::chain(&error) }),
     }
 }
 
