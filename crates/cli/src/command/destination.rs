@@ -51,9 +51,11 @@ impl Destination {
             Err(error) => return Err(failed(error)),
         };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref());
+        directory.metadata().map_err(failed)?;
         // The kernel takes away what the user's mask says.
         let made = tempfile::Builder::new().prefix(".coffer-export-").permissions(Permissions::from_mode(mode)).tempfile_in(directory);
-        let made = made.map_err(|cause| CliError::File { file: path.clone(), cause: bare(cause) })?;
+        // Its own words name a file that the user knows nothing of.
+        let made = made.map_err(|error| failed(error.kind().into()))?;
         Ok(Destination { path, file: Sink::New(made) })
     }
 
@@ -105,14 +107,5 @@ impl Destination {
             }
         }
         app.note("Backup exported successfully!")
-    }
-}
-
-/// The system's own error, without the name of the file that the user knows nothing of.
-fn bare(error: io::Error) -> io::Error {
-    let cause = error.get_ref().and_then(|inner| std::error::Error::source(inner)).and_then(|source| source.downcast_ref::<io::Error>());
-    match cause.and_then(io::Error::raw_os_error).or(error.raw_os_error()) {
-        Some(number) => io::Error::from_raw_os_error(number),
-        None => error.kind().into(),
     }
 }
