@@ -192,6 +192,8 @@ pub fn cost_about_one_image(daemon: &Daemon, driver: &str, config: &serde_json::
     println!("{driver}: the image takes {image} KiB, {INSTANCES} instances of it {} KiB, each one more {each} KiB", all - empty);
     // A thin volume has a file system of its own, whose books are written anew when it is mounted: a few chunks of 64 KiB.
     let books = if driver == "lvm" { 512 } else { 0 };
+    // On btrfs 98 or 130 KiB are seen: a node more of 16 KiB, which is kept twice. Why is not known.
+    let books = if driver == "btrfs" { 192 } else { books };
     assert!(each < (image / 20).max(books), "{driver}: an instance costs {each} KiB of an image of {image} KiB");
 }
 
