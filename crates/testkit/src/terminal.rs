@@ -39,9 +39,10 @@ impl Terminal {
         set_size(&master, columns, rows);
         let slave = std::fs::OpenOptions::new().read(true).write(true).open(name).expect("the terminal's other end");
         let end = || Stdio::from(slave.try_clone().expect("another descriptor of the terminal"));
-        // setsid makes the terminal the controlling one, so that a resize reaches the command as SIGWINCH.
+        // setsid makes the terminal the controlling one, so that a resize reaches the command as SIGWINCH. What a shell ignores
+        // for what it runs in the background would stay ignored; on a person's terminal nothing is.
         let mut wrapped = Command::new("setsid");
-        wrapped.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
+        wrapped.args(["--ctty", "--wait", "env", "--default-signal=HUP,INT,QUIT"]).arg(command.get_program()).args(command.get_args());
         wrapped
             .env_clear()
             .envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))))
