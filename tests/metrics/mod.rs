@@ -1,6 +1,7 @@
 //! Metrics: LXD's names, readable for every scraper, for whom an administrator lets in.
 
 mod openmetrics;
+mod prometheus;
 
 use coffer_testkit::Daemon;
 use openmetrics::Sample;
