@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use coffer_testkit::{Daemon, skipped};
 
+use crate::genuine_commands::pool::does_all_with;
 use crate::on_drivers::{daemon_with, lives_on};
 use crate::setting::holds;
 
@@ -40,6 +41,15 @@ fn connect(daemon: &Daemon) {
 fn an_instance_lives_on_ceph() {
     let Some(daemon) = daemon() else { return };
     lives_on(&daemon, "ceph", &["ceph.osd.pool_name=coffer-e2e", "ceph.osd.pg_num=8", "volume.size=128MiB"]);
+}
+
+#[test]
+fn the_client_does_all_with_a_pool_of_ceph_and_of_cephfs() {
+    let Some(daemon) = daemon() else { return };
+    daemon.initialise_storage();
+    daemon.import_busybox();
+    does_all_with(&daemon, "ceph", "ceph.osd.pool_name=coffer-client ceph.osd.pg_num=8 volume.size=64MiB");
+    does_all_with(&daemon, "cephfs", "source=files/coffer-client");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::recover::{Ground, comes_back};
 use crate::setting::holds;
 
 /// The drivers that a server says its host can run.
-fn drivers(daemon: &Daemon) -> Vec<String> {
+pub fn drivers(daemon: &Daemon) -> Vec<String> {
     let server = daemon.api().get("/1.0");
     let drivers = server["environment"]["storage_supported_drivers"].as_array().cloned().unwrap_or_default();
     drivers.iter().filter_map(|driver| driver["Name"].as_str().map(str::to_owned)).collect()

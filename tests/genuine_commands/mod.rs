@@ -8,6 +8,7 @@ mod complete;
 mod grammar;
 mod monitor;
 mod ours;
+pub mod pool;
 mod session;
 
 use crate::setting::ready_for_genuine_client;

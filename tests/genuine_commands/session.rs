@@ -126,14 +126,20 @@ impl Step {
 pub fn run(daemon: &Daemon, name: &str, text: &str) {
     let steps = read(name, text);
     for client in [Client::Genuine, Client::Ours] {
-        let before = daemon.world();
-        let mut runner = Runner::new(daemon, client);
-        for step in steps.iter().filter(|step| step.is_for(client)) {
-            runner.step(step);
-        }
-        assert!(runner.wrong.is_empty(), "with {client:?}:\n{}", runner.wrong.join("\n"));
-        daemon.expect_nothing_since(&before);
+        run_with(daemon, client, &steps);
     }
+}
+
+/// Runs a session's steps with one client.
+#[track_caller]
+pub fn run_with(daemon: &Daemon, client: Client, steps: &[Step]) {
+    let before = daemon.world();
+    let mut runner = Runner::new(daemon, client);
+    for step in steps.iter().filter(|step| step.is_for(client)) {
+        runner.step(step);
+    }
+    assert!(runner.wrong.is_empty(), "with {client:?}:\n{}", runner.wrong.join("\n"));
+    daemon.expect_nothing_since(&before);
 }
 
 /// One client, what the words in braces stand for, and what was wrong so far.

@@ -19,11 +19,12 @@ pub struct Suite {
 type Row = (&'static str, &'static str, &'static [&'static str], &'static [&'static str], bool);
 
 /// Every suite, in the order in which they run.
-const ALL: [Row; 13] = [
+const ALL: [Row; 14] = [
     ("lvm", "conformance", LVM, &[], false),
     ("zfs", "conformance", ZFS, &[], false),
     ("quotas", "conformance", QUOTAS, &[], false),
     ("instances", "end_to_end", &["on_drivers::an_instance", "on_drivers::a_"], PRODUCT, false),
+    ("clients", "end_to_end", &["genuine_commands::pool::"], PRODUCT, false),
     ("recovery", "end_to_end", &["on_drivers::everything_comes_back"], PRODUCT, false),
     // They say how much that is.
     ("many", "end_to_end", &["on_drivers::two_hundred", "--nocapture"], PRODUCT, false),

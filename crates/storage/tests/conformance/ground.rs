@@ -76,7 +76,8 @@ pub const ALL: &[Maker] = &[
         make: || {
             ceph(|ground| {
                 let features = "layering,exclusive-lock,object-map,fast-diff";
-                ground.osd_pool().with("volume.size", "192MiB").with("ceph.rbd.clone_copy", "false").with("ceph.rbd.features", features)
+                let ground = ground.osd_pool().with("volume.size", "192MiB").with("ceph.osd.data_pool_name", "bulk");
+                ground.with("ceph.rbd.clone_copy", "false").with("ceph.rbd.features", features)
             })
         },
     },
