@@ -182,7 +182,7 @@ impl Engine {
     pub(crate) fn pool_driver(&self, name: &PoolName) -> Result<Arc<dyn Driver>, EngineError> {
         let open = self.inner.pools.lock().get(name).cloned();
         match open {
-            Some(driver) if driver.resources().is_ok() => return Ok(driver),
+            Some(driver) if driver.answers() => return Ok(driver),
             Some(_) => self.inner.pools.forget(name),
             None => {}
         }
@@ -349,7 +349,7 @@ impl Engine {
     fn pool_view(&self, conn: &Conn, pool: Pool) -> Result<PoolView, coffer_store::StoreError> {
         let mut used_by = used_by::urls(&coffer_store::usage::of_pool(conn, &pool.name)?);
         used_by.extend(coffer_store::volume::list(conn, Some(&pool.name), None)?.iter().map(used_by::volume_url));
-        let driver = self.inner.pools.lock().get(&pool.name).cloned().filter(|driver| driver.resources().is_ok());
+        let driver = self.inner.pools.lock().get(&pool.name).cloned().filter(|driver| driver.answers());
         if let Some(driver) = driver.as_ref().filter(|driver| driver.images().is_some()) {
             let images = coffer_store::image::list(conn, None)?;
             let here = images.iter().filter(|image| driver.exists(&Volume::image(&image.fingerprint)).unwrap_or(false));

@@ -94,6 +94,11 @@ pub trait Pool: Send + Sync {
     /// [`StorageError::Unavailable`] if the pool is gone.
     fn resources(&self) -> Result<Resources, StorageError>;
 
+    /// Says whether the pool is there. What has answered just now is not asked again where asking takes a program.
+    fn answers(&self) -> bool {
+        self.resources().is_ok()
+    }
+
     /// Makes a changed configuration, which [`config::check_change`] has let pass, take effect.
     ///
     /// # Errors

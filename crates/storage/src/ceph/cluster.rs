@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use coffer_base::Bytes;
 use coffer_base::run::{Output, Program, RunError};
@@ -18,6 +18,10 @@ const DEADLINE: Duration = Duration::from_secs(1800);
 
 /// How long a cluster may take to answer at all, in seconds.
 const PATIENCE: &str = "20";
+
+/// How long a cluster is believed to be there after it answered: asking takes one of its programs, which need up to a second to
+/// connect, and every use of a pool asks.
+const BELIEVED: Duration = Duration::from_secs(30);
 
 /// The features of an image that the kernel's driver knows.
 ///
@@ -44,6 +48,8 @@ pub(super) struct Cluster {
     features: String,
     /// The cluster's identity, once it was needed.
     id: OnceLock<String>,
+    /// When one of its programs last succeeded.
+    answered: Mutex<Option<Instant>>,
 }
 
 impl Cluster {
@@ -57,6 +63,7 @@ impl Cluster {
             data_pool: config.get("ceph.osd.data_pool_name").map(str::to_owned),
             features: key("ceph.rbd.features", "layering"),
             id: OnceLock::new(),
+            answered: Mutex::default(),
         }
     }
 
@@ -204,11 +211,22 @@ impl Cluster {
 
     fn rbd<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Output, Fault> {
         let who = ["--cluster", &self.name, "--id", &self.user, "--pool", &self.pool, "--client-mount-timeout", PATIENCE];
-        Program::new("rbd").args(who).args(words).deadline(DEADLINE).run().map_err(explain)
+        self.note(Program::new("rbd").args(who).args(words).deadline(DEADLINE).run().map_err(explain))
     }
 
     fn ceph<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Output, Fault> {
-        ask(&self.name, &self.user, words)
+        self.note(ask(&self.name, &self.user, words))
+    }
+
+    /// Says whether the cluster has answered a moment ago, and nothing has failed since.
+    pub(super) fn answered_lately(&self) -> bool {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|answered| answered.elapsed() < BELIEVED)
+    }
+
+    /// Remembers whether the cluster answered. A failure, of whatever kind, means that it is asked next time.
+    fn note(&self, answer: Result<Output, Fault>) -> Result<Output, Fault> {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = answer.is_ok().then(Instant::now);
+        answer
     }
 }
 

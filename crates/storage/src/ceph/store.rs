@@ -168,6 +168,10 @@ impl Store for CephStore {
         Ok(Resources { space_total: used + free, space_used: used, inodes_total: 0, inodes_used: 0 })
     }
 
+    fn answers(&self) -> bool {
+        self.cluster.answered_lately() || self.cluster.room().is_ok()
+    }
+
     fn update(&self, _config: &Config) -> Result<(), Fault> {
         Ok(())
     }

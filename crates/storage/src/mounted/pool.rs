@@ -32,6 +32,10 @@ impl<S: Store> Pool for MountedPool<S> {
         self.store.resources().map_err(|fault| fault.of_pool(&self.place.pool, "measuring"))
     }
 
+    fn answers(&self) -> bool {
+        self.store.answers()
+    }
+
     fn update(&self, config: &Config) -> Result<(), StorageError> {
         self.store.update(config).map_err(|fault| fault.of_pool(&self.place.pool, "changing"))?;
         config.clone_into(&mut self.config.write().unwrap_or_else(PoisonError::into_inner));

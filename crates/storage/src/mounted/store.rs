@@ -87,6 +87,11 @@ pub(crate) trait Store: Send + Sync {
     /// Space, in all and in use.
     fn resources(&self) -> Result<Resources, Fault>;
 
+    /// Says whether what the pool stands on is there.
+    fn answers(&self) -> bool {
+        self.resources().is_ok()
+    }
+
     /// Lets a changed configuration take effect.
     fn update(&self, config: &Config) -> Result<(), Fault>;
 
