@@ -14,16 +14,23 @@ const SMALL: usize = 128 << 10;
 /// The least that file systems share.
 const BLOCK: usize = 4096;
 
+/// A file system that tells neither where holes are nor how much room a file takes.
+///
+/// Source: Linux, `include/linux/ceph/ceph_fs.h`: `CEPH_SUPER_MAGIC`.
+const CEPH: i64 = 0x00c3_6400;
+
 /// Copies contents, remembering what the two file systems can do.
 pub(super) struct Copier {
     share: bool,
     in_kernel: bool,
+    /// Whether the source's file system hides where holes are, once that was looked at.
+    hides_holes: Option<bool>,
     buffer: Vec<u8>,
 }
 
 impl Copier {
     pub(super) fn new() -> Self {
-        Self { share: true, in_kernel: true, buffer: vec![0; SMALL] }
+        Self { share: true, in_kernel: true, hides_holes: None, buffer: vec![0; SMALL] }
     }
 
     /// Copies all of `source`, which has about `size` bytes of which `allocated` are on the device, into an empty file.
@@ -128,6 +135,9 @@ impl Copier {
 
     /// Copies up to `length` bytes from `start`, to the same place; stops at the end of the file.
     fn range(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, start: u64, length: u64) -> io::Result<()> {
+        if length > SMALL as u64 && self.hides_holes(source)? {
+            return self.without_zeros(source, target, start, length);
+        }
         let (mut from, mut to, mut left) = (start, start, length);
         while self.in_kernel && left > 0 {
             let wanted = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
@@ -140,6 +150,42 @@ impl Copier {
             }
         }
         if left == 0 { Ok(()) } else { self.by_hand(source, target, from, left) }
+    }
+
+    fn hides_holes(&mut self, source: BorrowedFd<'_>) -> io::Result<bool> {
+        if let Some(hides) = self.hides_holes {
+            return Ok(hides);
+        }
+        let hides = rustix::fs::fstatfs(source)?.f_type == CEPH;
+        self.hides_holes = Some(hides);
+        Ok(hides)
+    }
+
+    /// Copies like [`Copier::range`] what is not zero, block by block: where nothing is written there is a hole.
+    fn without_zeros(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, start: u64, length: u64) -> io::Result<()> {
+        let end = start.saturating_add(length);
+        let mut at = start;
+        while at < end {
+            let wanted = usize::try_from(end - at).unwrap_or(SMALL).min(SMALL);
+            let count = fill(source, &mut self.buffer[..wanted], at)?;
+            for block in (0..count).step_by(BLOCK) {
+                let to = (block + BLOCK).min(count);
+                let mut written = if self.buffer[block..to].iter().all(|byte| *byte == 0) { to } else { block };
+                while written < to {
+                    let rest = &self.buffer[written..to];
+                    written += rustix::io::retry_on_intr(|| rustix::io::pwrite(target, rest, at + written as u64))?;
+                }
+            }
+            at += count as u64;
+            if count < wanted {
+                break;
+            }
+        }
+        // A hole at the end is made by the size alone.
+        if (rustix::fs::fstat(target)?.st_size as u64) < at {
+            rustix::fs::ftruncate(target, at)?;
+        }
+        Ok(())
     }
 
     fn by_hand(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, start: u64, length: u64) -> io::Result<()> {
@@ -163,5 +209,26 @@ impl Copier {
             left -= count as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    #[test]
+    fn what_is_zero_becomes_a_hole() {
+        let (source, target) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let mut content = vec![0; (3 << 20) + 17];
+        content[1 << 20..(1 << 20) + 5].copy_from_slice(b"words");
+        source.write_all_at(&content, 0).unwrap();
+        Copier::new().without_zeros(source.as_fd(), target.as_fd(), 0, u64::MAX).unwrap();
+        let mut copied = vec![1; content.len()];
+        target.read_exact_at(&mut copied, 0).unwrap();
+        let found = target.metadata().unwrap();
+        assert!(copied == content && found.len() == content.len() as u64);
+        assert!(found.blocks() * 512 < 1 << 20, "{} blocks", found.blocks());
     }
 }
