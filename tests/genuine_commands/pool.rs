@@ -2,9 +2,12 @@
 
 use coffer_testkit::Daemon;
 
-use super::{session, text};
+use super::session;
 use crate::on_drivers::drivers;
 use crate::setting::ready_for_genuine_client;
+
+/// Read when it is built: the bed has the tests' programs alone.
+const TEXT: &str = include_str!("pool.session");
 
 /// Each driver with what its pool is made of. Those of a cluster are in `on_ceph`, which reaches one.
 const POOLS: &[(&str, &str)] = &[
@@ -20,7 +23,7 @@ const POOLS: &[(&str, &str)] = &[
 #[track_caller]
 pub fn does_all_with(daemon: &Daemon, driver: &str, keys: &str) {
     let words = [("{driver}", driver), ("{keys}", keys), ("{state}", &daemon.state().display().to_string())];
-    let text = words.iter().fold(text("pool"), |text, (word, meaning)| text.replace(word, meaning));
+    let text = words.iter().fold(TEXT.to_owned(), |text, (word, meaning)| text.replace(word, meaning));
     session::run_with(daemon, session::Client::Genuine, &session::read(&format!("pool of {driver} {keys}"), &text));
 }
 

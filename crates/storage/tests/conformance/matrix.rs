@@ -90,12 +90,15 @@ pub fn page() -> String {
     }
     let _ = writeln!(
         text,
-        "\nEach driver stands on each ground that it can have: {}.\n",
+        "\nEach driver stands on each ground that it can have: {}.\n\
+         Every rule runs on the first ground of each driver, of `lvm` on both in a file, and of the drivers that the host has on all; in the guest the\n\
+         rules in which the other grounds differ run on those.\n",
         ground::ALL.iter().map(|maker| maker.name.replace('_', " ")).collect::<Vec<_>>().join(", ")
     );
     let _ = writeln!(
         text,
-        "Between every two of them, and once more from and to `dir` on a tmpfs, volumes are copied with their snapshots and the trees compared:\n\
+        "Between every two drivers (`lvm` with a thin pool), and from Linux 6.6 on from and to `dir` on a tmpfs, volumes are copied with their snapshots\n\
+         and the trees compared:\n\
          owners, permissions, times, ACLs, attributes, capabilities, hard links, holes, devices, sockets, chains of links, odd names.\n"
     );
     let _ = writeln!(text, "Beside these, for the drivers that it is about:\n");

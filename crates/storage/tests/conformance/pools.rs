@@ -35,9 +35,13 @@ fn refused(ground: &Ground, keys: &[(&str, &str)], expect: &str) {
 
 fn unfit_sources_are_refused() {
     for driver in DriverKind::ALL.into_iter().filter(|driver| driver.available()) {
-        let ground = Ground::new(driver);
+        let mut ground = Ground::new(driver);
         let inside = ground.path("state/inside");
         fs::create_dir_all(&inside).unwrap();
+        if driver == DriverKind::Ceph {
+            refused(&ground, &[("source", "other")], "ceph.osd.pool_name names another OSD pool");
+            ground.config.unset("ceph.osd.pool_name");
+        }
         let state = match driver {
             DriverKind::Lvm | DriverKind::Zfs => "it is no block device",
             DriverKind::Ceph => "it is no name of an OSD pool",
