@@ -30,6 +30,12 @@ const NOT_FOR: &[Exception] = &[
     ("a_restore_finds_what_hides_its_change", |driver| driver == DriverKind::Cephfs),
 ];
 
+/// Rules that take so long in the bed that nobody has waited for their end.
+const NOT_RUN: &[(&str, DriverKind)] = &[
+    // Ceph counts what is below each directory at every step, and this one has directories in directories in directories.
+    ("deep_and_locked_trees_can_be_copied_and_deleted", DriverKind::Cephfs),
+];
+
 /// Says whether a rule means something to a driver.
 pub fn applies(rule: &str, driver: DriverKind) -> bool {
     !NOT_FOR.iter().any(|(name, not)| *name == rule && not(driver))
@@ -85,7 +91,11 @@ pub fn page() -> String {
     let killed = ("a_server_that_is_killed_leaves_whole_volumes", killed::ALL.len());
     assert_eq!(killed.1, DriverKind::ALL.len(), "every driver is killed");
     for rule in rules().map(|case| case.name).chain([killed.0]) {
-        let cell = |driver| if applies(rule, driver) { " yes |" } else { " – |" };
+        let cell = |driver| match applies(rule, driver) {
+            true if NOT_RUN.contains(&(rule, driver)) => " not run |",
+            true => " yes |",
+            false => " – |",
+        };
         let _ = writeln!(text, "| {} |{}", rule.replace('_', " "), DriverKind::ALL.map(cell).concat());
     }
     let _ = writeln!(
