@@ -251,6 +251,8 @@ fn what_cannot_be_is_refused_before_anything_happens() {
         (json!({"name": "x", "config": {"volatile.uuid": "1"}}), "volatile.uuid"),
         (json!({"name": "x", "config": {"initial.mode": "999"}}), "initial.mode"),
         (json!({"name": "x", "config": {"security.shifted": "true", "security.unmapped": "true"}}), "security.shifted"),
+        (json!({"name": "x", "config": {"zfs.blocksize": "4KiB"}}), "only volumes of driver zfs have it"),
+        (json!({"name": "x", "config": {"block.mount_options": "dev"}}), "only volumes of driver lvm or ceph have it"),
         (json!({"name": "x", "content_type": "teapot"}), "teapot"),
         (json!({"name": "x", "source": {"type": "teapot"}}), "teapot"),
         (json!({"name": "x", "source": {"type": "copy", "name": "nobody"}}), "nobody"),

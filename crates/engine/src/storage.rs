@@ -204,12 +204,16 @@ impl Engine {
 
     fn open_recorded(&self, pool: &Pool) -> Result<Arc<dyn Driver>, EngineError> {
         let spec = self.spec_of(pool)?;
+        let volumes = self.inner.store.read(|conn| coffer_store::volume::list(conn, Some(&pool.name), None))?;
         // Two that open at once must end up with the same object: it holds the pool's locks.
         let mut open = self.inner.pools.lock();
         if let Some(driver) = open.get(&pool.name) {
             return Ok(driver.clone());
         }
         let driver: Arc<dyn Driver> = coffer_storage::open_pool(&spec)?.into();
+        if let Some(power) = driver.keys() {
+            volumes.iter().for_each(|volume| power.learn(&Volume::of_key(&volume.key()), &volume.config));
+        }
         // Nobody works on a pool that was not open.
         match driver.clear_temporaries() {
             Ok(0) => {}

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use coffer_model::gate::{self, Origin};
 use coffer_model::{Checked, ContentType, CustomVolume, Phase, PoolName, ProjectName, VolumeKey, VolumeKind, VolumeName};
-use coffer_storage::Volume;
+use coffer_storage::{DriverKind, Volume};
 use coffer_store::project::Feature;
 
 use crate::Engine;
@@ -64,20 +64,25 @@ fn not_found(place: &VolumePlace) -> EngineError {
 }
 
 /// Passes a volume through the gate, with the rules that no table can hold.
-pub(crate) fn check(new: CustomVolume, before: Option<&CustomVolume>, origin: Origin) -> Result<Checked<CustomVolume>, EngineError> {
-    coffer_storage::config::check_volume(&new.pool, VolumeKind::Custom, &new.config)?;
+pub(crate) fn check(
+    new: CustomVolume,
+    driver: DriverKind,
+    before: Option<&CustomVolume>,
+    origin: Origin,
+) -> Result<Checked<CustomVolume>, EngineError> {
+    coffer_storage::config::check_volume(&new.pool, driver, &new.config)?;
     if new.content != ContentType::Filesystem
-        && let Some((key, _)) = new.config.iter().find(|(key, _)| FILES_ONLY.iter().any(|prefix| key.starts_with(prefix)))
+        && let Some(key) = coffer_storage::config::for_files_only(&new.config)
     {
         let what =
             format!("storage volume {}: {key} is for volumes that hold files, and this one is of content type {}", new.name, new.content);
         return Err(EngineError::Refused(what));
     }
+    if let Some(before) = before {
+        coffer_storage::config::check_volume_change(&new.pool, &before.config, &new.config)?;
+    }
     Ok(gate::volume(new, coffer_storage::config::volume_keys(VolumeKind::Custom), before, origin)?)
 }
-
-/// Keys that mean something only where there are files.
-const FILES_ONLY: [&str; 3] = ["initial.", "security.shifted", "security.unmapped"];
 
 /// What operations on a volume concern.
 pub(crate) fn resources(place: &VolumePlace) -> BTreeMap<&'static str, Vec<String>> {

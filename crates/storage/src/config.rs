@@ -1,5 +1,7 @@
 //! The configuration keys of pools and volumes: one row each, read by validation and by the manual.
 
+mod volume;
+
 use std::path::Path;
 
 use coffer_base::Bytes;
@@ -10,6 +12,12 @@ use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
 use crate::{btrfs, ceph, cephfs, lvm, zfs};
+
+pub(crate) use self::volume::is_of_driver;
+pub use self::volume::{
+    CUSTOM_VOLUME, INSTANCE_VOLUME, carried, check_volume, check_volume_change, fixed, for_files_only, new_volume, volume_keys,
+    volume_takes,
+};
 
 pub(crate) const fn row(name: &'static str, value: Value, default: &'static str, doc: &'static str) -> Key {
     Key { name, value, default, live: true, class: Class::Free, support: Support::Yes, doc }
@@ -22,9 +30,6 @@ pub(crate) const fn refused(name: &'static str, value: Value, why: &'static str,
 
 /// An id that an instance may have inside.
 pub(crate) const ID: Value = Value::Int(0, 4_294_967_294);
-
-/// Why a volume does not take what is said of all new volumes of its pool.
-const OF_POOL: &str = "it holds for all new volumes of a pool: set it there, with volume. before its name";
 
 /// Why no volume is shared by machines.
 pub(crate) const SHARED: &str = "it is for virtual machines, which this server does not run";
@@ -156,14 +161,14 @@ pub static LVM_POOL: &[Key] = keys_of_pool![
         "volume.block.mount_options",
         Value::Line,
         "discard",
-        "Mount options of volumes, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
+        "How volumes are mounted, unless they have a word of their own: options separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
     ),
     row("volume.lvm.stripes", Value::Int(1, 128), "1", "Over how many devices a new thick volume is spread."),
     row(
         "volume.lvm.stripes.size",
         Value::Size,
         "LVM's own",
-        "How much of a striped volume lies on one device before it goes on on the next.",
+        "How much of a striped volume lies on one device before it goes on on the next: a power of two of at least 4 KiB.",
     ),
     row("volume.size", Value::Size, "10GiB", "The size of new volumes."),
 ];
@@ -198,7 +203,7 @@ pub static ZFS_POOL: &[Key] = keys_of_pool![
         "volume.zfs.blocksize",
         Value::Size,
         "128KiB",
-        "The largest block of files in new volumes: a power of two from 512 bytes to 1 MiB.",
+        "The largest block of files in new volumes: a power of two from 512 bytes to 16 MiB, as far as the ZFS pool takes it.",
     ),
     refused("volume.zfs.delegate", Value::Bool, zfs::DELEGATE, "Whether instances may use ZFS in their volumes."),
     refused("volume.zfs.promote", Value::Bool, zfs::PROMOTE, "Whether new volumes stand before what they were made from."),
@@ -217,88 +222,6 @@ pub static ZFS_POOL: &[Key] = keys_of_pool![
     ),
 ];
 
-/// The keys of the root volume of an instance and of an image volume.
-pub static INSTANCE_VOLUME: &[Key] = &[
-    row("size", Value::Size, "the pool's volume.size", "The most bytes that the volume may hold."),
-    row("volatile.idmap.last", Value::Text, "", "The id map that the files on disk are shifted by."),
-    row("volatile.idmap.next", Value::Text, "", "The id map that the files are to be shifted by next."),
-    row("volatile.uuid", Value::Line, "random", "The volume's own identity."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the volume."),
-];
-
-/// The keys of a user's volume.
-pub static CUSTOM_VOLUME: &[Key] = &[
-    refused("block.create_options", Value::Line, OF_POOL, "Options for making the volume's file system."),
-    refused("block.filesystem", Value::Choice(FileSystem::NAMES), OF_POOL, "The file system of the volume, where it is a device."),
-    refused("block.mount_options", Value::Line, OF_POOL, "How that is mounted."),
-    refused(
-        "btrfs.compression",
-        Value::Line,
-        "set it for the whole pool: btrfs.mount_options=compress=zstd",
-        "How the volume's files are compressed.",
-    ),
-    refused("lvm.stripes", Value::Int(1, 128), OF_POOL, "Over how many devices the volume is spread."),
-    refused("lvm.stripes.size", Value::Size, OF_POOL, "How much of it stands on one device before the next one's turn comes."),
-    row("initial.gid", ID, "0", "The group that the top of a new volume belongs to, as instances see it."),
-    row("initial.mode", Value::Line, "711", "The permissions of the top of a new volume, in octal digits."),
-    row("initial.uid", ID, "0", "The user that the top of a new volume belongs to, as instances see it."),
-    row(
-        "size",
-        Value::Size,
-        "the pool's volume.size; 10GiB for block volumes",
-        "The most bytes that the volume may hold. It can change at any time; a block volume only grows.",
-    ),
-    refused("security.shared", Value::Bool, SHARED, "Whether several virtual machines may use a block volume."),
-    row(
-        "security.shifted",
-        Value::Bool,
-        "the pool's volume.security.shifted",
-        "Whether privileged and unprivileged instances may share it. Unprivileged ones always can, and see the same owners.",
-    ),
-    row(
-        "security.unmapped",
-        Value::Bool,
-        "the pool's volume.security.unmapped",
-        "Whether owners stand in it as the host's ids: instances then see only the owners that their id maps hold.",
-    ),
-    row(
-        "snapshots.expiry",
-        Value::Line,
-        "the pool's volume.snapshots.expiry",
-        "After what time a snapshot is removed: `1M 2H 3d 4w 5m 6y`.",
-    ),
-    row(
-        "snapshots.expiry.manual",
-        Value::Line,
-        "the volume's snapshots.expiry",
-        "After what time a snapshot that a user takes is removed.",
-    ),
-    row(
-        "snapshots.pattern",
-        Value::Line,
-        "the pool's volume.snapshots.pattern",
-        "The name of snapshots made by schedule; `%d` is a number.",
-    ),
-    row(
-        "snapshots.schedule",
-        Value::Line,
-        "the pool's volume.snapshots.schedule",
-        "When snapshots are made: a cron expression, or `@hourly`, `@daily`, …",
-    ),
-    row("volatile.idmap.last", Value::Text, "", "The id map that the files on disk are shifted by."),
-    row("volatile.idmap.next", Value::Text, "", "The id map that the files are to be shifted by next."),
-    refused("volatile.devlxd.owner", Value::Line, "this server's guest API makes no volumes", "Which instance made the volume."),
-    row("volatile.uuid", Value::Line, "random", "The volume's own identity."),
-    refused("zfs.block_mode", Value::Bool, zfs::DATASETS, "Whether the volume is a block device with a file system on it."),
-    refused("zfs.blocksize", Value::Size, OF_POOL, "The largest block of its files."),
-    refused("zfs.delegate", Value::Bool, zfs::DELEGATE, "Whether an instance may use ZFS in it."),
-    refused("zfs.promote", Value::Bool, zfs::PROMOTE, "Whether it stands before what it was made from."),
-    row("zfs.remove_snapshots", Value::Bool, "false", "Accepted as `volume.zfs.remove_snapshots` of the pool is: no snapshot has to go."),
-    refused("zfs.reserve_space", Value::Bool, OF_POOL, "Whether its size is kept free for it."),
-    refused("zfs.use_refquota", Value::Bool, OF_POOL, "Whether its size limits all that it holds."),
-    row("user.*", Value::Text, "", "Anything the user wants to keep with the volume."),
-];
-
 /// The table of a driver's pools.
 #[must_use]
 pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
@@ -311,21 +234,6 @@ pub fn pool_keys(driver: DriverKind) -> &'static [Key] {
         DriverKind::Ceph => ceph::CEPH_POOL,
         DriverKind::Cephfs => cephfs::CEPHFS_POOL,
     }
-}
-
-/// The table of a kind of volumes. It is the same for all drivers so far.
-#[must_use]
-pub fn volume_keys(kind: VolumeKind) -> &'static [Key] {
-    match kind {
-        VolumeKind::Container | VolumeKind::Image => INSTANCE_VOLUME,
-        VolumeKind::Custom => CUSTOM_VOLUME,
-    }
-}
-
-/// Says whether volumes of a kind have a key, and it can be set.
-#[must_use]
-pub fn volume_takes(kind: VolumeKind, name: &str) -> bool {
-    key::find(volume_keys(kind), name).is_some_and(|row| matches!(row.support, Support::Yes))
 }
 
 /// Every table with the name that `/1.0/metadata/configuration` has for it and a title for the manual.
@@ -397,11 +305,7 @@ pub fn check_pool(pool: &PoolName, driver: DriverKind, config: &Config) -> Resul
     if let Err((key, why)) = ceph::check(config).and_then(|()| cephfs::check(config)) {
         return refuse(key, why);
     }
-    if let Some(size) = config.parse::<Bytes>("volume.zfs.blocksize")
-        && !(size.0.is_power_of_two() && (512..=1 << 20).contains(&size.0))
-    {
-        return refuse("volume.zfs.blocksize", "it must be a power of two from 512 bytes to 1MiB".into());
-    }
+    volume::check_sizes(pool, config, ["volume.zfs.blocksize", "volume.lvm.stripes.size"])?;
     if let Some(options) = config.get("btrfs.mount_options")
         && let Err(why) = btrfs::check_options(options)
     {
@@ -451,21 +355,6 @@ pub fn check_change(pool: &PoolName, driver: DriverKind, old: &Config, new: &Con
         (None, Some(_)) => refuse("size", "only a pool in a file that the server made has a size"),
         (Some(_), Some(_)) | (None, None) => Ok(()),
     }
-}
-
-/// Checks every key of a volume.
-///
-/// # Errors
-/// Those of [`check_pool`].
-pub fn check_volume(pool: &PoolName, kind: VolumeKind, config: &Config) -> Result<(), StorageError> {
-    for (name, value) in config.iter() {
-        check("storage volume", pool, volume_keys(kind), name, value)?;
-    }
-    if config.flag("security.shifted", false) && config.flag("security.unmapped", false) {
-        let why = "it cannot be used together with security.unmapped".into();
-        return Err(StorageError::Value { pool: pool.clone(), key: "security.shifted", why });
-    }
-    check_volume_rules(pool, config, "")
 }
 
 fn check(entity: &'static str, pool: &PoolName, table: &'static [Key], name: &str, value: &str) -> Result<(), StorageError> {

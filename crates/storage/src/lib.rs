@@ -38,7 +38,8 @@ pub use idmap::supports_idmapped_mounts;
 pub use kind::DriverKind;
 pub use pool::{
     Before, Difference, Enforcement, Fill, FillError, FillInTurn, Found, History, Images, Mapped, Pool, PoolSpec, Resources, Snapshots,
-    Streams, Succession, Usage, View, create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source, require_room,
+    Streams, Succession, Usage, View, VolumeKeys, create_from_image, create_pool, is_mounted, leftovers, open_pool, own_source,
+    require_room,
 };
 pub use replica::{Foreign, Outgoing, Replicas, Settle, StateId};
 pub use volume::Volume;

@@ -218,6 +218,11 @@ pub trait Pool: Send + Sync {
     /// Snapshots, if the driver has them.
     fn snapshots(&self) -> Option<&dyn Snapshots>;
 
+    /// Doing what is said of single volumes, if the driver has keys of its own for them.
+    fn keys(&self) -> Option<&dyn VolumeKeys> {
+        None
+    }
+
     /// Image volumes that new volumes are cloned from, if that is cheap; else images are unpacked into each volume.
     fn images(&self) -> Option<&dyn Images>;
 
@@ -250,6 +255,28 @@ pub trait Pool: Send + Sync {
     fn mapped(&self) -> Option<&dyn Mapped> {
         None
     }
+}
+
+/// The power to do what is said of single volumes in keys that only some drivers have. What else is among the keys is passed over.
+pub trait VolumeKeys: Sync {
+    /// Checks the keys of a volume that is to be made or changed against what the pool is made of. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`StorageError::Value`] with the key that cannot be had.
+    fn check(&self, keys: &Config) -> Result<(), StorageError>;
+
+    /// Takes note of what holds of a volume that is there, as it must be when a pool was opened. Nothing is changed.
+    fn learn(&self, volume: &Volume, keys: &Config);
+
+    /// Says what holds of a volume and its snapshots from now on. If it is there it is changed, as far as a key takes effect at once;
+    /// else it will be made so.
+    ///
+    /// # Errors
+    /// What the driver's programs said; then what was said before still holds.
+    fn configure(&self, volume: &Volume, keys: &Config) -> Result<(), StorageError>;
+
+    /// Forgets what was said of a volume that was not made after all. One that is removed is forgotten with that.
+    fn forget(&self, volume: &Volume);
 }
 
 /// The power to tell what changed between two states of a volume.

@@ -49,6 +49,7 @@ const CEPH: &[&str] = &[
     "ceph_in_empty_pool_with_full_copies::a_copy",
     "ceph_in_empty_pool_with_full_copies::sizes",
     "ceph_in_empty_pool_with_full_copies::delete_pool",
+    "keys::rbd",
     "killed::ceph",
 ];
 
@@ -81,6 +82,7 @@ const LVM: &[&str] = &[
     "lvm_thin_in_file_with_btrfs::snapshots",
     "lvm_thin_in_file_with_btrfs::sizes",
     "lvm_thin_in_file_with_btrfs::delete_pool",
+    "keys::logical",
     "killed::lvm",
 ];
 
@@ -100,6 +102,7 @@ const ZFS: &[&str] = &[
     "zfs_in_new_dataset::delete_pool",
     "zfs_in_empty_dataset_with_full_copies::a_copy",
     "zfs_in_empty_dataset_with_full_copies::delete_pool",
+    "keys::datasets",
     "killed::zfs",
     "streams::",
 ];
@@ -111,8 +114,25 @@ const CI: &[(&str, &[&str])] = &[
     ("recovery", &["on_drivers::everything_comes_back"]),
     ("limits", &["limits::"]),
     ("apparmor", &["on_apparmor::"]),
-    ("zfs", &["zfs_in_file::", "zfs_in_empty_dataset_with_full_copies::a_copy", "zfs_in_empty_dataset_with_full_copies::delete_pool"]),
-    ("lvm", &["lvm_thin_in_file::", "lvm_thick_in_file::snapshots", "lvm_thick_in_file::a_copy", "lvm_thick_in_file::delete_pool"]),
+    (
+        "zfs",
+        &[
+            "zfs_in_file::",
+            "zfs_in_empty_dataset_with_full_copies::a_copy",
+            "zfs_in_empty_dataset_with_full_copies::delete_pool",
+            "keys::datasets",
+        ],
+    ),
+    (
+        "lvm",
+        &[
+            "lvm_thin_in_file::",
+            "lvm_thick_in_file::snapshots",
+            "lvm_thick_in_file::a_copy",
+            "lvm_thick_in_file::delete_pool",
+            "keys::logical",
+        ],
+    ),
     ("quotas", &["dir_on_ext4_with_quotas::s", "overlay_on_ext4_with_quotas::a_size", "overlay_on_xfs_with_quotas::s"]),
     // A whole life of an instance takes an emulated cluster minutes, and its waits are over before: `bed test ceph-instances`.
     ("ceph-instances", &["on_ceph::a_server"]),

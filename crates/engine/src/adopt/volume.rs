@@ -40,5 +40,5 @@ pub(super) fn lost_volume(place: &Searched, volume: &Volume, there: &[SnapshotNa
         phase: Phase::Ready,
         renamed_from: None,
     };
-    Ok((crate::volume::check(new, None, Origin::Server)?, there.iter().map(snapshot).collect()))
+    Ok((crate::volume::check(new, place.driver().driver(), None, Origin::Server)?, there.iter().map(snapshot).collect()))
 }

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use coffer_base::{Bytes, fault};
 use coffer_image::backup::{DISK_SUFFIX, STREAM_SUFFIX, VOLUME, VOLUME_SNAPSHOTS};
 use coffer_image::{Form, Incoming, Limits};
-use coffer_model::{Checked, Config, ContentType, CustomVolume, IdMap, Time, VolumeKind, VolumeSnapshot};
-use coffer_storage::{FillError, Pool as Driver, disk_file};
+use coffer_model::{Checked, Config, ContentType, CustomVolume, IdMap, Time, VolumeSnapshot};
+use coffer_storage::{DriverKind, FillError, Pool as Driver, disk_file};
 use coffer_store::backup::{BackupError, Content, Index, StreamFormat, VolumeParts};
 
 use super::fill::Wanted;
@@ -111,9 +111,11 @@ impl Engine {
         let maps = std::iter::once(&config).chain(snapshots.iter().map(|snapshot| &snapshot.config));
         let maps = maps.map(|config| map_of(name.as_str(), config)).collect::<Result<_, _>>()?;
         let (mut names, now) = (BTreeSet::new(), Time::now());
+        let pool = self.pool(&request.pool)?.pool;
+        let driver = pool.driver.parse()?;
         for snapshot in &mut snapshots {
-            snapshot.config = kept(&snapshot.config);
-            coffer_storage::config::check_volume(&request.pool, VolumeKind::Custom, &snapshot.config)?;
+            snapshot.config = kept(driver, &snapshot.config);
+            coffer_storage::config::check_volume(&request.pool, driver, &snapshot.config)?;
             if snapshot.created_at == Time::UNIX_EPOCH {
                 snapshot.created_at = now;
             }
@@ -122,8 +124,8 @@ impl Engine {
             }
         }
         let place = self.volume_place(&request.pool, &request.project, &name)?;
-        let create = CreateVolume { place, description, config: kept(&config), content };
-        let volume = self.new_volume(&self.pool(&request.pool)?.pool, &create)?;
+        let create = CreateVolume { place, description, config: kept(driver, &config), content };
+        let volume = self.new_volume(&pool, &create)?;
         Ok(Plan { volume, snapshots, maps, streams: index.streams() })
     }
 
@@ -185,8 +187,8 @@ fn fill_from_iso(driver: &dyn Driver, place: &VolumePlace, image: &OwnedFd) -> R
 }
 
 /// What is kept of a volume's configuration that comes with a backup: neither the server's own keys nor another driver's.
-fn kept(config: &Config) -> Config {
-    let taken = |name: &str| coffer_storage::config::volume_takes(VolumeKind::Custom, name);
+fn kept(driver: DriverKind, config: &Config) -> Config {
+    let taken = |name: &str| coffer_storage::config::volume_takes(driver, name);
     let foreign = |name: &str| !taken(name) && OF_DRIVERS.iter().any(|prefix| name.starts_with(prefix));
     config.iter().filter(|(name, _)| !name.starts_with("volatile.") && !foreign(name)).collect()
 }
@@ -206,8 +208,9 @@ mod tests {
     fn what_a_volume_was_to_its_old_server_stays_there() {
         let config: Config =
             [("size", "1GiB"), ("zfs.blocksize", "4KiB"), ("volatile.uuid", "u"), ("user.a", "b"), ("strange", "1")].into_iter().collect();
-        let kept: Vec<_> = kept(&config).0.into_keys().collect();
-        assert_eq!(kept, ["size", "strange", "user.a"], "what nobody knows is for the gate to refuse");
+        let kept = |driver| kept(driver, &config).0.into_keys().collect::<Vec<_>>();
+        assert_eq!(kept(DriverKind::Lvm), ["size", "strange", "user.a"], "what nobody knows is for the gate to refuse");
+        assert_eq!(kept(DriverKind::Zfs), ["size", "strange", "user.a", "zfs.blocksize"]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Copying a volume, moving it to another pool, bringing a copy up to date.
 
 use coffer_base::{Progress, Undo, fault};
-use coffer_model::{CustomVolume, Phase, SnapshotName, Time, VolumeSnapshot};
-use coffer_storage::{Pool as Driver, StorageError, Volume, copy_between, copy_between_after};
+use coffer_model::{Config, CustomVolume, Phase, Pool, SnapshotName, Time, VolumeSnapshot};
+use coffer_storage::{Pool as Driver, StorageError, Volume, config, copy_between, copy_between_after};
 use coffer_store::volume_snapshot;
 
 use super::delete::remove_one;
@@ -111,8 +111,9 @@ impl Engine {
     /// What is kept of a copy, through the gate.
     fn copied(&self, request: &CopyVolume, source: &CustomVolume) -> Result<coffer_model::Checked<CustomVolume>, EngineError> {
         let pool = self.pool(&request.to.pool)?.pool;
-        let mut config: coffer_model::Config = source.config.iter().filter(|(key, _)| !key.starts_with("volatile.")).collect();
-        config.merge(&request.config.iter().filter(|(key, _)| !key.starts_with("volatile.")).collect());
+        let mut config = carried(&pool, &source.config)?;
+        // The genuine client says the source's keys of the copy, whatever pool that goes to.
+        config.merge(&carried(&pool, &request.config)?);
         let description = if request.description.is_empty() { source.description.clone() } else { request.description.clone() };
         self.new_volume(&pool, &CreateVolume { place: request.to.clone(), description, config, content: source.content })
     }
@@ -125,6 +126,7 @@ impl Engine {
             (true, None) => self.volume_snapshots(&request.from)?.1,
             _ => Vec::new(),
         };
+        let snapshots = self.carried_snapshots(&request.to, snapshots)?;
         let names: Vec<SnapshotName> = snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
         let origin = content_of(request);
         let progress = operation.progress();
@@ -141,6 +143,13 @@ impl Engine {
             }
             copied
         })
+    }
+
+    /// Snapshots as their copies in a pool are: without the keys that only other drivers have.
+    fn carried_snapshots(&self, to: &VolumePlace, snapshots: Vec<VolumeSnapshot>) -> Result<Vec<VolumeSnapshot>, EngineError> {
+        let driver = self.pool(&to.pool)?.pool.driver.parse()?;
+        let carried = |snapshot: VolumeSnapshot| VolumeSnapshot { config: config::carried(driver, &snapshot.config), ..snapshot };
+        Ok(snapshots.into_iter().map(carried).collect())
     }
 
     fn refuse_refresh(&self, request: &CopyVolume, source: &CustomVolume, target: &CustomVolume) -> Result<(), EngineError> {
@@ -166,6 +175,7 @@ impl Engine {
         let mut common = None;
         if request.snapshots && request.snapshot.is_none() {
             let (wanted, have) = (self.volume_snapshots(&request.from)?.1, self.volume_snapshots(&request.to)?.1);
+            let wanted = self.carried_snapshots(&request.to, wanted)?;
             let same = |a: &VolumeSnapshot, b: &VolumeSnapshot| a.name == b.name && a.created_at == b.created_at;
             for gone in have.iter().filter(|old| !wanted.iter().any(|new| same(new, old))) {
                 self.inner.store.write(|tx| volume_snapshot::set_phase(tx, &target, &gone.name, Phase::Deleting))?;
@@ -230,6 +240,12 @@ impl Engine {
         undo.keep();
         Ok(())
     }
+}
+
+/// The keys of a volume that a copy in a pool has too: neither the server's own nor those that only other drivers have.
+fn carried(pool: &Pool, keys: &Config) -> Result<Config, EngineError> {
+    let keys = config::carried(pool.driver.parse()?, keys);
+    Ok(keys.iter().filter(|(key, _)| !key.starts_with("volatile.")).collect())
 }
 
 fn content_of(request: &CopyVolume) -> Volume {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use coffer_base::{Bytes, Undo, fault};
 use coffer_model::gate::Origin;
-use coffer_model::{Checked, Config, ContentType, CustomVolume, Phase, Pool, Time, VolumeKind, VolumeSnapshot};
+use coffer_model::{Checked, ContentType, CustomVolume, Phase, Pool, Time, VolumeSnapshot};
 use coffer_storage::{DriverKind, FillError, Pool as Driver, disk_file};
 use rustix::fs::{Gid, Mode, Uid};
 use uuid::Uuid;
@@ -41,27 +41,28 @@ impl Engine {
 
     /// What is kept of a new volume, through the gate.
     pub(crate) fn new_volume(&self, pool: &Pool, request: &CreateVolume) -> Result<Checked<CustomVolume>, EngineError> {
-        if request.content != ContentType::Filesystem && pool.driver.parse().is_ok_and(|driver: DriverKind| !driver.holds_instances()) {
+        let driver: DriverKind = pool.driver.parse()?;
+        if request.content != ContentType::Filesystem && !driver.holds_instances() {
             let what = format!("a pool of driver {} holds volumes of content type filesystem alone; use another pool", pool.driver);
             return Err(EngineError::Refused(format!("storage volume {}: {what}", request.name())));
         }
-        let mut config = defaults(pool, request.content);
-        config.merge(&request.config);
-        config.0.retain(|_, value| !value.is_empty());
         let new = CustomVolume {
             pool: pool.name.clone(),
             project: request.place.key.project.clone(),
             name: request.name().clone(),
             description: request.description.clone(),
-            config,
+            config: coffer_storage::config::new_volume(driver, &pool.config, request.content, &request.config),
             content: request.content,
             created_at: Time::now(),
             phase: Phase::Creating,
             renamed_from: None,
         };
-        let mut new = check(new, None, Origin::Client)?.into_inner();
+        let mut new = check(new, driver, None, Origin::Client)?.into_inner();
+        if let Some(power) = self.pool_driver(&pool.name)?.keys() {
+            power.check(&new.config)?;
+        }
         new.config.set("volatile.uuid", Uuid::new_v4().to_string());
-        check(new, None, Origin::Server)
+        check(new, driver, None, Origin::Server)
     }
 
     /// Records a volume, has `fill` make it and its snapshots in its pool, limits it and declares all of it whole. On failure
@@ -81,6 +82,13 @@ impl Engine {
             store.write(|tx| coffer_store::volume::delete(tx, &new.pool, &new.project, &new.name))
         });
         fault::point("volume.recorded").map_err(cut)?;
+        if let Some(power) = driver.keys() {
+            power.configure(&place.volume(), &new.config)?;
+            undo.push(format!("forgetting the keys of volume {}", new.name), || {
+                power.forget(&place.volume());
+                Ok::<_, EngineError>(())
+            });
+        }
         fill(driver)?;
         undo.push(format!("removing volume {}", new.name), || super::delete::remove_from_pool(driver, &place.volume()));
         if new.content == ContentType::Filesystem {
@@ -108,14 +116,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// What a pool says of new volumes.
-fn defaults(pool: &Pool, content: ContentType) -> Config {
-    let fits = |key: &str| content == ContentType::Filesystem || !super::FILES_ONLY.iter().any(|prefix| key.starts_with(prefix));
-    // What only the driver knows stays with the pool.
-    let keys = pool.config.under("volume.").filter(|(key, _)| fits(key) && coffer_storage::config::volume_takes(VolumeKind::Custom, key));
-    keys.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// The size of a new disk.

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use coffer_base::Bytes;
+use coffer_base::{Bytes, Undo};
 use coffer_model::gate::Origin;
 use coffer_model::{Config, ContentType, CustomVolume};
 use coffer_storage::{Pool as Driver, disk_file};
@@ -35,14 +35,27 @@ impl Engine {
         let mut config: Config = now.config.iter().filter(|(key, _)| key.starts_with("volatile.")).collect();
         config.merge(&change.config);
         config.0.retain(|_, value| !value.is_empty());
-        let new = check(CustomVolume { description: change.description, config, ..now.clone() }, Some(&now), Origin::Client)?;
+        // What cannot change need not be said again.
+        for (key, value) in coffer_storage::config::fixed(&now.config).filter(|(key, _)| change.config.get(key).is_none()) {
+            config.set(key, value);
+        }
+        let driver = self.pool_driver(&place.pool)?;
+        let new = CustomVolume { description: change.description, config, ..now.clone() };
+        let new = check(new, driver.driver(), Some(&now), Origin::Client)?;
         if OF_THE_MOUNT.iter().any(|key| now.config.flag(key, false) != new.config.flag(key, false)) {
             self.refuse_running_users(place, "mapped in another way")?;
         }
+        let mut undo = Undo::new(|warning| tracing::warn!("taking back a change: {warning}"));
+        if let Some(power) = driver.keys() {
+            power.check(&new.config)?;
+            power.configure(&place.volume(), &new.config)?;
+            undo.push(format!("changing volume {} back", new.name), || power.configure(&place.volume(), &now.config));
+        }
         if now.config.get("size") != new.config.get("size") {
-            self.resize_volume(self.pool_driver(&place.pool)?.as_ref(), &new)?;
+            self.resize_volume(driver.as_ref(), &new)?;
         }
         self.inner.store.write(|tx| coffer_store::volume::update(tx, &new))?;
+        undo.keep();
         self.schedule_may_have_changed(&new.config);
         self.tell_volume(place, "storage-volume-updated", Some(caller));
         Ok(())

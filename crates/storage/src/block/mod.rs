@@ -14,12 +14,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use coffer_base::Bytes;
-use coffer_base::run::{Program, RunError};
+use coffer_base::run::{self, Program, RunError};
+use coffer_model::Config;
 
 pub(crate) use fit::require_fit;
 pub(crate) use loop_file::{LoopFile, file_path, file_size, refuse_size, write_down_source};
-pub(crate) use options::{check, parse};
+pub(crate) use options::{DEFAULT_OPTIONS, check, check_for, fitting, parse};
 pub(crate) use resize::{grow, shrink};
+
+use crate::mounted::Fault;
 
 /// How long a file system may take to be made or changed.
 const DEADLINE: Duration = Duration::from_secs(1800);
@@ -30,6 +33,20 @@ pub(crate) const DEFAULT_SIZE: Bytes = Bytes(10 << 30);
 /// The size of a device.
 pub(crate) fn size_of(device: &Path) -> io::Result<u64> {
     File::open(device)?.seek(SeekFrom::End(0))
+}
+
+/// Checks what is said of a volume's file system and size, as far as the host has to do with it.
+pub(crate) fn check_volume(keys: &Config) -> Result<(), Fault> {
+    let Some(kind) = keys.get("block.filesystem").and_then(FileSystem::named) else { return Ok(()) };
+    if let Some(why) = kind.missing() {
+        return Err(Fault::Key("block.filesystem", why));
+    }
+    match keys.parse::<Bytes>("size") {
+        Some(size) if size < kind.least_size() => {
+            Err(Fault::Key("size", format!("{} needs at least {}", kind.as_str(), kind.least_size())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A file system that a volume can have.
@@ -118,8 +135,15 @@ impl FileSystem {
         }
     }
 
+    /// What is missing on this host to make such file systems, if something is.
+    pub(crate) fn missing(self) -> Option<String> {
+        let (programs, package) = self.programs();
+        let there = programs.iter().all(|program| run::installed(program));
+        (!there).then(|| format!("{} needs {} (package {package})", self.as_str(), programs.join(", ")))
+    }
+
     /// The programs that it needs, and the package that has them.
-    pub(crate) fn programs(self) -> (&'static [&'static str], &'static str) {
+    fn programs(self) -> (&'static [&'static str], &'static str) {
         match self {
             Self::Ext4 => (&["mkfs.ext4", "resize2fs", "e2fsck"], "e2fsprogs"),
             Self::Xfs => (&["mkfs.xfs", "xfs_growfs"], "xfsprogs"),

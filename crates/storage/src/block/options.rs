@@ -6,7 +6,7 @@ use super::FileSystem;
 use crate::mounts::{MountOption, access_times};
 
 /// What a volume is mounted with when its configuration says nothing.
-const DEFAULT: &str = "discard";
+pub(crate) const DEFAULT_OPTIONS: &str = "discard";
 
 /// Options without a value.
 fn flags(kind: FileSystem) -> &'static [&'static str] {
@@ -57,11 +57,28 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     }
 }
 
+/// Checks a list of options for one file system.
+///
+/// # Errors
+/// A sentence for the user.
+pub(crate) fn check_for(kind: FileSystem, text: &str) -> Result<(), String> {
+    check(text)?;
+    match split(text).find(|option| !fits_in(kind, option)) {
+        Some(option) => Err(format!("{} has no mount option {option:?}", kind.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// Those options of a list that a file system has.
+pub(crate) fn fitting(kind: FileSystem, text: &str) -> String {
+    split(text).filter(|option| fits_in(kind, option)).collect::<Vec<_>>().join(",")
+}
+
 /// Splits options into those of the file system and the attributes of the mount. What is another file system's is left out.
 ///
 /// Without a word about it no times of access are kept: else reading a fresh clone would be writing to it.
 pub(crate) fn parse(kind: FileSystem, text: Option<&str>) -> (Vec<MountOption>, MountAttrFlags) {
-    let text = text.unwrap_or(DEFAULT);
+    let text = text.unwrap_or(DEFAULT_OPTIONS);
     let mut options: Vec<MountOption> = match kind {
         // Copies have the identity of what they were copied from.
         FileSystem::Xfs => vec![("nouuid".to_owned(), None)],
@@ -77,6 +94,11 @@ pub(crate) fn parse(kind: FileSystem, text: Option<&str>) -> (Vec<MountOption>, 
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|option| !option.is_empty())
+}
+
+/// Says whether an option means something where this file system is mounted.
+fn fits_in(kind: FileSystem, option: &str) -> bool {
+    access_times(option).is_some() || is_known(kind, option)
 }
 
 fn is_known(kind: FileSystem, option: &str) -> bool {

@@ -44,7 +44,7 @@ pub static CEPH_POOL: &[Key] = keys_of_pool![
         "volume.block.mount_options",
         Value::Line,
         "discard",
-        "Mount options of volumes, separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
+        "How volumes are mounted, unless they have a word of their own: options separated by commas. Times of access are not kept unless `relatime` or `strictatime` is among them.",
     ),
     row("volume.size", Value::Size, "10GiB", "The size of new volumes."),
 ];

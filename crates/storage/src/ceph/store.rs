@@ -129,13 +129,17 @@ impl Store for CephStore {
         self.remove_image(&scratch)
     }
 
+    fn check(&self, keys: &Config) -> Result<(), Fault> {
+        block::check_volume(keys)
+    }
+
     fn attach(&self, name: &Name, config: &Config) -> Result<Source, Fault> {
         let image = SPELLING.encode(name);
         let device = self.cluster.map(&image)?;
         let kind =
             FileSystem::probe(&device)?.ok_or_else(|| Fault::Refused("there is no file system on it that this server knows".into()))?;
         self.kinds().insert(image, kind);
-        let (mut options, attributes) = block::parse(kind, config.get("volume.block.mount_options"));
+        let (mut options, attributes) = block::parse(kind, config.get("block.mount_options"));
         if kind == FileSystem::Ext4 {
             // What was never written reads as zeros: writing them would only take room.
             options.push(("noinit_itable".into(), None));
@@ -193,7 +197,7 @@ impl Devices for CephStore {
 }
 
 impl Clones for CephStore {
-    fn clone_thing(&self, from: &Name, to: &Name) -> Result<(), Fault> {
+    fn clone_thing(&self, from: &Name, to: &Name, _config: &Config) -> Result<(), Fault> {
         let (image, target) = (SPELLING.encode(from), SPELLING.encode(to));
         let kind = self.kinds().get(&image).copied();
         match kind {

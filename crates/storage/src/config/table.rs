@@ -47,6 +47,7 @@ const LVM: &[Row] = &[
     ("volume.block.mount_options", "noatime", None),
     ("volume.lvm.stripes", "2", None),
     ("volume.lvm.stripes.size", "64KiB", None),
+    ("volume.lvm.stripes.size", "3KiB", Some("power of two")),
     ("volume.size", "1GiB", None),
 ];
 
@@ -103,14 +104,10 @@ const OF_NEW_VOLUMES: &[Row] = &[
 ];
 
 const CUSTOM: &[Row] = &[
-    ("block.create_options", "-O x", Some("set it there, with volume. before its name")),
-    ("block.filesystem", "xfs", Some("set it there, with volume. before its name")),
-    ("block.mount_options", "noatime", Some("set it there, with volume. before its name")),
+    ("block.create_options", "-O x", Some("their own defaults")),
     ("initial.gid", "1000", None),
     ("initial.mode", "0700", None),
     ("initial.uid", "1000", None),
-    ("lvm.stripes", "2", Some("set it there, with volume. before its name")),
-    ("lvm.stripes.size", "64KiB", Some("set it there, with volume. before its name")),
     ("security.shared", "true", Some("virtual machines")),
     ("security.shifted", "true", None),
     ("security.unmapped", "true", None),
@@ -124,12 +121,32 @@ const CUSTOM: &[Row] = &[
     ("volatile.idmap.next", "[]", None),
     ("volatile.uuid", "5f2", None),
     ("zfs.block_mode", "true", Some("volumes are datasets")),
-    ("zfs.blocksize", "16KiB", Some("set it there, with volume. before its name")),
     ("zfs.delegate", "true", Some("ZFS 2.2 is needed")),
     ("zfs.promote", "true", Some("in any order without it")),
+];
+
+/// What volumes of one driver have beside that.
+const ZFS_VOLUME: &[Row] = &[
+    ("zfs.blocksize", "16KiB", None),
+    ("zfs.blocksize", "3KiB", Some("power of two")),
     ("zfs.remove_snapshots", "true", None),
-    ("zfs.reserve_space", "true", Some("set it there, with volume. before its name")),
-    ("zfs.use_refquota", "true", Some("set it there, with volume. before its name")),
+    ("zfs.reserve_space", "true", None),
+    ("zfs.use_refquota", "true", None),
+];
+
+const LVM_VOLUME: &[Row] = &[
+    ("lvm.stripes", "2", None),
+    ("lvm.stripes", "0", Some("from 1 to 128")),
+    ("lvm.stripes.size", "64KiB", None),
+    ("lvm.stripes.size", "3KiB", Some("power of two")),
+];
+
+/// What volumes have that are devices with a file system on each.
+const DEVICE_VOLUME: &[Row] = &[
+    ("block.filesystem", "xfs", None),
+    ("block.filesystem", "ntfs", Some("ext4")),
+    ("block.mount_options", "noatime", None),
+    ("block.mount_options", "suid", Some("not allowed")),
 ];
 
 #[track_caller]
@@ -154,5 +171,19 @@ fn every_key_of_the_large_drivers_is_taken_or_refused_by_name() {
             check_rows(driver.as_str(), rows, |config| check_pool(&pool, driver, config));
         }
     }
-    check_rows("volume", CUSTOM, |config| check_volume(&pool, VolumeKind::Custom, config));
+    for driver in DriverKind::ALL {
+        check_rows("volume", CUSTOM, |config| check_volume(&pool, driver, config));
+    }
+    let own =
+        [(ZFS_VOLUME, &[DriverKind::Zfs][..]), (LVM_VOLUME, &[DriverKind::Lvm]), (DEVICE_VOLUME, &[DriverKind::Lvm, DriverKind::Ceph])];
+    for (rows, drivers) in own {
+        for driver in DriverKind::ALL {
+            if drivers.contains(&driver) {
+                check_rows(driver.as_str(), rows, |config| check_volume(&pool, driver, config));
+                continue;
+            }
+            let foreign = |row: &Row| (row.0, row.1, Some("only volumes of driver"));
+            check_rows(driver.as_str(), &rows.iter().map(foreign).collect::<Vec<_>>(), |config| check_volume(&pool, driver, config));
+        }
+    }
 }

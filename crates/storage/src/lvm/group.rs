@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coffer_base::Bytes;
 use coffer_base::run::{Output, Program, RunError};
+use coffer_model::Config;
 
 use super::names;
 use super::report::{self, LogicalVolume, VolumeGroup};
@@ -180,6 +181,11 @@ pub(super) struct Stripes {
 }
 
 impl Stripes {
+    /// What a volume's keys say of it.
+    pub(super) fn of(config: &Config) -> Self {
+        Self { count: config.parse("lvm.stripes"), size: config.parse("lvm.stripes.size") }
+    }
+
     fn apply(&self, program: Program) -> Program {
         let program = self.count.iter().fold(program, |program, count| program.arg("--stripes").arg(count.to_string()));
         self.size.iter().fold(program, |program, size| program.arg("--stripesize").arg(format!("{}b", size.0)))

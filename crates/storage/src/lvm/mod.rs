@@ -56,6 +56,13 @@ pub(crate) fn is_name(text: &str) -> bool {
     letters && !text.is_empty() && text.len() < 64 && !text.starts_with('-') && text != "." && text != ".."
 }
 
+/// Says whether stripes can be this large, as far as that can be said without their volume group.
+///
+/// Source: lvcreate(8).
+pub(crate) fn is_stripe_size(size: Bytes) -> bool {
+    size.0.is_power_of_two() && size.0 >= 4 << 10
+}
+
 /// Makes a pool.
 pub(crate) fn create(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Result<Box<dyn Pool>, StorageError> {
     if let Some(why) = missing() {
@@ -116,12 +123,10 @@ fn fill_in(spec: &mut PoolSpec, store: &LvmStore, thin_pool: Option<String>) {
 /// Refuses a file system whose programs are not installed.
 fn require_programs(spec: &PoolSpec) -> Result<(), StorageError> {
     let kind = spec.config.get("volume.block.filesystem").and_then(FileSystem::named).unwrap_or(FileSystem::Ext4);
-    let (programs, package) = kind.programs();
-    if programs.iter().all(|program| run::installed(program)) {
-        return Ok(());
+    match kind.missing() {
+        Some(why) => Err(StorageError::Value { pool: spec.name.clone(), key: "volume.block.filesystem", why }),
+        None => Ok(()),
     }
-    let why = format!("{} needs {} (package {package})", kind.as_str(), programs.join(", "));
-    Err(StorageError::Value { pool: spec.name.clone(), key: "volume.block.filesystem", why })
 }
 
 fn place(spec: &PoolSpec) -> Place {

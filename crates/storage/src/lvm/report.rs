@@ -4,7 +4,7 @@
 pub(super) const VOLUME_FIELDS: &str = "lv_name,lv_size,pool_lv,data_percent";
 
 /// What is asked of `vgs`, in this order.
-pub(super) const GROUP_FIELDS: &str = "vg_size,vg_free,lv_count,vg_tags";
+pub(super) const GROUP_FIELDS: &str = "vg_size,vg_free,lv_count,vg_tags,pv_count,vg_extent_size";
 
 /// A logical volume.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,10 @@ pub(super) struct VolumeGroup {
     pub(super) free: u64,
     pub(super) volumes: usize,
     pub(super) tags: Vec<String>,
+    /// How many devices it is on.
+    pub(super) devices: usize,
+    /// The size of the pieces that it is made of.
+    pub(super) extent: u64,
 }
 
 /// Reads lines of [`VOLUME_FIELDS`]; what is no such line is left out.
@@ -38,12 +42,19 @@ pub(super) fn volumes(text: &str) -> Vec<LogicalVolume> {
 
 /// Reads the one line of [`GROUP_FIELDS`].
 pub(super) fn group(text: &str) -> Option<VolumeGroup> {
-    let [size, free, volumes, tags] = fields(text.lines().find(|line| !line.trim().is_empty())?)?;
+    let [size, free, volumes, tags, devices, extent] = fields(text.lines().find(|line| !line.trim().is_empty())?)?;
     let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
-    Some(VolumeGroup { size: size.parse().ok()?, free: free.parse().ok()?, volumes: volumes.parse().ok()?, tags })
+    Some(VolumeGroup {
+        size: size.parse().ok()?,
+        free: free.parse().ok()?,
+        volumes: volumes.parse().ok()?,
+        tags,
+        devices: devices.parse().ok()?,
+        extent: extent.parse().ok()?,
+    })
 }
 
-fn fields(line: &str) -> Option<[&str; 4]> {
+fn fields<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
     line.trim().split('|').collect::<Vec<_>>().try_into().ok()
 }
 
@@ -72,8 +83,9 @@ mod tests {
 
     #[test]
     fn a_group_as_vgs_prints_it() {
-        let expect = VolumeGroup { size: 2_143_289_344, free: 0, volumes: 3, tags: vec!["coffer_pool".into(), "b".into()] };
-        assert_eq!(group("  2143289344|0|3|coffer_pool,b\n"), Some(expect));
+        let tags = vec!["coffer_pool".into(), "b".into()];
+        let expect = VolumeGroup { size: 2_143_289_344, free: 0, volumes: 3, tags, devices: 2, extent: 4 << 20 };
+        assert_eq!(group("  2143289344|0|3|coffer_pool,b|2|4194304\n"), Some(expect));
         assert_eq!(group("\n"), None);
     }
 }

@@ -86,7 +86,7 @@ impl Store for LvmStore {
             return Err(Fault::Refused(format!("{} needs at least {}", kind.as_str(), kind.least_size())));
         }
         let text = names::encode(name);
-        let stripes = Stripes { count: config.parse("lvm.stripes"), size: config.parse("lvm.stripes.size") };
+        let stripes = Stripes::of(config);
         group.create_volume(&text, size, self.thin_pool.as_deref(), &stripes)?;
         if let Err(error) = kind.make(&group.device_of(&text)) {
             // What cannot be removed now goes with the temporaries.
@@ -121,6 +121,28 @@ impl Store for LvmStore {
         group.remove(&scratch)
     }
 
+    fn check(&self, keys: &Config) -> Result<(), Fault> {
+        block::check_volume(keys)?;
+        let Some(key) = ["lvm.stripes", "lvm.stripes.size"].into_iter().find(|key| keys.get(key).is_some()) else { return Ok(()) };
+        if self.thin_pool.is_some() {
+            return Err(Fault::key(key, "volumes of a thin pool are spread as that is: it is for pools with lvm.use_thinpool=false"));
+        }
+        let group = self.group()?.look()?;
+        let stripes = Stripes::of(keys);
+        if let Some(count) = stripes.count.filter(|count| *count as usize > group.devices) {
+            let why = format!("volume group {} is on fewer devices than {count}: it has {}", self.group.name, group.devices);
+            return Err(Fault::key("lvm.stripes", why));
+        }
+        match stripes.size {
+            Some(size) if size.0 > group.extent => {
+                let why =
+                    format!("volume group {} is made of pieces of {}, and a stripe is no larger", self.group.name, Bytes(group.extent));
+                Err(Fault::key("lvm.stripes.size", why))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn attach(&self, name: &Name, config: &Config) -> Result<Source, Fault> {
         let device = self.group()?.device_of(&names::encode(name));
         if !device.exists() {
@@ -128,7 +150,7 @@ impl Store for LvmStore {
         }
         let kind =
             FileSystem::probe(&device)?.ok_or_else(|| Fault::Refused("there is no file system on it that this server knows".into()))?;
-        let (mut options, attributes) = block::parse(kind, config.get("volume.block.mount_options"));
+        let (mut options, attributes) = block::parse(kind, config.get("block.mount_options"));
         if kind == FileSystem::Ext4 && self.thin_pool.is_some() {
             // A thin volume reads as zeros where nothing was written: writing them would only take room.
             options.push(("noinit_itable".into(), None));
@@ -198,7 +220,7 @@ impl Devices for LvmStore {
 }
 
 impl Clones for LvmStore {
-    fn clone_thing(&self, from: &Name, to: &Name) -> Result<(), Fault> {
+    fn clone_thing(&self, from: &Name, to: &Name, _config: &Config) -> Result<(), Fault> {
         let group = self.group()?;
         let [from, to] = [from, to].map(names::encode);
         let device: PathBuf = group.device_of(&from);

@@ -8,7 +8,7 @@ use coffer_model::{Config, SnapshotName, VolumeKind};
 use super::{Clones, Limits, MountedPool, Name, Store};
 use crate::error::StorageError;
 use crate::place::Scratch;
-use crate::pool::Fill;
+use crate::pool::{Fill, VolumeKeys};
 use crate::tree;
 use crate::volume::Volume;
 
@@ -24,7 +24,7 @@ impl<S: Store> MountedPool<S> {
     /// Makes a filled thing under a scratch name; takes it back if `fill` fails.
     pub(super) fn prepare(&self, volume: &Volume, scratch: &Scratch, config: &Config, fill: Fill<'_>) -> Result<Name, StorageError> {
         let name = Name::scratch(&scratch.name);
-        let info = self.store.create(&name, &self.completed(config)).map_err(self.fault(volume, "creating"))?;
+        let info = self.store.create(&name, &self.completed(volume, config)).map_err(self.fault(volume, "creating"))?;
         self.index().insert(name.clone(), info);
         match self.fill(&name, scratch, volume, fill) {
             Ok(used) => {
@@ -67,6 +67,7 @@ impl<S: Store> MountedPool<S> {
         self.require_free(to)?;
         // Snapshots, and volumes that begin as an image, share their data whatever is said about copies.
         let apart = from.origin() != to.origin() && from.kind() != VolumeKind::Image && !self.store.copies_share(&self.config());
+        let apart = apart || self.differ(from, to);
         match self.store.clones().filter(|_| !apart) {
             Some(clones) => self.clone_one(clones, from, to),
             None => {
@@ -88,10 +89,10 @@ impl<S: Store> MountedPool<S> {
         let mut info = self.info(from)?;
         // Not every file system is told by its device to write down what it holds before a copy is made.
         self.write_out(from)?;
-        clones.clone_thing(&Name::of(from), &Name::of(to)).map_err(self.fault(to, "creating"))?;
+        let config = self.completed(to, &Config::default());
+        clones.clone_thing(&Name::of(from), &Name::of(to), &config).map_err(self.fault(to, "creating"))?;
         if let Limits::Quotas(quotas) = self.store.limits() {
             // A limit is no part of what is copied.
-            let config = self.completed(&Config::default());
             let size = if to.snapshot_name().is_none() { config.parse::<Bytes>("size") } else { None };
             info.limit = size.map(|size| size.0);
             if size.is_some() {
@@ -111,7 +112,9 @@ impl<S: Store> MountedPool<S> {
             self.withdraw(&from.snapshot(snapshot))?;
         }
         self.withdraw(from)?;
-        self.rename_thing(&Name::of(from), &Name::of(to), &snapshots, from)
+        self.rename_thing(&Name::of(from), &Name::of(to), &snapshots, from)?;
+        self.rename_keys(from, to);
+        Ok(())
     }
 
     pub(super) fn remove_volume(&self, volume: &Volume) -> Result<(), StorageError> {
@@ -125,6 +128,9 @@ impl<S: Store> MountedPool<S> {
         self.withdraw(volume)?;
         self.store.remove(&Name::of(volume)).map_err(self.fault(volume, "removing"))?;
         self.index().remove(&Name::of(volume));
+        if volume.snapshot_name().is_none() {
+            self.forget(volume);
+        }
         self.place.tidy_snapshots(volume);
         Ok(())
     }
@@ -160,13 +166,5 @@ impl<S: Store> MountedPool<S> {
         if volume.kind() != VolumeKind::Container || volume.snapshot_name().is_some() {
             let _ = self.unmount(volume);
         }
-    }
-
-    /// A volume's keys, with what it leaves open taken from the pool's `volume.` keys.
-    pub(super) fn completed(&self, volume: &Config) -> Config {
-        let pool = self.config();
-        let mut completed: Config = pool.under("volume.").collect();
-        completed.merge(volume);
-        completed
     }
 }

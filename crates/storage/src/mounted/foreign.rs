@@ -43,9 +43,9 @@ impl<S: Store> Foreign for MountedPool<S> {
 
 impl<S: Store> MountedPool<S> {
     fn receive_each(&self, streams: Vec<(Volume, File)>, received: &mut Vec<Received>) -> Result<(), StorageError> {
-        let config = self.completed(&Config::default());
         for (volume, stream) in streams {
             self.require_free(&volume)?;
+            let config = self.completed(&volume, &Config::default());
             let power = self.replication(&volume)?;
             let scratch = self.place.scratch()?;
             let name = Name::scratch(&scratch.name);
@@ -61,13 +61,12 @@ impl<S: Store> MountedPool<S> {
 
     /// Makes of each what a volume may be; from then on those that are snapshots do not change any more.
     fn settle_each(&self, received: &[Received], settle: Settle<'_>) -> Result<(), StorageError> {
-        let config = self.completed(&Config::default());
         for (number, Received { volume, scratch, name }) in received.iter().enumerate() {
             self.at_scratch(name, scratch, volume, &mut |top| {
                 settle(number, top).map_err(|cause| self.place.fill_failed(volume, cause))?;
                 place::close_top(volume, top).map_err(|cause| self.place.volume_failed(volume, "creating", cause))
             })?;
-            self.limit_received(name, volume, &config)?;
+            self.limit_received(name, volume, &self.completed(volume, &Config::default()))?;
         }
         let Some(last) = received.last() else { return Ok(()) };
         let names: Vec<(&Name, bool)> =

@@ -5,6 +5,7 @@
 
 mod change;
 mod foreign;
+mod keys;
 mod mounting;
 mod name;
 mod pool;
@@ -36,6 +37,8 @@ pub(crate) struct MountedPool<S> {
     mounting: Mutex<()>,
     unpacking: Unpacking,
     config: RwLock<Config>,
+    /// What is said of single volumes.
+    keys: RwLock<keys::Keys>,
 }
 
 impl<S: Store> MountedPool<S> {
@@ -49,6 +52,7 @@ impl<S: Store> MountedPool<S> {
             mounting: Mutex::default(),
             unpacking: Unpacking::default(),
             config: RwLock::new(config.clone()),
+            keys: RwLock::default(),
         };
         pool.scan()?;
         Ok(pool)

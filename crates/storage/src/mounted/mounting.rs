@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use coffer_model::VolumeKind;
+use coffer_model::{Config, VolumeKind};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -30,7 +30,7 @@ impl<S: Store> MountedPool<S> {
             return Ok(point);
         }
         let keep = volume.snapshot_name().is_some() || volume.kind() == VolumeKind::Image;
-        let mounted = self.mount_at(&Name::of(volume), point.as_fd(), keep);
+        let mounted = self.mount_at(&Name::of(volume), volume, point.as_fd(), keep);
         drop(point);
         if let Err(fault) = mounted {
             self.remove_point(&spot, volume);
@@ -112,7 +112,7 @@ impl<S: Store> MountedPool<S> {
             Spot { directory: rustix::io::dup(&scratch.directory).map_err(|errno| failed(errno.into()))?, name: scratch.name.clone() };
         make_directory(&spot).map_err(failed)?;
         let point = open_directory(spot.directory.as_fd(), &spot.name).map_err(failed)?;
-        let mounted = self.mount_at(name, point.as_fd(), false);
+        let mounted = self.mount_at(name, volume, point.as_fd(), false);
         drop(point);
         let done = mounted.map_err(self.fault(volume, "mounting")).and_then(|()| {
             let top = open_directory(spot.directory.as_fd(), &spot.name).map_err(failed)?;
@@ -183,8 +183,9 @@ impl<S: Store> MountedPool<S> {
         Ok(())
     }
 
-    fn mount_at(&self, name: &Name, point: BorrowedFd<'_>, read_only: bool) -> Result<(), Fault> {
-        let source = self.store.attach(name, &self.config())?;
+    /// Mounts a volume, or what is to become it, as is said of the volume.
+    fn mount_at(&self, name: &Name, volume: &Volume, point: BorrowedFd<'_>, read_only: bool) -> Result<(), Fault> {
+        let source = self.store.attach(name, &self.completed(volume, &Config::default()))?;
         let attributes = if read_only { source.attributes | MountAttrFlags::MOUNT_ATTR_RDONLY } else { source.attributes };
         mounts::mount_device(source.file_system, &source.device, &source.options, attributes, point)
             .map_err(|(cause, said)| Fault::Mount(source.device, cause, said))

@@ -11,7 +11,7 @@ use super::{Fault, Limits, MountedPool, Name, Store};
 use crate::block::{self, FileSystem};
 use crate::error::StorageError;
 use crate::kind::DriverKind;
-use crate::pool::{Enforcement, Fill, Found, Images, Pool, Resources, Snapshots, Streams, Usage};
+use crate::pool::{Enforcement, Fill, Found, Images, Pool, Resources, Snapshots, Streams, Usage, VolumeKeys};
 use crate::replica::{Foreign, Replicas};
 use crate::volume::Volume;
 
@@ -129,7 +129,7 @@ impl<S: Store> Pool for MountedPool<S> {
 
     fn set_quota(&self, volume: &Volume, size: Option<Bytes>) -> Result<Enforcement, StorageError> {
         let now = self.info(volume)?.limit;
-        let size = size.or_else(|| self.completed(&Config::default()).parse("size")).or(match self.store.limits() {
+        let size = size.or_else(|| self.completed(volume, &Config::default()).parse("size")).or(match self.store.limits() {
             Limits::Devices(_) => Some(block::DEFAULT_SIZE),
             Limits::Quotas(_) => None,
         });
@@ -138,6 +138,10 @@ impl<S: Store> Pool for MountedPool<S> {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn keys(&self) -> Option<&dyn VolumeKeys> {
         Some(self)
     }
 
@@ -168,7 +172,7 @@ impl<S: Store> MountedPool<S> {
         let devices = match self.store.limits() {
             Limits::Devices(devices) => devices,
             Limits::Quotas(quotas) => {
-                quotas.limit(name, size.map(Bytes), &self.completed(&Config::default())).map_err(fault)?;
+                quotas.limit(name, size.map(Bytes), &self.completed(volume, &Config::default())).map_err(fault)?;
                 if let Some(info) = self.index().get_mut(name) {
                     info.limit = size;
                 }
@@ -180,7 +184,7 @@ impl<S: Store> MountedPool<S> {
             if *name == Name::of(volume) {
                 self.withdraw(volume)?;
             }
-            let shrunk = self.device(name).and_then(|(device, kind)| {
+            let shrunk = self.device(name, volume).and_then(|(device, kind)| {
                 block::shrink(kind, &device, Bytes(size))?;
                 devices.resize(name, Bytes(size))
             });
@@ -192,7 +196,7 @@ impl<S: Store> MountedPool<S> {
             let reached = devices.resize(name, Bytes(size)).map_err(fault)?;
             // Growing is done by the mounted file system.
             let grow = |path: &Path, top: BorrowedFd<'_>| {
-                let (device, kind) = self.device(name).map_err(fault)?;
+                let (device, kind) = self.device(name, volume).map_err(fault)?;
                 block::grow(kind, &device, path, top).map_err(fault)
             };
             if *name == Name::of(volume) {
@@ -211,9 +215,9 @@ impl<S: Store> MountedPool<S> {
         Ok(())
     }
 
-    /// The device of something that is attached, and the file system on it.
-    fn device(&self, name: &Name) -> Result<(PathBuf, FileSystem), Fault> {
-        let source = self.store.attach(name, &self.config())?;
+    /// The device of a volume, or of something that is to become it, which is attached, and the file system on it.
+    fn device(&self, name: &Name, volume: &Volume) -> Result<(PathBuf, FileSystem), Fault> {
+        let source = self.store.attach(name, &self.completed(volume, &Config::default()))?;
         let kind = FileSystem::named(source.file_system).ok_or_else(|| Fault::Refused("it is no device of its own".into()))?;
         Ok((source.device, kind))
     }

@@ -55,7 +55,7 @@ impl<S: Store> Replicas for MountedPool<S> {
         self.require_free(volume)?;
         let power = self.replication(volume)?;
         let frozen = volume.snapshot_name().is_some();
-        let config = self.completed(&Config::default());
+        let config = self.completed(volume, &Config::default());
         let scratch = self.place.scratch()?;
         let name = Name::scratch(&scratch.name);
         let fault = self.fault(volume, "receiving");

@@ -21,7 +21,9 @@ impl<S: Store> MountedPool<S> {
         let next = Name::next(volume);
         if let Some(clones) = self.store.clones() {
             self.withdraw(&kept)?;
-            clones.clone_thing(&Name::of(&kept), &next).map_err(self.fault(volume, "restoring"))?;
+            clones
+                .clone_thing(&Name::of(&kept), &next, &self.completed(volume, &Config::default()))
+                .map_err(self.fault(volume, "restoring"))?;
             if let Limits::Quotas(_) = self.store.limits() {
                 // Such a copy begins without one.
                 info.limit = None;

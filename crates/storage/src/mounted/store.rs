@@ -57,7 +57,15 @@ pub(crate) trait Store: Send + Sync {
     /// Lets a whole new state take the place of a volume, whose snapshots stay.
     fn replace(&self, next: &Name, volume: &Name, scratch: &Name) -> Result<(), Fault>;
 
-    /// Makes a thing ready to be mounted.
+    /// Says what is wrong here with a volume's own keys, if anything; changes nothing.
+    fn check(&self, keys: &Config) -> Result<(), Fault>;
+
+    /// Lets what changed of a volume's completed keys take effect on it at once, where it does that. It has this limit.
+    fn configure(&self, _name: &Name, _before: &Config, _after: &Config, _limit: Option<Bytes>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Makes a thing ready to be mounted. `config` has the volume's keys, completed from the pool's.
     fn attach(&self, name: &Name, config: &Config) -> Result<Source, Fault>;
 
     /// Ends that, once it is mounted nowhere any more.
@@ -124,8 +132,8 @@ pub(crate) trait Quotas {
 
 /// Copies that share their data with what they were made from.
 pub(crate) trait Clones {
-    /// Makes a copy that can be written, or a snapshot that can be mounted.
-    fn clone_thing(&self, from: &Name, to: &Name) -> Result<(), Fault>;
+    /// Makes a copy that can be written, or a snapshot that can be mounted. `config` has the keys of what it becomes.
+    fn clone_thing(&self, from: &Name, to: &Name, config: &Config) -> Result<(), Fault>;
 }
 
 /// Streams that make a thing in another store out of what that has already.
@@ -191,6 +199,8 @@ pub(crate) enum Fault {
     Busy(String),
     /// It makes no sense, or the driver cannot do it.
     Refused(String),
+    /// A key has a value that cannot be had here.
+    Key(&'static str, String),
     /// There is no such thing.
     Missing,
 }
@@ -205,6 +215,7 @@ impl Fault {
             Self::Mount(source_path, cause, said) => StorageError::Mount { pool, source_path, said, cause },
             Self::Busy(why) => StorageError::VolumeBusy { pool, volume, why },
             Self::Refused(why) => StorageError::VolumeRefused { pool, volume, doing, why },
+            Self::Key(key, why) => StorageError::Value { pool, key, why },
             Self::Missing => StorageError::NoVolume { pool, volume },
         }
     }
@@ -217,6 +228,7 @@ impl Fault {
             Self::Kernel(cause) => StorageError::Pool { pool, doing, cause },
             Self::Mount(source_path, cause, said) => StorageError::Mount { pool, source_path, said, cause },
             Self::Busy(why) | Self::Refused(why) => StorageError::PoolRefused { pool, doing, why },
+            Self::Key(key, why) => StorageError::Value { pool, key, why },
             Self::Missing => StorageError::Unavailable { pool, why: "it is gone".into() },
         }
     }
@@ -228,6 +240,7 @@ impl fmt::Display for Fault {
             Self::Tool(error) => f.write_str(&coffer_base::chain(error)),
             Self::Kernel(error) | Self::Mount(_, error, _) => write!(f, "{error}"),
             Self::Busy(why) | Self::Refused(why) => f.write_str(why),
+            Self::Key(key, why) => write!(f, "key {key}: {why}"),
             Self::Missing => f.write_str("it is not there"),
         }
     }

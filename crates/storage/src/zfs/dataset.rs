@@ -80,6 +80,12 @@ impl Root {
         Ok(output.stdout.lines().next().map(str::to_owned).filter(|value| !value.is_empty() && value != "-"))
     }
 
+    /// Says whether its ZFS pool has blocks larger than all have.
+    pub(super) fn has_large_blocks(&self) -> Result<bool, Fault> {
+        let output = run(Program::new("zpool").args(["get", "-H", "-o", "value", "feature@large_blocks", self.zpool()]))?;
+        Ok(matches!(output.stdout.trim(), "enabled" | "active"))
+    }
+
     /// Makes a dataset that only structures others, unless it is there.
     pub(super) fn ensure_folder(&self, name: &str) -> Result<(), Fault> {
         let name = self.below(name);

@@ -6,6 +6,7 @@
 mod dataset;
 mod ground;
 mod lineage;
+mod properties;
 mod replica;
 mod report;
 mod store;
@@ -82,6 +83,13 @@ pub(crate) fn is_zpool(text: &str) -> bool {
     letters && text.starts_with(|first: char| first.is_ascii_alphabetic()) && !RESERVED.iter().any(|word| text.starts_with(word))
 }
 
+/// Says whether blocks of files can be this large in some ZFS pool.
+///
+/// Source: zfsprops(7), recordsize.
+pub(crate) fn is_block_size(size: Bytes) -> bool {
+    size.0.is_power_of_two() && (512..=16 << 20).contains(&size.0)
+}
+
 /// Makes a pool.
 pub(crate) fn create(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Result<Box<dyn Pool>, StorageError> {
     if let Some(why) = missing() {
@@ -97,7 +105,7 @@ pub(crate) fn create(spec: &mut PoolSpec, warn: &(dyn Fn(String) + Sync)) -> Res
     });
     let (ground, root) = ground::make(spec, &place, warn)?;
     let store = ZfsStore { root, ground, export: spec.config.flag("zfs.export", true) };
-    if let Err(fault) = store.lay_out() {
+    if let Err(fault) = store.lay_out().and_then(|()| store.require_block("volume.zfs.blocksize", &spec.config)) {
         if let Err(left) = store.destroy() {
             warn(format!("removing what the pool stands on: {left}"));
         }

@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use coffer_base::Bytes;
-use coffer_model::Config;
 use uuid::Uuid;
 
 use super::dataset;
 use super::lineage;
+use super::properties;
 use super::report::{self, OUTSIDE, State};
 use super::store::{COPY, READ_ONLY, ZfsStore, is_frozen};
 use super::stream;
@@ -83,7 +82,7 @@ impl Replication for ZfsStore {
     }
 
     fn receive(&self, name: &Name, arrival: &Arrival<'_>, stream: File) -> Result<(), Fault> {
-        let mut properties = block_size(arrival.config);
+        let mut properties = properties::block_size(arrival.config);
         let origin = match arrival.outside {
             None => self.known(arrival.base)?,
             Some(before) => {
@@ -124,9 +123,4 @@ impl ZfsStore {
         let found = self.all_states()?.into_iter().find(of_archive);
         found.map(|state| Some(state.name)).ok_or_else(|| Fault::Refused("what the stream changes is not in the archive before it".into()))
     }
-}
-
-/// What datasets are made with that do not say otherwise.
-pub(super) fn block_size(config: &Config) -> Vec<String> {
-    config.parse::<Bytes>("zfs.blocksize").map(|size| format!("recordsize={}", size.0)).into_iter().collect()
 }

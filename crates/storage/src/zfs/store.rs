@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::dataset::{self, Root};
 use super::ground::Ground;
 use super::lineage::{self, DELETED};
+use super::properties;
 use crate::kind::DriverKind;
 use crate::mounted::{Base, Clones, Fault, Info, Limits, Name, Quotas, Replication, Source, Spelling, Store};
 use crate::pool::Resources;
@@ -44,6 +45,16 @@ impl ZfsStore {
         self.root.below(&SPELLING.encode(name))
     }
 
+    /// Refuses files with blocks that the ZFS pool does not take.
+    pub(super) fn require_block(&self, key: &'static str, config: &Config) -> Result<(), Fault> {
+        let Some(size) = config.parse::<Bytes>(key).filter(|size| *size > properties::ALWAYS_TAKEN) else { return Ok(()) };
+        let most = properties::largest_block(self.root.has_large_blocks()?)?;
+        if size <= most {
+            return Ok(());
+        }
+        Err(Fault::key(key, format!("ZFS pool {} takes blocks of at most {most}", self.root.zpool())))
+    }
+
     /// The snapshot to clone something from, or to send.
     pub(super) fn origin_of(&self, from: &Name) -> Result<String, Fault> {
         let path = self.path(from);
@@ -74,18 +85,6 @@ pub(super) fn is_frozen(name: &Name) -> bool {
     image || name.snapshot.is_some()
 }
 
-/// What limits a dataset, as properties.
-fn limit(size: Option<Bytes>, config: &Config) -> Vec<String> {
-    let text = size.map_or_else(|| "none".to_owned(), |size| size.0.to_string());
-    let (limiting, reserving) =
-        if config.flag("zfs.use_refquota", false) { ("refquota", "refreservation") } else { ("quota", "reservation") };
-    let mut properties = vec![format!("{limiting}={text}")];
-    if config.flag("zfs.reserve_space", false) {
-        properties.push(format!("{reserving}={text}"));
-    }
-    properties
-}
-
 impl Store for ZfsStore {
     fn driver(&self) -> DriverKind {
         DriverKind::Zfs
@@ -103,8 +102,10 @@ impl Store for ZfsStore {
 
     fn create(&self, name: &Name, config: &Config) -> Result<Info, Fault> {
         let size: Option<Bytes> = config.parse("size");
-        let mut properties = size.map(|size| limit(Some(size), config)).unwrap_or_default();
-        properties.extend(super::replica::block_size(config));
+        let mut properties = properties::limits(size, config);
+        // A new one has no others.
+        properties.retain(|property| !property.ends_with("=none"));
+        properties.extend(properties::block_size(config));
         dataset::create(&self.path(name), &properties)?;
         Ok(Info { limit: size.map(|size| size.0), used: None })
     }
@@ -135,6 +136,24 @@ impl Store for ZfsStore {
             let _ = dataset::promote(&volume);
         }
         lineage::remove(&self.root, &scratch)
+    }
+
+    fn check(&self, keys: &Config) -> Result<(), Fault> {
+        self.require_block("zfs.blocksize", keys)
+    }
+
+    fn configure(&self, name: &Name, before: &Config, after: &Config, limit: Option<Bytes>) -> Result<(), Fault> {
+        let path = self.path(name);
+        let (old, new) = (properties::block_size(before), properties::block_size(after));
+        if new.is_empty() && !old.is_empty() {
+            dataset::unset(&path, properties::BLOCK_SIZE)?;
+        } else if new != old {
+            dataset::set(&path, &new)?;
+        }
+        if properties::limits(limit, before) != properties::limits(limit, after) {
+            dataset::set(&path, &properties::limits(limit, after))?;
+        }
+        Ok(())
     }
 
     fn attach(&self, name: &Name, _config: &Config) -> Result<Source, Fault> {
@@ -169,6 +188,7 @@ impl Store for ZfsStore {
     }
 
     fn update(&self, config: &Config) -> Result<(), Fault> {
+        self.require_block("volume.zfs.blocksize", config)?;
         match (&self.ground, config.parse::<Bytes>("size")) {
             (Ground::File(file), Some(size)) => super::ground::grow(file, size, &self.root),
             _ => Ok(()),
@@ -193,14 +213,14 @@ impl Store for ZfsStore {
 
 impl Quotas for ZfsStore {
     fn limit(&self, name: &Name, size: Option<Bytes>, config: &Config) -> Result<(), Fault> {
-        dataset::set(&self.path(name), &limit(size, config))
+        dataset::set(&self.path(name), &properties::limits(size, config))
     }
 }
 
 impl Clones for ZfsStore {
-    fn clone_thing(&self, from: &Name, to: &Name) -> Result<(), Fault> {
+    fn clone_thing(&self, from: &Name, to: &Name, config: &Config) -> Result<(), Fault> {
         let origin = self.origin_of(from)?;
-        dataset::clone(&origin, &self.path(to), &[]).inspect_err(|_| {
+        dataset::clone(&origin, &self.path(to), &properties::block_size(config)).inspect_err(|_| {
             // What was kept for the clone alone; if something else was cloned from it, it stays.
             let _ = lineage::release(&self.root, &origin);
         })

@@ -10,6 +10,7 @@ mod between;
 mod cases;
 mod custom;
 mod ground;
+mod keys;
 mod killed;
 mod latency;
 mod matrix;
@@ -85,7 +86,8 @@ fn main() -> ExitCode {
         drop(ground);
         run(format!("{}::leaves_nothing", make.name), &mut || leaks.check());
     }
-    for (name, case) in pools::ALL.iter().chain(between::ALL).chain(streams::ALL).chain(succession::ALL).chain(killed::ALL) {
+    for (name, case) in pools::ALL.iter().chain(between::ALL).chain(streams::ALL).chain(keys::ALL).chain(succession::ALL).chain(killed::ALL)
+    {
         let leaks = Leaks::now();
         run((*name).to_owned(), &mut || {
             case();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use coffer_storage::DriverKind;
 
-use crate::{between, ground, killed, pools, rules, streams};
+use crate::{between, ground, keys, killed, pools, rules, streams};
 
 /// Where the manual has it. `conformance matrix` prints it.
 const PAGE: &str = include_str!("../../../../docs/manual/storage-matrix.md");
@@ -112,7 +112,7 @@ pub fn page() -> String {
          owners, permissions, times, ACLs, attributes, capabilities, hard links, holes, devices, sockets, chains of links, odd names.\n"
     );
     let _ = writeln!(text, "Beside these, for the drivers that it is about:\n");
-    for (name, _) in pools::ALL.iter().chain(between::ALL).chain(streams::ALL) {
+    for (name, _) in pools::ALL.iter().chain(between::ALL).chain(streams::ALL).chain(keys::ALL) {
         let name = name.split("::").last().unwrap_or_default();
         let _ = writeln!(text, "- {}", name.replace('_', " "));
     }
