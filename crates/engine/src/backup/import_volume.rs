@@ -114,7 +114,7 @@ impl Engine {
         let pool = self.pool(&request.pool)?.pool;
         let driver = pool.driver.parse()?;
         for snapshot in &mut snapshots {
-            snapshot.config = kept(driver, &snapshot.config);
+            snapshot.config = coffer_storage::config::carried(driver, &pool.config, &kept(driver, &snapshot.config));
             coffer_storage::config::check_volume(&request.pool, driver, &snapshot.config)?;
             if snapshot.created_at == Time::UNIX_EPOCH {
                 snapshot.created_at = now;
@@ -124,7 +124,8 @@ impl Engine {
             }
         }
         let place = self.volume_place(&request.pool, &request.project, &name)?;
-        let create = CreateVolume { place, description, config: kept(driver, &config), content };
+        let config = coffer_storage::config::carried(driver, &pool.config, &kept(driver, &config));
+        let create = CreateVolume { place, description, config, content };
         let volume = self.new_volume(&pool, &create)?;
         Ok(Plan { volume, snapshots, maps, streams: index.streams() })
     }

@@ -147,8 +147,10 @@ impl Engine {
 
     /// Snapshots as their copies in a pool are: without the keys that only other drivers have.
     fn carried_snapshots(&self, to: &VolumePlace, snapshots: Vec<VolumeSnapshot>) -> Result<Vec<VolumeSnapshot>, EngineError> {
-        let driver = self.pool(&to.pool)?.pool.driver.parse()?;
-        let carried = |snapshot: VolumeSnapshot| VolumeSnapshot { config: config::carried(driver, &snapshot.config), ..snapshot };
+        let pool = self.pool(&to.pool)?.pool;
+        let driver = pool.driver.parse()?;
+        let carried =
+            |snapshot: VolumeSnapshot| VolumeSnapshot { config: config::carried(driver, &pool.config, &snapshot.config), ..snapshot };
         Ok(snapshots.into_iter().map(carried).collect())
     }
 
@@ -244,7 +246,7 @@ impl Engine {
 
 /// The keys of a volume that a copy in a pool has too: neither the server's own nor those that only other drivers have.
 fn carried(pool: &Pool, keys: &Config) -> Result<Config, EngineError> {
-    let keys = config::carried(pool.driver.parse()?, keys);
+    let keys = config::carried(pool.driver.parse()?, &pool.config, keys);
     Ok(keys.iter().filter(|(key, _)| !key.starts_with("volatile.")).collect())
 }
 

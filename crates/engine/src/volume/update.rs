@@ -39,19 +39,20 @@ impl Engine {
         for (key, value) in coffer_storage::config::fixed(&now.config).filter(|(key, _)| change.config.get(key).is_none()) {
             config.set(key, value);
         }
-        let driver = self.pool_driver(&place.pool)?;
         let new = CustomVolume { description: change.description, config, ..now.clone() };
-        let new = check(new, driver.driver(), Some(&now), Origin::Client)?;
+        let new = check(new, self.pool(&place.pool)?.pool.driver.parse()?, Some(&now), Origin::Client)?;
         if OF_THE_MOUNT.iter().any(|key| now.config.flag(key, false) != new.config.flag(key, false)) {
             self.refuse_running_users(place, "mapped in another way")?;
         }
+        // What is said about a volume can change while its pool is gone, but not what it is.
+        let driver = (now.config != new.config).then(|| self.pool_driver(&place.pool)).transpose()?;
         let mut undo = Undo::new(|warning| tracing::warn!("taking back a change: {warning}"));
-        if let Some(power) = driver.keys() {
+        if let Some(power) = driver.as_ref().and_then(|driver| driver.keys()) {
             power.check(&new.config)?;
             power.configure(&place.volume(), &new.config)?;
             undo.push(format!("changing volume {} back", new.name), || power.configure(&place.volume(), &now.config));
         }
-        if now.config.get("size") != new.config.get("size") {
+        if let Some(driver) = driver.as_ref().filter(|_| now.config.get("size") != new.config.get("size")) {
             self.resize_volume(driver.as_ref(), &new)?;
         }
         self.inner.store.write(|tx| coffer_store::volume::update(tx, &new))?;

@@ -177,19 +177,19 @@ pub fn for_files_only(config: &Config) -> Option<&str> {
     config.iter().map(|(key, _)| key).find(|key| is_for_files(key))
 }
 
-/// What goes along when a volume goes to a pool of a driver: all but the keys that only other drivers have.
+/// What goes along when a volume goes to a pool of a driver: all but the keys that only other drivers have, or other pools of this one.
 #[must_use]
-pub fn carried(driver: DriverKind, config: &Config) -> Config {
-    config.iter().filter(|(key, _)| foreign(driver, key).is_none()).collect()
+pub fn carried(driver: DriverKind, pool: &Config, config: &Config) -> Config {
+    config.iter().filter(|(key, _)| foreign(driver, key).is_none() && !(is_stripes(key) && is_thin(driver, pool))).collect()
 }
 
 /// What a new volume has: what is said of it, and what the pool says of new volumes.
 #[must_use]
 pub fn new_volume(driver: DriverKind, pool: &Config, content: ContentType, said: &Config) -> Config {
     let files = content == ContentType::Filesystem;
-    let thin = driver == DriverKind::Lvm && pool.flag("lvm.use_thinpool", true);
+    let thin = is_thin(driver, pool);
     // What is in a thin pool is spread as that is, whatever holds for volumes with room of their own.
-    let fits = |key: &str| (files || !is_for_files(key)) && !(thin && key.starts_with("lvm.stripes"));
+    let fits = |key: &str| (files || !is_for_files(key)) && !(thin && is_stripes(key));
     let mut config: Config = pool.under("volume.").filter(|(key, _)| fits(key) && volume_takes(driver, key)).collect();
     config.merge(said);
     config.0.retain(|_, value| !value.is_empty());
@@ -267,6 +267,15 @@ pub(super) fn check_sizes(pool: &PoolName, config: &Config, [block, stripe]: [&'
 /// Names the drivers whose volumes have a key that those of this one have not.
 fn foreign(driver: DriverKind, name: &str) -> Option<(&'static str, &'static [DriverKind])> {
     OF_DRIVERS.into_iter().find(|(key, drivers)| *key == name && !drivers.contains(&driver))
+}
+
+/// Says whether volumes of a pool are in a thin pool, and spread over devices as that is.
+fn is_thin(driver: DriverKind, pool: &Config) -> bool {
+    driver == DriverKind::Lvm && pool.flag("lvm.use_thinpool", true)
+}
+
+fn is_stripes(key: &str) -> bool {
+    key.starts_with("lvm.stripes")
 }
 
 fn is_for_files(key: &str) -> bool {
@@ -365,9 +374,13 @@ mod tests {
     #[test]
     fn keys_of_other_drivers_stay_behind() {
         let config: Config = [("zfs.blocksize", "4KiB"), ("block.filesystem", "xfs"), ("user.a", "b")].into_iter().collect();
-        let left = |driver| carried(driver, &config).0.into_keys().collect::<Vec<_>>();
+        let left = |driver| carried(driver, &Config::default(), &config).0.into_keys().collect::<Vec<_>>();
         assert_eq!(left(DriverKind::Zfs), ["user.a", "zfs.blocksize"]);
         assert_eq!(left(DriverKind::Ceph), ["block.filesystem", "user.a"]);
         assert_eq!(left(DriverKind::Dir), ["user.a"]);
+        let (spread, thick): (Config, Config) =
+            ([("lvm.stripes", "2")].into_iter().collect(), [("lvm.use_thinpool", "false")].into_iter().collect());
+        assert_eq!(carried(DriverKind::Lvm, &thick, &spread), spread);
+        assert_eq!(carried(DriverKind::Lvm, &Config::default(), &spread), Config::default());
     }
 }
