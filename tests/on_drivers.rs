@@ -122,6 +122,68 @@ fn an_instance_lives_on_thin_volumes() {
     lives_on(&daemon, "lvm", &["size=3GiB", "volume.size=256MiB", "lvm.vg_name=coffer-e2e"]);
 }
 
+/// The genuine client says of a copy all that the volume has, whatever pool that goes to.
+#[test]
+fn a_volume_has_the_keys_that_its_driver_has() {
+    let Some(mut daemon) = daemon_with("zfs") else { return };
+    let tank = ["storage", "create", "tank", "zfs", "size=512MiB", "zfs.pool_name=coffer-keys", "volume.zfs.blocksize=64KiB"];
+    daemon.lxc(tank).clean();
+    daemon.lxc(["storage", "create", "group", "lvm", "size=1GiB", "volume.size=128MiB", "lvm.vg_name=coffer-keys"]).clean();
+    daemon.lxc(["storage", "volume", "create", "tank", "data", "size=64MiB", "zfs.use_refquota=true"]).clean();
+    holds(&daemon.lxc(["storage", "volume", "show", "tank", "data"]).clean(), &["zfs.blocksize: 64KiB", "zfs.use_refquota: \"true\""]);
+    daemon.lxc(["storage", "volume", "set", "tank", "data", "zfs.blocksize=16KiB"]).clean();
+    assert_eq!(property("recordsize,refquota"), "16K 64M");
+    let foreign = daemon.lxc(["storage", "volume", "set", "tank", "data", "block.filesystem=xfs"]).fails();
+    holds(&foreign, &["block.filesystem", "only volumes of driver lvm or ceph have it", "zfs"]);
+    let foreign = daemon.lxc(["storage", "volume", "create", "group", "data", "zfs.blocksize=16KiB"]).fails();
+    holds(&foreign, &["zfs.blocksize", "only volumes of driver zfs have it", "lvm"]);
+    let large = daemon.lxc(["storage", "volume", "set", "tank", "data", "zfs.blocksize=16MiB"]).run();
+    assert!(large.code == 0 || large.stderr.contains("takes blocks of at most"), "{large}");
+    daemon.lxc(["storage", "volume", "set", "tank", "data", "zfs.blocksize=16KiB"]).clean();
+
+    daemon.lxc(["storage", "volume", "snapshot", "tank", "data", "s0"]).clean();
+    daemon.lxc(["storage", "volume", "copy", "tank/data", "group/data"]).ok();
+    let keys = |path: &str| daemon.api().get(path)["config"].as_object().cloned().unwrap_or_default();
+    let copied = keys("/1.0/storage-pools/group/volumes/custom/data");
+    assert_eq!((&copied["block.filesystem"], &copied["block.mount_options"]), (&json!("ext4"), &json!("discard")));
+    for path in ["data", "data/snapshots/s0"] {
+        let keys = keys(&format!("/1.0/storage-pools/group/volumes/custom/{path}"));
+        assert!(!keys.keys().any(|key| key.starts_with("zfs.")) && keys["size"] == "64MiB", "{keys:?}");
+    }
+    for (key, expect) in [
+        ("block.filesystem=xfs", "it cannot be changed once the volume is made"),
+        ("lvm.stripes=2", "it cannot be changed once the volume is made"),
+        ("block.mount_options=noatime,dev", "mount option \"dev\" is not allowed"),
+    ] {
+        holds(&daemon.lxc(["storage", "volume", "set", "group", "data", key]).fails(), &[expect]);
+    }
+    daemon.lxc(["storage", "volume", "set", "group", "data", "block.mount_options=noatime"]).clean();
+    // Whoever replaces all keys need not say again what cannot change.
+    daemon.lxc(["storage", "volume", "unset", "group", "data", "block.filesystem"]).clean();
+    let kept = keys("/1.0/storage-pools/group/volumes/custom/data");
+    assert_eq!((&kept["block.filesystem"], &kept["block.mount_options"]), (&json!("ext4"), &json!("noatime")));
+
+    daemon.restart();
+    daemon.lxc(["storage", "volume", "restore", "tank", "data", "s0"]).clean();
+    assert_eq!(property("recordsize,refquota"), "16K 64M", "{}", daemon.log());
+    daemon.lxc(["storage", "volume", "move", "group/data", "tank/moved"]).ok();
+    let moved = daemon.api().get("/1.0/storage-pools/tank/volumes/custom/moved")["config"].clone();
+    assert_eq!((&moved["zfs.blocksize"], moved.get("block.filesystem")), (&json!("64KiB"), None), "{moved}");
+    for volume in ["data", "moved"] {
+        daemon.lxc(["storage", "volume", "delete", "tank", volume]).clean();
+    }
+    for pool in ["tank", "group"] {
+        daemon.lxc(["storage", "delete", pool]).clean();
+    }
+}
+
+/// Properties of a volume's dataset.
+fn property(names: &str) -> String {
+    let words = ["get", "-H", "-o", "value", names, "coffer-keys/custom/default_data"];
+    let output = std::process::Command::new("zfs").args(words).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_restart_of_the_server_brings_a_zfs_pool_back() {
     let Some(mut daemon) = daemon_with("zfs") else { return };
