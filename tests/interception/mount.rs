@@ -10,13 +10,13 @@ use super::{refused, script};
 use crate::setting::{holds, ready_daemon};
 
 /// A loop device over a file system, gone with the value.
-struct Disk {
-    node: String,
+pub(super) struct Disk {
+    pub(super) node: String,
 }
 
 impl Disk {
     /// Makes a file system that holds what is in `content`; none where the host lacks something.
-    fn new(name: &str, kind: &str, content: &Path, scratch: &Path) -> Option<Self> {
+    pub(super) fn new(name: &str, kind: &str, content: &Path, scratch: &Path) -> Option<Self> {
         let file = scratch.join(name);
         let (size, program, words): (u64, String, Vec<&str>) = match kind {
             "squashfs" => (0, "mksquashfs".into(), vec![utf8(content), utf8(&file), "-quiet", "-no-progress"]),
@@ -48,7 +48,7 @@ impl Disk {
     }
 
     /// Gives it to an instance.
-    fn give(&self, daemon: &Daemon, instance: &str, name: &str) {
+    pub(super) fn give(&self, daemon: &Daemon, instance: &str, name: &str) {
         let (source, path) = (format!("source={}", self.node), format!("path=/dev/{name}"));
         daemon.coffer(["config", "device", "add", instance, name, "unix-block", &source, &path]).ok();
     }
@@ -67,7 +67,7 @@ fn utf8(path: &Path) -> &str {
 }
 
 /// What the file systems hold: a file of root's, and a node of `null`.
-fn content(daemon: &Daemon) -> PathBuf {
+pub(super) fn content(daemon: &Daemon) -> PathBuf {
     let content = daemon.scratch().join("content");
     std::fs::create_dir_all(&content).expect("a directory");
     std::fs::write(content.join("file"), "from outside").expect("a file");
@@ -76,7 +76,7 @@ fn content(daemon: &Daemon) -> PathBuf {
     content
 }
 
-fn set(daemon: &Daemon, key: &str, value: &str) {
+pub(super) fn set(daemon: &Daemon, key: &str, value: &str) {
     daemon.coffer(["config", "set", "c1", &format!("security.syscalls.intercept.mount{key}={value}")]).ok();
 }
 

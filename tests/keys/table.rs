@@ -217,6 +217,7 @@ pub const CASES: &[Case] = &[
     },
     Case { about: "seccomp", ..kept("security.syscalls.intercept.mount", "true", Some("perhaps"), "tests::interception") },
     kept("security.syscalls.intercept.mount.allowed", "ext4,xfs", Some("btrfs"), "tests::interception"),
+    kept("security.syscalls.intercept.mount.fuse", "ext4=fuse2fs", Some("ext4=fuse2fs -x"), "tests::interception"),
     kept("security.syscalls.intercept.mount.shift", "true", Some("perhaps"), "tests::interception"),
     Case { about: "seccomp", ..kept("security.syscalls.intercept.sched_setscheduler", "true", Some("perhaps"), "tests::interception") },
     Case { about: "seccomp", ..kept("security.syscalls.intercept.setxattr", "true", Some("perhaps"), "tests::interception") },

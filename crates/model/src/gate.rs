@@ -8,6 +8,7 @@ use std::ops::Deref;
 use crate::config::Config;
 use crate::device::{Device, DeviceError, DiskSource};
 use crate::entity::Profile;
+use crate::filesystems;
 use crate::instance::Instance;
 use crate::key::{self, KeyError};
 use crate::keys;
@@ -116,9 +117,11 @@ pub fn instance(new: Instance, profiles: &[Profile], before: Option<&Instance>, 
     if let Some(missing) = new.profiles.iter().find(|name| !profiles.iter().any(|profile| profile.name == **name)) {
         return Err(GateError::NoProfile((*missing).clone()));
     }
-    for (key, value) in new.expanded_config(profiles).iter() {
+    let config = new.expanded_config(profiles);
+    for (key, value) in config.iter() {
         key::check("instance", keys::INSTANCE, key, value).map_err(|cause| GateError::Key { what: what(), cause })?;
     }
+    mounted_once("instance", &what, &config)?;
     if origin == Origin::Client {
         volatile_untouched(&what, &new.config, before.map(|instance| &instance.config))?;
     }
@@ -144,6 +147,7 @@ pub fn profile(new: Profile) -> Result<Checked<Profile>, GateError> {
         };
         checked.map_err(|cause| GateError::Key { what: what(), cause })?;
     }
+    mounted_once("profile", &what, &new.config)?;
     new.devices.parse().map_err(|cause| GateError::Device { what: what(), cause: Box::new(cause) })?;
     Ok(Checked(new))
 }
@@ -168,6 +172,20 @@ pub fn volume(
         volatile_untouched(&what, &new.config, before.map(|volume| &volume.config))?;
     }
     Ok(Checked(new))
+}
+
+/// Refuses a file system that both the kernel and a program inside would have to mount.
+fn mounted_once(entity: &'static str, what: &dyn Fn() -> String, config: &Config) -> Result<(), GateError> {
+    const ALLOWED: &str = "security.syscalls.intercept.mount.allowed";
+    const FUSE: &str = "security.syscalls.intercept.mount.fuse";
+    let (allowed, fuse) = (config.get(ALLOWED).unwrap_or_default(), config.get(FUSE).unwrap_or_default());
+    match filesystems::in_both(allowed, fuse) {
+        Some(name) => {
+            let why = format!("{name:?} is in {ALLOWED} too; leave it in one of them");
+            Err(GateError::Key { what: what(), cause: KeyError::Value { entity, key: FUSE.into(), value: fuse.into(), why } })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Clients send back what they read, so unchanged and missing keys are fine; the server keeps missing ones.
@@ -271,6 +289,13 @@ mod tests {
         check(
             |_, profile| profile.devices.0.clear(),
             "instance web has no root disk; add a disk device with path=/ and a pool, or a profile that has one (coffer admin init makes one)",
+        );
+        check(
+            |new, profile| {
+                new.config.set("security.syscalls.intercept.mount.fuse", "ext4=fuse2fs");
+                profile.config.set("security.syscalls.intercept.mount.allowed", "xfs,ext4");
+            },
+            "instance web: invalid value \"ext4=fuse2fs\" for instance configuration key \"security.syscalls.intercept.mount.fuse\": \"ext4\" is in security.syscalls.intercept.mount.allowed too; leave it in one of them",
         );
         check(|_, profile| profile.name = "other".parse().unwrap(), "profile default does not exist");
     }

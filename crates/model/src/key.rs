@@ -48,6 +48,8 @@ pub enum Value {
     SystemCalls,
     /// File systems that may be mounted in an instance's place, separated by commas.
     Filesystems,
+    /// File systems and the programs inside that mount them, such as `ext4=fuse2fs`, separated by commas.
+    FilesystemPrograms,
     /// Entries of an id map, a line each: `both 1000 1000`, `uid 50-60 500-510`.
     IdMapEntries,
     /// Rules of an AppArmor profile, a line each.
@@ -239,6 +241,7 @@ impl Value {
             Self::Modules => text.split(',').try_for_each(|name| word(name.trim_matches(' '), "a kernel module", b"_-")),
             Self::SystemCalls => text.split_whitespace().try_for_each(|name| word(name, "a system call", b"_")),
             Self::Filesystems => crate::filesystems::check(text),
+            Self::FilesystemPrograms => crate::filesystems::programs(text).map(drop),
             Self::IdMapEntries => crate::raw_idmap::parse(text).map(drop),
             Self::ApparmorRules => crate::apparmor::check(text),
             Self::Choice(words) => {

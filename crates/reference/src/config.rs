@@ -74,6 +74,7 @@ fn value(value: Value) -> String {
         Value::Modules => "names of kernel modules, separated by commas".into(),
         Value::SystemCalls => "names of system calls".into(),
         Value::Filesystems => "names of file systems, separated by commas".into(),
+        Value::FilesystemPrograms => "`FILESYSTEM=PROGRAM`, separated by commas".into(),
         Value::IdMapEntries => "lines of kind, host ids, ids inside".into(),
         Value::ApparmorRules => "rules of an AppArmor profile, a line each".into(),
         Value::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),

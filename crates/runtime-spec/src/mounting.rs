@@ -1,6 +1,6 @@
 //! File systems that are mounted in the place of a caller inside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ pub struct Mounting {
     pub allowed: BTreeSet<Filesystem>,
     /// Ids on disk are those inside; without, they are the host's.
     pub shift: bool,
+    /// Programs inside that mount file systems of these types, by FUSE; an absolute path or a name that is looked up.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, String>,
 }
 
 /// A file system of the kernel that only root of the host may mount, and that can be mounted for an instance.

@@ -166,6 +166,7 @@ pub(super) fn mounting(config: &Config) -> spec::Mounting {
     spec::Mounting {
         allowed: filesystems::names(allowed).filter_map(spec::Filesystem::named).collect(),
         shift: config.flag("security.syscalls.intercept.mount.shift", false),
+        programs: filesystems::programs(config.get("security.syscalls.intercept.mount.fuse").unwrap_or_default()).unwrap_or_default(),
     }
 }
 
@@ -205,10 +206,14 @@ mod tests {
     fn what_may_be_mounted_is_known_at_both_ends() {
         let names: Vec<&str> = spec::Filesystem::ALL.iter().map(|filesystem| filesystem.name()).collect();
         assert_eq!(names, filesystems::MOUNTABLE);
-        let keys = [("security.syscalls.intercept.mount.allowed", "xfs, ext4"), ("security.syscalls.intercept.mount.shift", "true")];
+        let keys = [
+            ("security.syscalls.intercept.mount.allowed", "xfs, ext4"),
+            ("security.syscalls.intercept.mount.shift", "true"),
+            ("security.syscalls.intercept.mount.fuse", "squashfs=squashfuse"),
+        ];
         let config: Config = keys.into_iter().collect();
         let allowed = [spec::Filesystem::Ext4, spec::Filesystem::Xfs].into();
-        assert_eq!(mounting(&config), spec::Mounting { allowed, shift: true });
+        assert_eq!(mounting(&config), spec::Mounting { allowed, shift: true, programs: [("squashfs".into(), "squashfuse".into())].into() });
     }
 
     #[test]

@@ -4,11 +4,15 @@ mod exec;
 mod hotplug;
 
 use std::convert::Infallible;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_runtime_spec::{IdMap, Spec, Stage};
 use coffer_sys::ns::{self, Namespaces};
+use coffer_sys::process::{self, Child, CloneOptions};
+use rustix::io::Errno;
 
+use crate::cgroup::Group;
 use crate::failed::{At, Failed};
 use crate::init;
 
@@ -33,9 +37,7 @@ pub(crate) struct Door {
 impl Door {
     /// Joins control groups and all namespaces. Called in a child that was born in the process namespace.
     pub(crate) fn enter(&self, spec: &Spec) -> Result<(), Failed> {
-        for tasks in &self.tasks {
-            rustix::io::write(tasks, b"0").at(Stage::JoinCgroup, || "joining a control group".into())?;
-        }
+        self.join_groups()?;
         let most = Namespaces::MOUNT | Namespaces::UTS | Namespaces::IPC | Namespaces::NET | Namespaces::CGROUP;
         let namespaces = match spec.idmap {
             IdMap::Privileged => most,
@@ -44,6 +46,29 @@ impl Door {
         let namespaces = if spec.time.is_some() { namespaces | Namespaces::TIME } else { namespaces };
         // One call for all: the kernel takes the user namespace first and changes all or nothing.
         ns::join(self.pidfd.as_fd(), namespaces).at(Stage::Join, || "joining".into())
+    }
+
+    /// Joins the control groups that a process is not born in.
+    pub(crate) fn join_groups(&self) -> Result<(), Failed> {
+        for tasks in &self.tasks {
+            rustix::io::write(tasks, b"0").at(Stage::JoinCgroup, || "joining a control group".into())?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a child that is born in the instance's version 2 control group, or in a leaf of ours where that may hold no process.
+///
+/// # Errors
+/// Those of [`process::clone`], and of making the leaf.
+pub(crate) fn clone_inside(group: &Group, work: impl Fn() -> u8) -> io::Result<Child> {
+    let cgroup = group.unified().map(|member| member.dir.as_fd());
+    match process::clone(CloneOptions { cgroup, ..CloneOptions::default() }, &work) {
+        Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
+            let leaf = group.exec_leaf()?;
+            process::clone(CloneOptions { cgroup: leaf.as_ref().map(AsFd::as_fd), ..CloneOptions::default() }, &work)
+        }
+        other => other,
     }
 }
 

@@ -20,8 +20,13 @@ pub(crate) fn dropped(spec: &Spec) -> u64 {
 
 /// Drops capabilities from every set, leaves none inheritable, and sets `no_new_privs` where asked.
 pub(crate) fn drop_capabilities(spec: &Spec) -> Result<(), Failed> {
+    drop_capabilities_beside(spec, 0)
+}
+
+/// The same, and takes away those of a mask too.
+pub(crate) fn drop_capabilities_beside(spec: &Spec, others: u64) -> Result<(), Failed> {
     let stage = Stage::Capabilities;
-    let drop = dropped(spec);
+    let drop = dropped(spec) | others;
     for capability in (0..64u8).filter(|capability| drop & (1 << capability) != 0) {
         cred::drop_from_bounding_set(capability).at(stage, || format!("dropping number {capability}"))?;
     }

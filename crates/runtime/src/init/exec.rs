@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::failed::{At, Failed};
 
 /// Where a program without a slash is looked up if the environment has no `PATH`.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A program ready to be executed.
 pub(crate) struct Program {

@@ -35,8 +35,8 @@ use coffer_sys::socket::PacketSocket;
 use crate::failed::{At, Failed};
 use crate::parent::Plan;
 
-pub(crate) use capabilities::drop_capabilities;
-pub(crate) use exec::{Program, enter};
+pub(crate) use capabilities::{drop_capabilities, drop_capabilities_beside};
+pub(crate) use exec::{PATH, Program, enter};
 pub(crate) use keyring::new_keyring;
 pub(crate) use label::set_label;
 pub(crate) use mounts::attach_mount;

@@ -29,6 +29,12 @@ pub(super) struct Rights {
     pub(super) umask: u32,
     /// Its numbers in each process namespace, ours of the host first.
     pub(super) numbers: Vec<u32>,
+    /// Those of its process.
+    pub(super) group_numbers: Vec<u32>,
+    /// How many filters of system calls it is under.
+    pub(super) filters: u32,
+    /// No program that it executes gains rights.
+    pub(super) gains_none: bool,
 }
 
 /// Bytes that the kernel takes for a path with its zero. Source: linux/limits.h, `PATH_MAX`.
@@ -149,6 +155,9 @@ impl Rights {
             capabilities: u64::from_str_radix(line("CapEff")?.trim(), 16).ok()?,
             umask: u32::from_str_radix(line("Umask")?.trim(), 8).ok()?,
             numbers: numbers("NSpid")?,
+            group_numbers: numbers("NStgid")?,
+            filters: line("Seccomp_filters")?.trim().parse().ok()?,
+            gains_none: line("NoNewPrivs")?.trim() == "1",
         })
     }
 
@@ -176,10 +185,21 @@ mod tests {
     #[test]
     fn rights_are_read_as_the_kernel_writes_them() {
         let status = "Name:\tx\nUmask:\t0027\nTgid:\t9\nUid:\t1\t2\t3\t100004\nGid:\t5\t6\t7\t100008\nGroups:\t100010 100020 \n\
-                      NSpid:\t900\t7\nCapInh:\t0\nCapPrm:\tff\nCapEff:\t0000000008000002\n";
+                      NStgid:\t899\t6\nNSpid:\t900\t7\nCapInh:\t0\nCapPrm:\tff\nCapEff:\t0000000008000002\nNoNewPrivs:\t1\n\
+                      Seccomp:\t2\nSeccomp_filters:\t3\n";
         let rights = Rights::parse(status).unwrap();
         let groups = vec![100_010, 100_020];
-        let expect = Rights { uid: 100_004, gid: 100_008, groups, capabilities: 0x0800_0002, umask: 0o027, numbers: vec![900, 7] };
+        let expect = Rights {
+            uid: 100_004,
+            gid: 100_008,
+            groups,
+            capabilities: 0x0800_0002,
+            umask: 0o027,
+            numbers: vec![900, 7],
+            group_numbers: vec![899, 6],
+            filters: 3,
+            gains_none: true,
+        };
         assert_eq!(rights, expect);
         assert!(rights.can(1) && rights.can(27) && !rights.can(21));
         assert_eq!(Rights::parse("Umask:\t0022\n"), None);

@@ -18,30 +18,38 @@ mod sysinfo;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use coffer_runtime_spec::{Device, IdMap, Mounting};
+use coffer_runtime_spec::Spec;
 use coffer_sys::seccomp::listen::{self, Answer, Call};
 use rustix::io::Errno;
 
+use crate::attach::Door;
 use crate::cgroup::Group;
 use crate::seccomp;
 use caller::Caller;
 
 /// What there is to know of an instance to answer for it.
 pub(crate) struct Setting<'a> {
-    /// How its ids are mapped.
-    pub(crate) idmap: &'a IdMap,
+    /// All that was said of it.
+    pub(crate) spec: &'a Spec,
     /// Its user namespace.
     pub(crate) userns: &'a OwnedFd,
     /// Its control groups.
     pub(crate) group: &'a Group,
-    /// Its `/proc`, once it is set up.
-    pub(crate) proc: Option<&'a OwnedFd>,
+    /// What it takes to join it, once it is set up.
+    pub(crate) door: Option<&'a Door>,
     /// Seconds for which it runs.
     pub(crate) uptime: u64,
-    /// The devices that it was given.
-    pub(crate) devices: &'a [Device],
-    /// What may be mounted.
-    pub(crate) mounting: &'a Mounting,
+    /// This process may wait for a program to be done. Few may at a time, and none of those that what a program calls waits for.
+    pub(crate) starts_programs: bool,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was answered.
+    Answered,
+    /// It takes a program, which another process is to start.
+    PutOff,
 }
 
 /// A call that is answered here.
@@ -69,23 +77,28 @@ const KNOWN: [(&str, Known); 8] = [
 ];
 
 /// Answers a call. The process is of no other use afterwards: it walks in its caller's place.
-pub(crate) fn answer(setting: &Setting<'_>, listener: BorrowedFd<'_>, call: &Call) {
-    let answer =
-        decide(setting, listener, call).unwrap_or_else(|error| Answer::Fails(error.raw_os_error().unwrap_or(Errno::IO.raw_os_error())));
+pub(crate) fn answer(setting: &Setting<'_>, listener: BorrowedFd<'_>, call: &Call) -> Outcome {
+    let answer = match decide(setting, listener, call) {
+        Ok(Some(answer)) => answer,
+        Ok(None) => return Outcome::PutOff,
+        Err(error) => Answer::Fails(error.raw_os_error().unwrap_or(Errno::IO.raw_os_error())),
+    };
     // Who has been killed meanwhile waits for no answer.
     let _ = listen::answer(listener, call.id, answer);
+    Outcome::Answered
 }
 
-fn decide(setting: &Setting<'_>, listener: BorrowedFd<'_>, call: &Call) -> io::Result<Answer> {
+/// Finds the answer; `None` where it takes a program and this process starts none.
+fn decide(setting: &Setting<'_>, listener: BorrowedFd<'_>, call: &Call) -> io::Result<Option<Answer>> {
     let known = KNOWN.into_iter().find(|(name, _)| seccomp::native_number(name) == Some(call.number));
-    let Some((_, known)) = known.filter(|_| call.abi == seccomp::native_abi()) else { return Ok(Answer::IsMade) };
+    let Some((_, known)) = known.filter(|_| call.abi == seccomp::native_abi()) else { return Ok(Some(Answer::IsMade)) };
     let caller = Caller::open(call.caller)?;
     // It waited after its directory was opened, so that is its own and not of somebody who got its number.
     if !listen::still_waits(listener, call.id) {
         return Err(Errno::SRCH.into());
     }
     let [first, second, third, fourth, ..] = call.arguments;
-    match known {
+    let answer = match known {
         Known::Mknod => node::make(setting, &caller, None, first, second, third),
         Known::Mknodat => node::make(setting, &caller, place::directory(first), second, third, fourth),
         Known::Setxattr => xattr::set(setting, &caller, &xattr::File::Path { address: first, follow: true }, &call.arguments),
@@ -93,6 +106,7 @@ fn decide(setting: &Setting<'_>, listener: BorrowedFd<'_>, call: &Call) -> io::R
         Known::Fsetxattr => xattr::set(setting, &caller, &xattr::File::Open(first), &call.arguments),
         Known::Sysinfo => sysinfo::tell(setting, &caller, first),
         Known::SchedSetscheduler => scheduling::set(setting, &caller, first, second, third),
-        Known::Mount => mount::make(setting, &caller, &call.arguments, || listen::still_waits(listener, call.id)),
-    }
+        Known::Mount => return mount::make(setting, &caller, &call.arguments, || listen::still_waits(listener, call.id)),
+    };
+    answer.map(Some)
 }

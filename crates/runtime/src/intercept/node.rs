@@ -41,7 +41,7 @@ pub(super) fn make(
     let directory = directory.filter(|_| !path.as_bytes().starts_with(b"/"));
     place::enter(caller, &rights, directory)?;
     let parent = place::open(above, OFlags::PATH | OFlags::DIRECTORY)?;
-    let over = rights.can(place::DAC_OVERRIDE) && place::belongs(setting.idmap, &rustix::fs::fstat(&parent)?);
+    let over = rights.can(place::DAC_OVERRIDE) && place::belongs(&setting.spec.idmap, &rustix::fs::fstat(&parent)?);
     cred::put_in_force(bit(MKNOD) | if over { bit(place::DAC_OVERRIDE) } else { 0 })?;
     mknodat(&parent, name, FileType::CharacterDevice, Mode::from_raw_mode(mode & 0o7777), makedev(major, minor))?;
     Ok(Answer::Returns(0))

@@ -1,10 +1,11 @@
 //! Where a caller is: walking as it walks, with its rights and in its root.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use coffer_runtime_spec::IdMap;
 use coffer_sys::cred;
+use coffer_sys::ns::{self, Namespaces};
 use coffer_sys::path::openat2;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -37,6 +38,60 @@ pub(super) fn enter(caller: &Caller, rights: &Rights, directory: Option<i32>) ->
     rustix::process::fchdir(&place)?;
     rustix::process::umask(Mode::from_raw_mode(rights.umask));
     cred::walk_as(rights.uid, rights.gid, &rights.groups, 0)
+}
+
+/// Where a caller is, held open: what a process needs to be there too.
+pub(super) struct Place {
+    /// Its namespaces but those of users and processes.
+    namespaces: Vec<(OwnedFd, Namespaces)>,
+    /// The one of processes.
+    processes: OwnedFd,
+    root: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Place {
+    /// Opens where a caller is.
+    pub(super) fn open(caller: &Caller) -> io::Result<Self> {
+        let mut namespaces = Vec::new();
+        for (name, kind) in [
+            ("mnt", Namespaces::MOUNT),
+            ("uts", Namespaces::UTS),
+            ("ipc", Namespaces::IPC),
+            ("net", Namespaces::NET),
+            ("cgroup", Namespaces::CGROUP),
+            ("time", Namespaces::TIME),
+        ] {
+            match caller.file(&format!("ns/{name}"), OFlags::RDONLY) {
+                Ok(namespace) => namespaces.push((namespace, kind)),
+                // A kernel without this kind.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        Ok(Self {
+            namespaces,
+            processes: caller.file("ns/pid", OFlags::RDONLY)?,
+            root: caller.file("root", flags)?,
+            directory: caller.file("cwd", flags)?,
+        })
+    }
+
+    /// Has the children of this process be born where the caller was.
+    pub(super) fn share_processes(&self) -> io::Result<()> {
+        ns::join(self.processes.as_fd(), Namespaces::PID)
+    }
+
+    /// Goes there, for good, with all rights still.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        for (namespace, kind) in &self.namespaces {
+            ns::join(namespace.as_fd(), *kind)?;
+        }
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(".")?;
+        Ok(rustix::process::fchdir(&self.directory)?)
+    }
 }
 
 /// Opens what one of the caller's descriptors is of, anew.

@@ -47,7 +47,7 @@ fn of_instance(setting: &Setting<'_>, caller: &Caller, thread: u32) -> io::Resul
     if !same_file(caller.file("ns/pid", OFlags::RDONLY)?, here)? {
         return Err(Errno::PERM.into());
     }
-    let proc = setting.proc.ok_or(Errno::PERM)?;
+    let proc = &setting.door.ok_or(Errno::PERM)?.proc;
     let theirs: OwnedFd = openat(proc, format!("{thread}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| if errno == Errno::NOENT { Errno::SRCH } else { errno })?;
     // What we have in there ourselves is not theirs.

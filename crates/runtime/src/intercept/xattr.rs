@@ -42,7 +42,7 @@ pub(super) fn set(setting: &Setting<'_>, caller: &Caller, file: &File, arguments
         return Err(Errno::PERM.into());
     }
     let directory = open(setting, caller, &rights, file)?;
-    if !place::belongs(setting.idmap, &rustix::fs::fstat(&directory)?) {
+    if !place::belongs(&setting.spec.idmap, &rustix::fs::fstat(&directory)?) {
         return Err(Errno::PERM.into());
     }
     cred::put_in_force(bit(SYS_ADMIN))?;
@@ -65,7 +65,7 @@ fn open(setting: &Setting<'_>, caller: &Caller, rights: &Rights, file: &File) ->
             place::open(path.as_c_str(), if *follow { flags } else { flags | OFlags::NOFOLLOW })?
         }
     };
-    if rights.can(place::DAC_READ_SEARCH) && place::belongs(setting.idmap, &rustix::fs::fstat(&handle)?) {
+    if rights.can(place::DAC_READ_SEARCH) && place::belongs(&setting.spec.idmap, &rustix::fs::fstat(&handle)?) {
         cred::put_in_force(bit(place::DAC_READ_SEARCH))?;
     }
     Ok(openat(&handle, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use coffer_runtime_spec::{
     Answer, Exec, ExecId, ExecLabel, ExecState, ExecStatus, Refusal, RefusalKind, Report, Signal, Stage, State, Streams, WindowSize,
 };
-use coffer_sys::process::{self, Child, CloneOptions, Ended};
+use coffer_sys::process::{self, Child, Ended};
 use coffer_sys::pty;
 use rustix::fs::{AtFlags, Gid, Uid};
 use rustix::io::Errno;
@@ -104,13 +104,7 @@ impl Monitor {
         let (status, childs_status) =
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("making a pipe", &error.into()))?;
         let work = || attach::report(&childs_status, || attach::exec(door, &instance.spec, exec, &prepared.standard));
-        let cgroup = instance.group.unified().map(|member| member.dir.as_fd());
-        let mut child = process::clone(CloneOptions { cgroup, ..CloneOptions::default() }, work);
-        if child.as_ref().is_err_and(|error| error.raw_os_error() == Some(Errno::BUSY.raw_os_error())) {
-            let leaf = instance.group.exec_leaf().map_err(|error| failed("making a control group for the command", &error))?;
-            let work = || attach::report(&childs_status, || attach::exec(door, &instance.spec, exec, &prepared.standard));
-            child = process::clone(CloneOptions { cgroup: leaf.as_ref().map(AsFd::as_fd), ..CloneOptions::default() }, work);
-        }
+        let child = attach::clone_inside(&instance.group, work);
         let child = child.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
             // The kernel's word for a process namespace whose init is gone.
             Some(Errno::NOMEM) => not_running(),

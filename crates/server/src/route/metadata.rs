@@ -47,7 +47,8 @@ fn shown(row: &Key) -> serde_json::Value {
         Value::Int(..) | Value::Id => "integer",
         Value::Size | Value::SizeOrPercent | Value::Cpus | Value::Numbers | Value::CpuAllowance | Value::ResourceLimit => "string",
         Value::Owner | Value::Mode | Value::Hex | Value::IoRate => "string",
-        Value::Modules | Value::SystemCalls | Value::Filesystems | Value::IdMapEntries | Value::ApparmorRules => "string",
+        Value::Modules | Value::SystemCalls | Value::Filesystems | Value::FilesystemPrograms => "string",
+        Value::IdMapEntries | Value::ApparmorRules => "string",
         Value::Choice(_) | Value::Expiry | Value::Schedule | Value::SnapshotPattern | Value::Line | Value::Text => "string",
         Value::BitRate | Value::Words | Value::HealthTcp | Value::HealthHttp | Value::Depends => "string",
     };

@@ -4,16 +4,12 @@ use super::super::{LIVE, NEXT_START, row};
 use crate::key::Class::{Free, Interception, LowLevel};
 use crate::key::Key;
 use crate::key::Support::{self, No, Yes};
-use crate::key::Value::{Bool, Filesystems, Line, SystemCalls};
+use crate::key::Value::{Bool, FilesystemPrograms, Filesystems, SystemCalls};
 
 /// A program for the kernel is its author's to answer for, and this one would decide which devices are opened.
 const NO_BPF: Support = No(
     "this server loads no program into the kernel in an instance's place; give the instance a device by a unix-char, unix-block or gpu device",
 );
-
-/// It would be a program of the instance's for each call, and every instance may start such a program itself.
-const NO_FUSE: Support =
-    No("this server starts no program for a mount; run the FUSE program inside, which every instance may, such as fuse2fs /dev/sdb /mnt");
 
 /// Keys of the filter of system calls.
 pub(super) const KEYS: &[Key] = &[
@@ -63,7 +59,7 @@ pub(super) const KEYS: &[Key] = &[
         NEXT_START,
         Interception,
         Yes,
-        "Whether root inside can mount the file systems of security.syscalls.intercept.mount.allowed. The new calls for mounting (fsopen) are not there then, so that programs take mount().",
+        "Whether root inside can mount the file systems of security.syscalls.intercept.mount.allowed and, by FUSE programs, of security.syscalls.intercept.mount.fuse. The new calls for mounting (fsopen) are not there then, so that programs take mount().",
     ),
     row(
         "security.syscalls.intercept.mount.allowed",
@@ -74,7 +70,15 @@ pub(super) const KEYS: &[Key] = &[
         Yes,
         "File systems that may be mounted from block devices that the instance was given (unix-block). The kernel reads what the instance wrote there: whoever is root inside may try what its drivers make of it.",
     ),
-    row("security.syscalls.intercept.mount.fuse", Line, "", LIVE, Interception, NO_FUSE, "File systems that are mounted by FUSE programs."),
+    row(
+        "security.syscalls.intercept.mount.fuse",
+        FilesystemPrograms,
+        "",
+        LIVE,
+        Interception,
+        Yes,
+        "File systems that FUSE programs inside mount, such as `ext4=fuse2fs,squashfs=squashfuse`. When root inside mounts such a file system, the program is started there, in its place and with its rights, as `PROGRAM SOURCE TARGET -o OPTIONS`, and its end is the call's. None of them may be in security.syscalls.intercept.mount.allowed.",
+    ),
     row(
         "security.syscalls.intercept.mount.shift",
         Bool,

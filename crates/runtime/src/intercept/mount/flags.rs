@@ -74,6 +74,24 @@ impl Flags {
             lazy_times: has(bit::LAZY_TIMES),
         })
     }
+
+    /// The words for them in a list of options; none for what is usual.
+    pub(super) fn words(&self) -> Vec<&'static str> {
+        let all = [
+            (self.restrict.readonly, "ro"),
+            (self.restrict.nosuid, "nosuid"),
+            (self.restrict.nodev, "nodev"),
+            (self.restrict.noexec, "noexec"),
+            (self.synchronous, "sync"),
+            (self.synchronous_directories, "dirsync"),
+            (self.no_symlinks, "nosymfollow"),
+            (self.access_times == AccessTimes::Never, "noatime"),
+            (self.access_times == AccessTimes::Always, "strictatime"),
+            (self.no_directory_times, "nodiratime"),
+            (self.lazy_times, "lazytime"),
+        ];
+        all.into_iter().filter_map(|(wanted, word)| wanted.then_some(word)).collect()
+    }
 }
 
 #[cfg(test)]

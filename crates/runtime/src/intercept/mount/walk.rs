@@ -58,7 +58,7 @@ pub(super) fn find<'a>(setting: &Setting<'a>, caller: &Caller, rights: &Rights, 
     let (error, device) = packet.bytes.split_first_chunk::<4>().ok_or(Errno::IO)?;
     let device = device.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(Errno::IO)?;
     match (i32::from_ne_bytes(*error), packet.fds.into_iter().next()) {
-        (0, Some(target)) => Ok(Found { target, device: setting.devices.get(device as usize) }),
+        (0, Some(target)) => Ok(Found { target, device: setting.spec.devices.get(device as usize) }),
         (0, None) => Err(Errno::IO.into()),
         (error, _) => Err(io::Error::from_raw_os_error(error)),
     }
@@ -82,7 +82,7 @@ fn walk(setting: &Setting<'_>, caller: &Caller, rights: &Rights, wanted: &Wanted
     let target = place::open(wanted.target.as_c_str(), OFlags::PATH | OFlags::DIRECTORY)?;
     let Some(path) = &wanted.device else { return Ok((target, NO_DEVICE)) };
     let handle = place::open(path.as_c_str(), OFlags::PATH)?;
-    let position = position(setting.devices, &handle)?;
+    let position = position(&setting.spec.devices, &handle)?;
     // Opened once for all that the kernel has to say to it: who may, and whether nodes count where it is.
     let access = if wanted.writable { OFlags::RDWR } else { OFlags::RDONLY };
     openat(&own, handle.as_raw_fd().to_string(), access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
