@@ -180,7 +180,7 @@ fn a_volume_has_the_keys_that_its_driver_has() {
 /// Properties of a volume's dataset.
 fn property(names: &str) -> String {
     let words = ["get", "-H", "-o", "value", names, "coffer-keys/custom/default_data"];
-    let output = std::process::Command::new("zfs").args(words).output().unwrap();
+    let output = std::process::Command::new("zfs").args(words).output().expect("zfs can be asked");
     String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
