@@ -37,6 +37,7 @@ fn write(top: &Path) {
     odd_names(&root);
     attributes(&root);
     owners(&root);
+    times(&root);
 }
 
 fn files(root: &Path) {
@@ -113,11 +114,22 @@ fn owners(root: &Path) {
     mode("bin/su", 0o4755);
     mode("var/lib/deep", 0o1777);
     mode("etc/empty", 0o000);
-    let past = Timespec { tv_sec: 1_000_000_000, tv_nsec: 123_456_789 };
-    for name in ["etc/hostname", "links/absolute", "dev/null", "var/lib", "etc"] {
+}
+
+/// Gives each file a time of its own. On cephfs those that nothing was written to have the client's now and the server's in a snapshot.
+fn times(top: &Path) {
+    fn set(path: &Path, seconds: &mut i64) {
+        *seconds += 1;
+        let past = Timespec { tv_sec: 1_000_000_000 + *seconds, tv_nsec: 123_456_789 };
         let times = Timestamps { last_access: past, last_modification: past };
-        rustix::fs::utimensat(CWD, root.join(name), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        if fs::symlink_metadata(path).unwrap().is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                set(&entry.unwrap().path(), seconds);
+            }
+        }
     }
+    set(top, &mut 0);
 }
 
 /// Everything about every file of a tree, by path. Made with the standard library, not with what is tested.
