@@ -4,7 +4,7 @@
 use coffer_testkit::{Daemon, Done, python_files};
 use serde_json::{Value, json};
 
-use crate::setting::{holds, ready_daemon};
+use crate::setting::{client_certificate, holds, ready_daemon};
 
 /// What a module of Ansible is run on.
 struct Host<'a> {
@@ -133,11 +133,10 @@ fn projects_are_made_changed_renamed_and_deleted() {
     let made = json!({"state": "present", "description": "of a test", "config": {"features.images": "false", "features.profiles": "true"}});
     host.does(&made, &json!(["create"]));
     host.keeps(&json!({"state": "present"}));
-    // `merge_project` is left out: this module compares what it has merged with itself, and never sends it. What a task then leaves
-    // out of the features is off, and shown as off, so the task that is to find nothing to do names them all.
-    let mut all = daemon.api().get("/1.0/projects/web")["config"].clone();
-    all["user.note"] = json!("one");
-    let changed = json!({"state": "present", "description": "of a test", "config": all});
+    // `merge_project` is left out: this module compares what it has merged with itself, and never sends it. What a task does not name
+    // is off from then on.
+    let wanted = json!({"features.images": "false", "features.profiles": "true", "user.note": "one"});
+    let changed = json!({"state": "present", "description": "of a test", "config": wanted});
     host.does(&changed, &json!(["apply_projects_configs"]));
     host.keeps(&changed);
     let project = daemon.api().get("/1.0/projects/web");
@@ -156,11 +155,7 @@ fn another_machine_plays_over_https_with_a_certificate() {
     }
     let Some(daemon) = ready_daemon() else { return };
     daemon.coffer(["config", "set", "core.https_address", "127.0.0.1:8443"]).ok();
-    let path = |ending: &str| daemon.scratch().join(format!("ansible.{ending}")).display().to_string();
-    let (certificate, key) = (path("crt"), path("key"));
-    let words =
-        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes", "-days", "30", "-subj", "/CN=ansible"];
-    daemon.inside("openssl", words.iter().chain(&["-keyout", &key, "-out", &certificate])).ok();
+    let (certificate, key) = client_certificate(&daemon, "ansible");
     let always = json!({"name": "web", "url": "https://127.0.0.1:8443", "client_key": key, "client_cert": certificate});
     let host = Host { daemon: &daemon, module: "lxd_container", always };
     let started = json!({"state": "started", "source": {"type": "image", "mode": "pull", "alias": "small"}});

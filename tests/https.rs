@@ -3,7 +3,7 @@
 use coffer_testkit::{Daemon, Invocation, can_run};
 use serde_json::{Value, json};
 
-use crate::setting::{holds, ready_daemon, ready_for_genuine_client};
+use crate::setting::{client_certificate, holds, ready_daemon, ready_for_genuine_client};
 
 const ADDRESS: &str = "127.0.0.1:8443";
 
@@ -27,11 +27,7 @@ fn stranger(daemon: &Daemon, path: &str, words: &[&str]) -> Value {
 
 /// A client certificate that curl can show, as curl's words.
 fn certificate(daemon: &Daemon, name: &str) -> Vec<String> {
-    let path = |ending: &str| daemon.scratch().join(format!("{name}.{ending}")).display().to_string();
-    let (crt, key) = (path("crt"), path("key"));
-    let subject = format!("/CN={name}");
-    let words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes", "-days", "30", "-subj", &subject];
-    daemon.inside("openssl", words.iter().chain(&["-keyout", &key, "-out", &crt])).ok();
+    let (crt, key) = client_certificate(daemon, name);
     ["--cert", &crt, "--key", &key].map(str::to_owned).to_vec()
 }
 

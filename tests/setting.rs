@@ -26,6 +26,17 @@ pub fn ready_for_genuine_client() -> Option<Daemon> {
     if has_genuine_client() { ready_daemon() } else { None }
 }
 
+/// Makes a client's certificate and key in the daemon's surroundings, and answers where each is.
+#[track_caller]
+pub fn client_certificate(daemon: &Daemon, name: &str) -> (String, String) {
+    let path = |ending: &str| daemon.scratch().join(format!("{name}.{ending}")).display().to_string();
+    let (certificate, key) = (path("crt"), path("key"));
+    let subject = format!("/CN={name}");
+    let words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes", "-days", "30", "-subj", &subject];
+    daemon.inside("openssl", words.iter().chain(&["-keyout", &key, "-out", &certificate])).ok();
+    (certificate, key)
+}
+
 /// Expects that a text holds all of these words.
 #[track_caller]
 pub fn holds(text: &str, words: &[&str]) {

@@ -7,7 +7,7 @@ use coffer_testkit::Daemon;
 use openmetrics::Sample;
 use serde_json::{Value, json};
 
-use crate::setting::{holds, ready_daemon, ready_for_genuine_client};
+use crate::setting::{client_certificate, holds, ready_daemon, ready_for_genuine_client};
 
 #[track_caller]
 fn scrape(daemon: &Daemon, query: &str) -> Vec<Sample> {
@@ -118,11 +118,7 @@ fn a_metrics_certificate_opens_the_metrics_and_nothing_else() {
     daemon.run_instance("small", "c1");
     daemon.lxc(["config", "set", "core.https_address", "127.0.0.1:8443"]).clean();
     daemon.lxc(["config", "set", "core.metrics_address", "127.0.0.1:9100"]).clean();
-    let path = |ending: &str| daemon.scratch().join(format!("metrics.{ending}")).display().to_string();
-    let (crt, key) = (path("crt"), path("key"));
-    let words =
-        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes", "-days", "30", "-subj", "/CN=metrics"];
-    daemon.inside("openssl", words.iter().chain(&["-keyout", &key, "-out", &crt])).ok();
+    let (crt, key) = client_certificate(&daemon, "metrics");
     let (api, metrics) = ("https://127.0.0.1:8443/1.0/metrics", "https://127.0.0.1:9100/1.0/metrics");
     let shown = ["--cert", &crt, "--key", &key];
     for url in [api, metrics] {

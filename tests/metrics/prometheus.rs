@@ -8,7 +8,7 @@ use coffer_testkit::Daemon;
 use serde_json::Value;
 
 use super::OF_THE_DASHBOARD;
-use crate::setting::{holds, ready_daemon};
+use crate::setting::{client_certificate, holds, ready_daemon};
 
 /// Where Prometheus listens, in the pen's own network.
 const PROMETHEUS: &str = "127.0.0.1:9090";
@@ -101,11 +101,7 @@ fn prometheus_answers_what_lxds_dashboard_asks() {
     assert!(strange.is_empty(), "{strange:#?}");
 
     daemon.coffer(["config", "set", "core.https_address", "127.0.0.1:8443"]).ok();
-    let path = |ending: &str| daemon.scratch().join(format!("metrics.{ending}")).display().to_string();
-    let (certificate, key) = (path("crt"), path("key"));
-    let words =
-        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes", "-days", "30", "-subj", "/CN=metrics.local"];
-    daemon.inside("openssl", words.iter().chain(&["-keyout", &key, "-out", &certificate])).ok();
+    let (certificate, key) = client_certificate(&daemon, "metrics.local");
     let prometheus = Prometheus::start(&daemon, &configuration(&daemon, &certificate, &key));
     // Nobody has let it in yet.
     assert!(daemon.eventually(|| Prometheus::target(&daemon).contains("403")), "{}", Prometheus::target(&daemon));

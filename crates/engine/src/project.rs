@@ -33,15 +33,11 @@ impl Engine {
     /// If a key is refused or the project exists already.
     pub fn create_project(&self, caller: &Caller, mut project: Project) -> Result<(), EngineError> {
         check(&project)?;
-        for (feature, default) in FEATURES {
-            if project.config.get(feature).is_none() {
-                project.config.set(*feature, *default);
-            }
-        }
+        own(&mut project, |feature| feature != "features.networks");
         let default = default_profile(&project.name)?;
         self.inner.store.write(|tx| {
             coffer_store::project::insert(tx, &project)?;
-            if project.config.flag("features.profiles", true) {
+            if project.has("features.profiles") {
                 coffer_store::profile::insert(tx, &default)?;
             }
             Ok(())
@@ -56,18 +52,15 @@ impl Engine {
     /// If it does not exist, changed since the client read it, a key is refused, or a feature would change under its things.
     pub fn update_project(&self, caller: &Caller, mut project: Project, only_if: Precondition<'_, Project>) -> Result<(), EngineError> {
         check(&project)?;
-        // A feature that is left out is off; the default project has all of them always.
-        for (feature, _) in FEATURES {
-            if project.config.get(feature).is_none() {
-                project.config.set(*feature, project.name.is_default().to_string());
-            }
-        }
+        // Left out, a feature is off and not shown either: who says the same again is to find nothing changed.
+        let all = project.name.is_default();
+        own(&mut project, |_| all);
         let (now, users) = self.project(&project.name)?;
         if only_if.is_some_and(|check| !check(&now)) {
             return Err(EngineError::Changed { entity: "project", name: now.name.to_string() });
         }
-        let changed = |feature: &str| now.config.flag(feature, true) != project.config.flag(feature, true);
-        if let Some((feature, _)) = FEATURES.iter().find(|(feature, _)| changed(feature)) {
+        let changed = |feature: &str| now.has(feature) != project.has(feature);
+        if let Some(feature) = FEATURES.iter().find(|feature| changed(feature)) {
             if now.name.is_default() {
                 return Err(EngineError::Refused(format!("project default: {feature} is always on")));
             }
@@ -78,7 +71,7 @@ impl Engine {
         let default = default_profile(&project.name)?;
         self.inner.store.write(|tx| {
             coffer_store::project::update(tx, &project)?;
-            match (changed("features.profiles"), project.config.flag("features.profiles", true)) {
+            match (changed("features.profiles"), project.has("features.profiles")) {
                 (true, true) => coffer_store::profile::insert(tx, &default).map(drop),
                 (true, false) => coffer_store::profile::delete(tx, &project.name, &default.name),
                 (false, _) => Ok(()),
@@ -157,21 +150,21 @@ impl Engine {
     fn with_users(&self, project: Project) -> Result<(Project, Vec<String>), EngineError> {
         let scope = Scope::Project(project.name.clone());
         let mut users = Vec::new();
-        if project.config.flag("features.images", true) {
+        if project.has("features.images") {
             let images = self.images(&scope)?;
             users.extend(images.iter().map(|view| used_by::url("images", &project.name, view.image.fingerprint.as_str())));
         }
-        if project.config.flag("features.profiles", true) {
+        if project.has("features.profiles") {
             let profiles = self.profiles(&scope)?;
             users.extend(profiles.iter().map(|view| used_by::url("profiles", &project.name, view.profile.name.as_str())));
         }
         let instances = self.instances(&scope, Detail::Plain)?;
         users.extend(instances.iter().map(|view| used_by::url("instances", &project.name, view.instance.name.as_str())));
-        if project.config.flag("features.networks", true) {
+        if project.has("features.networks") {
             let networks = self.inner.store.read(|conn| coffer_store::network::list(conn, Some(&project.name)))?;
             users.extend(networks.iter().map(|network| used_by::url("networks", &project.name, network.name.as_str())));
         }
-        if project.config.flag("features.storage.volumes", true) {
+        if project.has("features.storage.volumes") {
             let volumes = self.inner.store.read(|conn| coffer_store::volume::list(conn, None, Some(&project.name)))?;
             users.extend(volumes.iter().map(used_by::volume_url));
         }
@@ -218,9 +211,17 @@ fn others(project: &ProjectName, users: Vec<String>) -> Vec<String> {
     users.into_iter().filter(|url| *url != own_profile).collect()
 }
 
-/// What a new project has of its own unless said. Networks are the default project's, as with LXD.
-const FEATURES: &[(&str, &str)] =
-    &[("features.images", "true"), ("features.networks", "false"), ("features.profiles", "true"), ("features.storage.volumes", "true")];
+/// What a project can have of its own. A new one has all but networks unless said, as with LXD.
+const FEATURES: &[&str] = &["features.images", "features.networks", "features.profiles", "features.storage.volumes"];
+
+/// Gives a project things of its own of these kinds, where nothing is said.
+fn own(project: &mut Project, which: impl Fn(&str) -> bool) {
+    for feature in FEATURES.iter().filter(|feature| which(feature)) {
+        if project.config.get(feature).is_none() {
+            project.config.set(*feature, "true");
+        }
+    }
+}
 
 fn check(project: &Project) -> Result<(), EngineError> {
     for (name, value) in project.config.iter() {

@@ -18,6 +18,15 @@ pub struct Project {
     pub config: Config,
 }
 
+impl Project {
+    /// Says whether it has things of a kind of its own, by the key `features.…`. What is left out is off, but the default project has
+    /// all of its own.
+    #[must_use]
+    pub fn has(&self, feature: &str) -> bool {
+        self.config.flag(feature, self.name.is_default())
+    }
+}
+
 /// A profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {

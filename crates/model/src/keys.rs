@@ -179,7 +179,7 @@ const COMPRESSION: Value = Choice(&["bzip2", "gzip", "lzma", "none", "xz", "zstd
 pub const PROJECT: &[Key] = &[
     row("backups.compression_algorithm", COMPRESSION, "", LIVE, Free, OF_SERVER, "Compression of the project's backups."),
     row("features.images", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own images."),
-    row("features.networks", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own networks."),
+    row("features.networks", Bool, "false", NEXT_START, Free, Yes, "Whether the project has its own networks."),
     row("features.networks.zones", Bool, "", NEXT_START, Free, LATER, "Whether the project has its own network zones."),
     row("features.profiles", Bool, "true", NEXT_START, Free, Yes, "Whether the project has its own profiles."),
     row("features.storage.buckets", Bool, "", NEXT_START, Free, LATER, "Whether the project has its own storage buckets."),

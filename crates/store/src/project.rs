@@ -93,7 +93,7 @@ pub fn home(conn: &Conn, name: &ProjectName, feature: Feature) -> Result<Project
         Feature::Volumes => "features.storage.volumes",
     };
     let project = get(conn, name)?.ok_or_else(|| StoreError::NotFound(subject(name)))?;
-    Ok(if project.config.flag(key, true) { project.name } else { ProjectName::default_project() })
+    Ok(if project.has(key) { project.name } else { ProjectName::default_project() })
 }
 
 /// The id that other tables know a project by.
