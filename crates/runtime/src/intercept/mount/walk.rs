@@ -1,7 +1,8 @@
 //! Finding what a call names: by a process of its own that is, to the kernel, the caller.
 //!
-//! It is in the instance's user namespace, so that the caller's capabilities count for files of the instance and for no others, and
-//! it is in no process namespace of the instance's, so that nobody inside sees it. What it hands back are descriptors.
+//! It is in the instance's user namespace, so that the caller's capabilities count for files of the instance and for no others.
+//! Those inside see it in their process namespace, and cannot trace it: like the monitor that it is born of, it is not dumpable.
+//! What it hands back are descriptors.
 
 use std::ffi::CString;
 use std::io;
